@@ -1,0 +1,86 @@
+"""Row and Study: one table of the paper as plain data. A study names switches; a profile says at what scale it is run."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from trm_core.config import RunConfig, Settings
+
+BaseName = Literal["trm", "trm_att", "hrm"]
+PuzzleName = Literal["sudoku"]
+ProfileName = Literal["mini", "official", "paper"]
+EVERY_PROFILE: tuple[ProfileName, ...] = ("mini", "official", "paper")
+
+
+class UnknownStudy(ValueError):
+    """A study name that no file in sweeps/studies carries."""
+
+
+class Row(Settings):
+    """One row of a table: a base recipe with something changed, and what the paper prints for it."""
+
+    name: str  # unique in its study, and what --only matches: "TRM k=3, T=3"
+    base: BaseName
+    change: dict[str, dict[str, Any]] = {}  # {"model": {"n": 2, "T": 1}}
+    paper: float | Literal["OOM"] | None = None  # the paper's cell, per cent
+    paper_depth: int | None = None  # where the paper prints another depth than its own formula
+    place: dict[str, str] = {}  # where the row stands in a grid table: {"k": "3", "T": "3", "model": "TRM"}
+    profiles: tuple[ProfileName, ...] = EVERY_PROFILE  # where it is run
+
+    @field_validator("change")
+    @classmethod
+    def _changes_only_settings_that_exist(cls, change: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        RunConfig().change(change)
+        return change
+
+
+class Study(Settings):
+    """One table of the paper: its rows, and how the table is laid out."""
+
+    name: str  # that of its file in sweeps/studies
+    title: str
+    puzzle: PuzzleName
+    source: str  # "Table 3 of arXiv 2510.04871v1, section 4.8"
+    rows: Annotated[tuple[Row, ...], Field(min_length=1)]
+    metric: str = "test/exact_accuracy"
+    note: str = ""  # printed under the table
+
+    @model_validator(mode="after")
+    def _row_names_are_unique(self) -> Self:
+        names = [row.name for row in self.rows]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"study {self.name}: two rows are named {twice[0]!r}; row names must differ")
+        return self
+
+    def rows_of(self, profile: ProfileName) -> tuple[Row, ...]:
+        """The rows that this profile runs."""
+        return tuple(row for row in self.rows if profile in row.profiles)
+
+
+def study_names() -> tuple[str, ...]:
+    """The studies there are: the module names in sweeps/studies, sorted."""
+    package = importlib.import_module("sweeps.studies")
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(package.__path__)))
+
+
+def find_study(name: str) -> Study:
+    """The study of that name. Raises UnknownStudy with the nearest right name."""
+    names = study_names()
+    if name not in names:
+        close = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+        hint = f"did you mean {close[0]}?" if close else f"studies are {', '.join(names)}"
+        raise UnknownStudy(f"{name!r}: no such study; {hint}")
+    study = importlib.import_module(f"sweeps.studies.{name}").study
+    assert isinstance(study, Study) and study.name == name, f"sweeps/studies/{name}.py: study.name must be {name!r}"
+    return study
+
+
+def all_studies() -> tuple[Study, ...]:
+    """Every study, by name."""
+    return tuple(find_study(name) for name in study_names())
