@@ -1,0 +1,120 @@
+"""The scales at which a study is run: mini, official, paper. A study names switches; a profile sets sizes."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sweeps.recipes import recipe
+from sweeps.study import ProfileName, Row, Study
+from trm_core.config import RunConfig, Settings
+
+
+class UnknownProfile(ValueError):
+    """A profile name that does not exist."""
+
+
+class Profile(Settings):
+    """What a recipe (official scale) becomes at this scale."""
+
+    name: ProfileName
+    description: str  # one sentence
+    comparable: bool  # with the paper's column; printed on the table's face
+    change: dict[str, dict[str, Any]] = {}  # to every recipe; what the recipe has no use for (EMA) stays off
+
+
+PROFILES: dict[ProfileName, Profile] = {
+    "mini": Profile(
+        name="mini",
+        description="Small models on 6x6 Sudoku generated on the spot: minutes on two CPU cores.",
+        comparable=False,
+        change={
+            "data": {
+                "source": "generated",
+                "box_rows": 2,
+                "box_cols": 3,
+                "train": 2000,
+                "validation": 500,
+                "test": 500,
+            },
+            "model": {"D": 64, "n_heads": 4, "N_sup": 4, "puzzle_prefix": 1},
+            "optim": {
+                "lr": 1e-3,
+                "weight_decay": 0.1,
+                "embedding_lr": 1e-3,
+                "embedding_weight_decay": 0.1,
+                "warmup_steps": 20,
+                "ema": 0.99,
+                "ema_covers": "all",
+            },
+            "train": {
+                "steps": 300,
+                "batch_size": 64,
+                "precision": "fp32",
+                "eval_every": 50,
+                "eval_puzzles": 256,
+                "checkpoint_every": 50,
+            },
+        },
+    ),
+    "official": Profile(
+        name="official",
+        description="The released code's settings, on the published puzzles: hours to days per run on a GPU.",
+        comparable=True,
+    ),
+    "paper": Profile(
+        name="paper",
+        description="The paper's settings where they differ from the released code's: 60k epochs, AdamW, one prefix position.",
+        comparable=True,
+        change={
+            "model": {
+                "puzzle_prefix": 1,  # the released code pads one vector to 16 positions
+                "halting_loss_weight": 1.0,  # the paper adds the halting loss as it is, the released code half of it
+            },
+            "optim": {"name": "adamw", "ema_covers": "all"},
+            "train": {"steps": 78125},  # 60k epochs of 1,000 puzzles at batch 768; the released code stops at 50k
+        },
+    ),
+}
+
+
+def find_profile(name: str) -> Profile:
+    """The profile of that name. Raises UnknownProfile with the nearest right name."""
+    for profile in PROFILES.values():
+        if profile.name == name:
+            return profile
+    close = difflib.get_close_matches(name, PROFILES, n=1, cutoff=0.4)
+    hint = f"did you mean {close[0]}?" if close else f"profiles are {', '.join(PROFILES)}"
+    raise UnknownProfile(f"{name!r}: no such profile; {hint}")
+
+
+def configure(study: Study, row: Row, profile: ProfileName, seed: int, overrides: Sequence[str] = ()) -> RunConfig:
+    """The run behind one row at one seed. Raises BadSetting.
+
+    In this order, the later winning: the base recipe, the profile, the row's change, the seed, the overrides
+    ("model.D=96"). Only the end has to hold together, so a row may undo what a profile alone could not do without.
+    """
+    base = recipe(row.base, study.puzzle)
+    settings = _over(base.model_dump(), _fitting(PROFILES[profile].change, base))
+    settings = _over(settings, row.change)
+    settings = _over(settings, {"train": {"seed": seed}})
+    return RunConfig.parse(settings).set(overrides)
+
+
+def _fitting(change: Mapping[str, Mapping[str, Any]], base: RunConfig) -> dict[str, dict[str, Any]]:
+    """The profile's change without what this recipe has switched off: no profile gives HRM an EMA."""
+    off = {"optim": {"ema", "ema_covers"}} if base.optim.ema is None else {}
+    return {
+        section: {name: value for name, value in values.items() if name not in off.get(section, set())}
+        for section, values in change.items()
+    }
+
+
+def _over(settings: Mapping[str, Any], change: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """`settings` with `change` laid over it, section by section."""
+    over = copy.deepcopy(dict(settings))
+    for section, values in change.items():
+        over[section].update(values)
+    return over
