@@ -1,0 +1,1 @@
+"""Runs to tables: the paper's tables from what MLflow recorded. No torch, no Ray."""

@@ -1,0 +1,56 @@
+"""`python -m reports recursion_depth`: the study's table from the runs that MLflow has. Trains nothing."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from reports.report import Report, choose_profile, write_report
+from sweeps.profiles import PROFILES, find_profile
+from sweeps.study import find_study
+from sweeps.tracking import address
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command. Returns its exit code: 0, or 2 for what the user can mend, said in one line."""
+    options = _parser().parse_args(arguments)
+    if options.tracking:
+        os.environ["MLFLOW_TRACKING_URI"] = options.tracking
+    try:
+        study = find_study(options.study)
+        profile = find_profile(options.profile).name if options.profile else choose_profile(study)
+        report = write_report(study, profile, options.out, overrides=options.set or None)
+    except ValueError as error:  # every user error of ours is one: see the classes beside what raises them
+        return _refuse(str(error))
+    except OSError as error:
+        return _refuse(f"{error.filename or options.out}: {error.strerror or error}; nothing more was written")
+    print(report.text)
+    print(paths(report))
+    return 0
+
+
+def paths(report: Report) -> str:
+    """Where the report lies, a line per file."""
+    return "\n".join(str(report.folder / name) for name in report.files)
+
+
+def _refuse(message: str) -> int:
+    print(f"reports: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m reports", description=__doc__, allow_abbrev=False)
+    parser.add_argument("study", metavar="STUDY", help="recursion_depth, ...")
+    parser.add_argument("--profile", metavar="|".join(PROFILES), help="default: the only one with runs")
+    parser.add_argument("--out", type=Path, default=Path("results"), help="default: results")
+    parser.add_argument("--set", action="append", metavar="NAME=VALUE", help="the runs that were made with these settings")
+    parser.add_argument("--tracking", metavar="URI", help=f"default: MLFLOW_TRACKING_URI, else {address()}")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

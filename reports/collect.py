@@ -1,0 +1,398 @@
+"""Runs to a table: pure. Which recorded run belongs to which row, what its numbers are, and what a row without one says.
+
+A run belongs to a row if its key is the key of that row's settings in this profile. So runs of the same row with other
+settings (`--set`) or other puzzles never meet in one mean; they are counted in a note instead.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from reports import paper, stats
+from reports.stats import Interval
+from sweeps.profiles import PROFILES
+from sweeps.profiles import configure as configure_row
+from sweeps.study import ProfileName, Row, Study
+from sweeps.tracking import RunRecord
+from trm_core.config import BadSetting, RunConfig
+
+Configure = Callable[[Study, Row, ProfileName, int, list[str]], RunConfig]
+Status = Literal["finished", "running", "failed", "killed"]
+
+NOT_COMPARABLE = "not comparable with the paper's column"
+SMALL = "small puzzles, small model, few steps"  # what a profile that is not comparable means
+NOT_IN_THE_NUMBER = ("train.seed", "train.log_every", "train.checkpoint_every")  # what may differ within one row
+
+
+@dataclass(frozen=True)
+class SeedRun:
+    """One recorded run of a row."""
+
+    seed: int
+    key: str
+    run_id: str
+    status: Status
+    reason: str  # why there is no number; empty where there is one
+    accuracy: float | None  # [0..1]
+    puzzles: int | None  # test puzzles behind it
+    interval: Interval | None  # Wilson, of the test set
+    started: datetime
+    ended: datetime | None
+    tags: Mapping[str, str]
+
+    @property
+    def seconds(self) -> float | None:
+        """Wall time from the run's first start to its end."""
+        return None if self.ended is None else (self.ended - self.started).total_seconds()
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """One row with everything that is known of it. Accuracies are fractions; the paper's cell is per cent, as printed."""
+
+    name: str
+    base: str
+    place: Mapping[str, str]
+    settings: RunConfig
+    depth: int  # T(n+1)·n_layers
+    paper_depth: int | None  # where the paper prints another
+    nfp: int
+    parameters: int
+    eval_steps: int  # supervision steps at test
+    runs: tuple[SeedRun, ...]  # by seed
+    values: tuple[float, ...]  # of the finished seeds
+    mean: float | None
+    seed_interval: Interval | None  # Student t over seeds; None below two seeds
+    test_interval: Interval | None  # Wilson, one run at the mean accuracy
+    puzzles: int | None
+    paper: float | str | None
+    difference: float | None  # ours minus paper, percentage points; None where they cannot be compared
+    status: str  # why there is no number; empty where there is one
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds behind the mean."""
+        return tuple(run.seed for run in self.runs if run.accuracy is not None)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The paper's layout of a study whose rows have a place: lines of labels, and for each model a row or none."""
+
+    labels: tuple[str, ...]  # ("k", "T")
+    models: tuple[str, ...]  # ("HRM", "TRM")
+    lines: tuple[tuple[tuple[str, ...], tuple[TableRow | None, ...]], ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A study in a profile, ready to be rendered."""
+
+    study: Study
+    profile: ProfileName
+    overrides: tuple[str, ...]
+    warning: str  # why it cannot stand beside the paper's column; empty where it can
+    rows: tuple[TableRow, ...]
+    grid: Grid | None
+    facts: tuple[tuple[str, str], ...]  # what was run: (name, text)
+    notes: tuple[str, ...]
+
+    @property
+    def comparable(self) -> bool:
+        """Whether ours and the paper's may be subtracted."""
+        return not self.warning
+
+    @property
+    def eval_steps(self) -> tuple[int, ...]:
+        """Supervision steps at test, over all rows: without it an accuracy is ambiguous."""
+        return tuple(sorted({row.eval_steps for row in self.rows}))
+
+    @property
+    def puzzles(self) -> tuple[int, ...]:
+        """Numbers of test puzzles behind the accuracies."""
+        return tuple(sorted({row.puzzles for row in self.rows if row.puzzles is not None}))
+
+
+def collect(
+    study: Study,
+    profile: ProfileName,
+    records: Sequence[RunRecord],
+    *,
+    overrides: Sequence[str] | None = None,
+    configure: Configure = configure_row,
+) -> Table:
+    """The study's table from what is recorded.
+
+    overrides: the `--set` assignments whose runs are wanted; None: the profile as it stands or, where only changed
+    runs are recorded, the settings of the newest. Raises BadSetting for an override that cannot be.
+    """
+    rows = {row.name: row for row in study.rows}
+    known = [record for record in records if record.row in rows]
+
+    def belongs(record: RunRecord, assignments: Sequence[str]) -> bool:
+        settings = configure(study, rows[record.row], profile, record.seed, list(assignments))
+        return settings.key(record.tags.get("data", "")) == record.key
+
+    if overrides is None:
+        overrides = ()
+        newest = max(known, key=_recency, default=None)
+        if newest is not None and not any(belongs(record, ()) for record in known):
+            changed = _changes(newest, configure(study, rows[newest.row], profile, newest.seed, []))
+            if changed is not None and belongs(newest, changed):
+                overrides = changed
+    overrides = tuple(overrides)
+
+    matching = [record for record in known if belongs(record, overrides)]
+    puzzles = max(matching, key=_recency).tags.get("data", "") if matching else ""
+    taken = [record for record in matching if record.tags.get("data", "") == puzzles]
+    by_row: dict[str, dict[int, RunRecord]] = {}
+    for record in sorted(taken, key=_recency):
+        by_row.setdefault(record.row, {})[record.seed] = record
+
+    warning = _warning(profile, overrides)
+    table_rows = tuple(
+        _row(study, row, profile, overrides, by_row.get(row.name, {}), configure, comparable=not warning)
+        for row in study.rows
+    )
+    return Table(
+        study=study,
+        profile=profile,
+        overrides=overrides,
+        warning=warning,
+        rows=table_rows,
+        grid=_grid(table_rows),
+        facts=_facts(profile, overrides, table_rows),
+        notes=_notes(study, profile, table_rows, records, taken, rows, configure),
+    )
+
+
+def _recency(record: RunRecord) -> tuple[datetime, str]:
+    return _utc(record.started), record.run_id
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _warning(profile: ProfileName, overrides: Sequence[str]) -> str:
+    """Why ours cannot stand beside the paper's; empty where it can."""
+    reasons = [] if PROFILES[profile].comparable else [f"{profile} profile ({SMALL})"]
+    reasons += [f"settings changed ({', '.join(overrides)})"] if overrides else []
+    return f"{' and '.join(reasons)}: {NOT_COMPARABLE}" if reasons else ""
+
+
+def _changes(record: RunRecord, expected: RunConfig) -> tuple[str, ...] | None:
+    """The assignments that lead from the profile's settings to the run's; None where its settings cannot be read."""
+    names = [name for name in expected.flat() if name in record.params and name not in NOT_IN_THE_NUMBER]
+    texts = {name: record.params[name] for name in names}
+    try:
+        recorded = expected.set(f"{name}={text}" for name, text in texts.items())
+    except BadSetting:
+        return None
+    before, after = expected.flat(), recorded.flat()
+    return tuple(f"{name}={_text(after[name])}" for name in after if before[name] != after[name])
+
+
+def _text(value: object) -> str:
+    return "none" if value is None else str(value)
+
+
+def _row(
+    study: Study,
+    row: Row,
+    profile: ProfileName,
+    overrides: Sequence[str],
+    records: Mapping[int, RunRecord],
+    configure: Configure,
+    *,
+    comparable: bool,
+) -> TableRow:
+    settings = configure(study, row, profile, min(records, default=0), list(overrides))
+    runs = tuple(_seed_run(record, study.metric) for _, record in sorted(records.items()))
+    finished = [run for run in runs if run.accuracy is not None]
+    values = tuple(run.accuracy for run in finished if run.accuracy is not None)
+    counts = [run.puzzles for run in finished if run.puzzles]
+    puzzles = min(counts) if counts and len(counts) == len(finished) else None
+    mean = stats.mean(values) if values else None
+    recorded = [records[run.seed].params.get("parameters", "") for run in finished]
+    parameters = next((int(text) for text in recorded if text.isdigit()), settings.parameters())
+    paper_cell = row.paper
+    return TableRow(
+        name=row.name,
+        base=row.base,
+        place=row.place,
+        settings=settings,
+        depth=settings.model.depth,
+        paper_depth=row.paper_depth,
+        nfp=settings.model.nfp,
+        parameters=parameters,
+        eval_steps=settings.train.eval_N_sup or settings.model.N_sup,
+        runs=runs,
+        values=values,
+        mean=mean,
+        seed_interval=stats.seed_interval(values),
+        test_interval=None if mean is None or puzzles is None else stats.test_set_interval(mean, puzzles),
+        puzzles=puzzles,
+        paper=paper_cell,
+        difference=100 * mean - paper_cell if comparable and mean is not None and isinstance(paper_cell, float) else None,
+        status="" if values else _status(row, profile, runs),
+    )
+
+
+def _status(row: Row, profile: ProfileName, runs: Sequence[SeedRun]) -> str:
+    """What stands in place of a number."""
+    if not runs:
+        return "did not run" if profile in row.profiles else "not in this profile"
+    for status in ("finished", "running", "failed", "killed"):  # "finished" here: finished with no number
+        for run in runs:
+            if run.status == status:
+                return _said(run)
+    raise AssertionError(runs)
+
+
+def _said(run: SeedRun) -> str:
+    """A run without a number, in words."""
+    if run.status == "finished":
+        return run.reason
+    return f"{run.status}: {run.reason}" if run.reason else run.status
+
+
+def _seed_run(record: RunRecord, metric: str) -> SeedRun:
+    status: Status = {"FINISHED": "finished", "RUNNING": "running", "FAILED": "failed"}.get(record.status, "killed")  # type: ignore[assignment]
+    reason = " ".join(record.tags.get("failure", "").split()) if status == "failed" else ""
+    accuracy = record.metrics.get(metric) if status == "finished" else None
+    if status == "finished" and accuracy is None:
+        reason = f"no {metric} recorded"
+    elif accuracy is not None and not (math.isfinite(accuracy) and 0 <= accuracy <= 1):
+        accuracy, reason = None, f"{metric} is {accuracy:g}, not a fraction"
+    counted = record.metrics.get("test/puzzles", 0.0)
+    puzzles = int(counted) if math.isfinite(counted) and counted >= 1 else None
+    return SeedRun(
+        seed=record.seed,
+        key=record.key,
+        run_id=record.run_id,
+        status=status,
+        reason=reason,
+        accuracy=accuracy,
+        puzzles=puzzles,
+        interval=None if accuracy is None or puzzles is None else stats.test_set_interval(accuracy, puzzles),
+        started=_utc(record.started),
+        ended=None if record.ended is None else _utc(record.ended),
+        tags=record.tags,
+    )
+
+
+def _grid(rows: Sequence[TableRow]) -> Grid | None:
+    """The rows laid out by their place, models side by side; None unless every row has a place with a model."""
+    if not rows or any("model" not in row.place for row in rows):
+        return None
+    labels = tuple(name for name in rows[0].place if name != "model")
+    if any(tuple(name for name in row.place if name != "model") != labels for row in rows):
+        return None
+    met = list(dict.fromkeys(row.place["model"] for row in rows))
+    models = [model for model in paper.MODEL_ORDER if model in met] + [m for m in met if m not in paper.MODEL_ORDER]
+    lines: dict[tuple[str, ...], dict[str, TableRow]] = {}
+    for row in rows:
+        lines.setdefault(tuple(row.place[name] for name in labels), {})[row.place["model"]] = row
+    if sum(len(cells) for cells in lines.values()) != len(rows):
+        return None  # two rows in one place: the list shows both
+    return Grid(
+        labels=labels,
+        models=tuple(models),
+        lines=tuple((at, tuple(cells.get(model) for model in models)) for at, cells in lines.items()),
+    )
+
+
+def _facts(profile: str, overrides: Sequence[str], rows: Sequence[TableRow]) -> tuple[tuple[str, str], ...]:
+    """What was run, as far as the runs behind the numbers tell; several values are all named."""
+    ran = [row for row in rows if row.runs]
+    runs = [run for row in ran for run in row.runs]
+    settings = [row.settings for row in ran] or [row.settings for row in rows]
+
+    def tagged(name: str) -> str:
+        return _several(run.tags[name] for run in runs if run.tags.get(name))
+
+    commits = _several(
+        run.tags["commit"][:12] + (" with uncommitted changes" if run.tags.get("dirty") == "yes" else "")
+        for run in runs
+        if run.tags.get("commit")
+    )
+    versions = sorted({name for run in runs for name in run.tags if name.startswith("version.")})
+    moments = [run.started for run in runs] + [run.ended for run in runs if run.ended]
+    puzzles = _several(_puzzles(one) for one in settings)
+    measured = sorted({row.puzzles for row in ran if row.puzzles})
+    facts = (
+        ("profile", profile),
+        ("changed settings", ", ".join(overrides)),
+        ("seeds", ", ".join(str(seed) for seed in sorted({run.seed for run in runs}))),
+        ("training steps", _several(f"{one.train.steps:,}" for one in settings)),
+        ("batch size", _several(str(one.train.batch_size) for one in settings)),
+        ("width D", _several(str(one.model.D) for one in settings)),
+        ("puzzles", puzzles),
+        ("test puzzles measured", ", ".join(f"{count:,}" for count in measured)),
+        ("data hash", tagged("data")),
+        ("device", tagged("device")),
+        ("commit", commits),
+        ("versions", ", ".join(f"{name.removeprefix('version.')} {tagged(name)}" for name in versions)),
+        ("run", _span(moments)),
+    )
+    return tuple((name, text) for name, text in facts if text)
+
+
+def _puzzles(settings: RunConfig) -> str:
+    data = settings.data
+    side = data.box_rows * data.box_cols
+    source = "generated" if data.source == "generated" else "published"
+    test = "all" if data.test is None else f"{data.test:,}"
+    return (
+        f"{side}×{side} {data.puzzle.capitalize()}, {source}: {data.train:,} training,"
+        f" {data.validation:,} validation, {test} test"
+    )
+
+
+def _several(texts: Iterable[str]) -> str:
+    return " · ".join(dict.fromkeys(texts))
+
+
+def _span(moments: Sequence[datetime]) -> str:
+    if not moments:
+        return ""
+    first, last = (f"{moment:%Y-%m-%d %H:%M}" for moment in (min(moments), max(moments)))
+    return f"{first} UTC" if first == last else f"{first} to {last} UTC"
+
+
+def _notes(
+    study: Study,
+    profile: ProfileName,
+    rows: Sequence[TableRow],
+    records: Sequence[RunRecord],
+    taken: Sequence[RunRecord],
+    by_name: Mapping[str, Row],
+    configure: Configure,
+) -> tuple[str, ...]:
+    notes = [study.note] if study.note else []
+    for row in rows:
+        for run in row.runs:
+            if run.accuracy is None:
+                notes.append(f"{row.name}, seed {run.seed}: {_said(run)}" + ("; not in the mean." if row.values else "."))
+    left = [record for record in records if record not in taken]
+    why: Counter[str] = Counter()
+    for record in left:
+        if record.row not in by_name:
+            why["rows that the study no longer has"] += 1
+            continue
+        changed = _changes(record, configure(study, by_name[record.row], profile, record.seed, []))
+        if changed is None:
+            why["settings that no longer exist"] += 1
+        else:
+            why[", ".join(changed) or "the profile's settings on other puzzles or of an older version"] += 1
+    if why:
+        runs = "1 recorded run is" if len(left) == 1 else f"{len(left)} recorded runs are"
+        reasons = "; ".join(f"{text} ({count})" if len(why) > 1 else text for text, count in sorted(why.items()))
+        notes.append(f"{runs} not in this table: {reasons}.")
+    return tuple(notes)

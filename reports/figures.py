@@ -1,0 +1,439 @@
+"""Figures of a study: data first (pure functions that return the arrays), the picture second.
+
+Drawn with matplotlib's objects, no global state; two draws of the same data are the same bytes. Colours come from one
+ramp per model, readable without hue (lightness orders the rows) and safe for colour-blind readers; `SCHEMES` says what
+each becomes on a dark page.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
+from numpy.typing import NDArray
+
+from reports.collect import Table, TableRow
+from reports.stats import Interval, mean
+
+Points = Sequence[tuple[int, float]]
+Curves = Mapping[tuple[str, str], Points]  # (run id, metric) → (step, value)
+Array = NDArray[np.float64]
+
+PANELS = (  # metric, what the axis says
+    ("test/exact_accuracy", "Exact accuracy, test"),
+    ("validation/exact_accuracy", "Exact accuracy, validation"),
+    ("train/loss", "Training loss"),
+)
+MOST_POINTS = 200  # per curve; longer ones are averaged in bins of equal length
+
+INK, FAINT, PAPER = "#1f2429", "#8b939c", "#ffffff"
+# light page → dark page. One ramp per model, from shallow to deep.
+RAMPS: tuple[tuple[str, ...], ...] = (
+    ("#74acd5", "#3f8cc4", "#1f6cab", "#0b4f8a", "#083a68", "#05294d", "#031b35"),  # blue
+    ("#eb9a5c", "#dd7a31", "#c25c12", "#9c4508", "#773305", "#572403", "#3d1802"),  # vermilion
+    ("#69b9a0", "#379d80", "#158063", "#07634b", "#054a38", "#033628", "#02251b"),  # green
+)
+DARK_RAMPS: tuple[tuple[str, ...], ...] = (
+    ("#2f6f9f", "#3f8cc4", "#5aa6dc", "#7dbdea", "#9fd0f2", "#bfe0f8", "#dceffc"),
+    ("#a75a22", "#cc7433", "#e88f4c", "#f3a970", "#f8c196", "#fbd7ba", "#fdeada"),
+    ("#237a62", "#379d80", "#52bb9c", "#7dd0b6", "#a3dfcb", "#c4ebdd", "#e0f5ed"),
+)
+BASE_ORDER = ("trm", "hrm", "trm_att")  # whose ramp is which
+SCHEMES: dict[str, tuple[str, str]] = {
+    **{
+        light: (f"{ramp}-{step}", dark)
+        for ramp, (lights, darks) in enumerate(zip(RAMPS, DARK_RAMPS, strict=True))
+        for step, (light, dark) in enumerate(zip(lights, darks, strict=True))
+    },
+    INK: ("ink", "#e6e9ec"),
+    FAINT: ("faint", "#7d8690"),
+    PAPER: ("paper", "#14171a"),
+}
+
+STYLE: dict[str, object] = {
+    "svg.hashsalt": "trm",
+    "svg.fonttype": "none",
+    "font.family": "DejaVu Sans",
+    "font.size": 8.5,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.titlesize": 9.5,
+    "axes.titlelocation": "left",
+    "axes.edgecolor": FAINT,
+    "axes.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.major.width": 0.7,
+    "ytick.major.width": 0.7,
+    "axes.grid": False,
+}
+
+# --- data -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row's curve in one panel: each seed's points, and their mean where all seeds have a point."""
+
+    row: str
+    label: str  # the row's name without its model's
+    base: str
+    depth: int
+    seeds: tuple[tuple[Array, Array], ...]  # (steps, values) per seed
+    steps: Array
+    values: Array  # mean over seeds
+
+
+@dataclass(frozen=True)
+class Panel:
+    """What one metric looks like for one base."""
+
+    metric: str
+    base: str
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One row in the depth figure. Accuracies as fractions."""
+
+    row: str
+    label: str
+    depth: int
+    accuracy: float | None  # None: no number, `word` says why
+    interval: Interval | None  # over seeds
+    seeds: tuple[float, ...]
+    word: str = ""
+
+
+@dataclass(frozen=True)
+class Series:
+    """One base in the depth figure, by depth: ours and the paper's."""
+
+    base: str
+    name: str
+    ours: tuple[Mark, ...]
+    paper: tuple[Mark, ...]
+
+
+def learning_curves(table: Table, curves: Curves) -> tuple[Panel, ...]:
+    """The curves of every row that has any, by metric and base."""
+    bases = tuple(dict.fromkeys(row.base for row in table.rows))
+    panels = []
+    for metric, _ in PANELS:
+        for base in bases:
+            rows = [row for row in table.rows if row.base == base]
+            lines = [_line(row, _label(row, rows), metric, curves) for row in rows]
+            panels.append(Panel(metric, base, tuple(line for line in lines if line is not None)))
+    return tuple(panels)
+
+
+def _line(row: TableRow, label: str, metric: str, curves: Curves) -> Line | None:
+    seeds = tuple(thinned(points) for run in row.runs if (points := curves.get((run.run_id, metric), ())))
+    if not seeds:
+        return None
+    common = sorted(set.intersection(*(set(steps.tolist()) for steps, _ in seeds)))
+    found = [dict(zip(steps.tolist(), values.tolist(), strict=True)) for steps, values in seeds]
+    means = [mean([values[step] for values in found]) for step in common]
+    return Line(row.name, label, row.base, row.depth, seeds, np.array(common), np.array(means))
+
+
+def thinned(points: Points, most: int = MOST_POINTS) -> tuple[Array, Array]:
+    """(steps, values), averaged in consecutive bins of equal length where there are more than `most`."""
+    finite = [(step, value) for step, value in points if np.isfinite(value)]
+    size = -(-len(finite) // most) or 1
+    bins = [finite[start : start + size] for start in range(0, len(finite), size)]
+    steps = np.array([part[-1][0] for part in bins], dtype=np.float64)
+    return steps, np.array([mean([value for _, value in part]) for part in bins], dtype=np.float64)
+
+
+def accuracy_against_depth(table: Table) -> tuple[Series, ...]:
+    """Ours and the paper's accuracy by effective depth, one series per base."""
+    series = []
+    for base in dict.fromkeys(row.base for row in table.rows):
+        rows = sorted((row for row in table.rows if row.base == base), key=lambda row: row.depth)
+        ours = tuple(
+            Mark(row.name, _label(row, rows), row.depth, row.mean, row.seed_interval, row.values)
+            for row in rows
+            if row.mean is not None
+        )
+        papers = tuple(
+            Mark(
+                row.name,
+                _label(row, rows),
+                row.depth,
+                None if isinstance(row.paper, str) else row.paper / 100,
+                None,
+                (),
+                row.paper if isinstance(row.paper, str) else "",
+            )
+            for row in rows
+            if row.paper is not None
+        )
+        series.append(Series(base, _base_name(rows), ours, papers))
+    return tuple(series)
+
+
+def _base_name(rows: Sequence[TableRow]) -> str:
+    """What the paper calls the model of these rows, else the recipe's name."""
+    named = {row.place.get("model", "") for row in rows}
+    return named.pop() if len(named) == 1 and "" not in named else rows[0].base.upper().replace("_ATT", "-Att")
+
+
+def _label(row: TableRow, rows: Sequence[TableRow]) -> str:
+    """The row's name without the words that all names of its base begin with."""
+    first = [name.split() for name in (other.name for other in rows)]
+    shared = 0
+    while len(rows) > 1 and all(len(words) > shared + 1 and words[shared] == first[0][shared] for words in first):
+        shared += 1
+    return " ".join(row.name.split()[shared:])
+
+
+# --- pictures -------------------------------------------------------------------------------------------------------
+
+
+def draw_learning_curves(panels: Sequence[Panel], names: Mapping[str, str]) -> Figure | None:
+    """Seeds thin, their mean thick, each named at its end; a column per base, a line of panels per metric."""
+    metrics = [(metric, title) for metric, title in PANELS if any(p.metric == metric and p.lines for p in panels)]
+    bases = [base for base in dict.fromkeys(p.base for p in panels) if any(p.base == base and p.lines for p in panels)]
+    if not metrics or not bases:
+        return None
+    by_place = {(panel.metric, panel.base): panel.lines for panel in panels}
+    with mpl.rc_context(STYLE):  # type: ignore[arg-type]
+        room = 0.35 + 0.065 * max(len(line.label) for panel in panels for line in panel.lines)  # for names, inches
+        figure, axes = _panels(len(metrics), len(bases), width=2.75, height=1.6, room=room)
+        for at, (metric, title) in enumerate(metrics):
+            for column, base in enumerate(bases):
+                panel = axes[at][column]
+                lines = by_place[metric, base]
+                colours = _colours(base, [line.depth for line in lines])
+                for line, colour in zip(lines, colours, strict=True):
+                    for steps, values in line.seeds:
+                        panel.plot(steps, values, color=colour, linewidth=0.6, alpha=0.45)
+                    panel.plot(line.steps, line.values, color=colour, linewidth=1.7)
+                if metric.endswith("accuracy"):
+                    panel.set_ylim(-0.02, 1.02)
+                    panel.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
+                else:
+                    panel.set_ylim(bottom=0)
+                panel.set_title(f"{title}, {names.get(base, base)}")
+                panel.tick_params(labelleft=column == 0)
+                if at == len(metrics) - 1:
+                    panel.set_xlabel("training step")
+        for at, (metric, _) in enumerate(metrics):  # when all limits stand
+            for column, base in enumerate(bases):
+                lines = by_place[metric, base]
+                axes[at][column].set_xlim(0, _last(by_place, base))
+                ends = [(line.label, line.steps[-1], line.values[-1]) for line in lines if len(line.steps)]
+                colours = _colours(base, [line.depth for line in lines if len(line.steps)])
+                _name_ends(axes[at][column], ends, colours)
+    return figure
+
+
+def _last(by_place: Mapping[tuple[str, str], Sequence[Line]], base: str) -> float:
+    """The last step that any curve of this base has."""
+    lines = [line for (_, of), found in by_place.items() if of == base for line in found]
+    return max(float(steps[-1]) for line in lines for steps, _ in line.seeds)
+
+
+def draw_accuracy_against_depth(series: Sequence[Series], *, comparable: bool, profile: str) -> Figure | None:
+    """Ours filled with intervals over seeds; the paper's hollow, in a panel of its own where they cannot be compared."""
+    if not any(one.ours for one in series):
+        return None
+    has_paper = any(one.paper for one in series)
+    apart = has_paper and not comparable
+    room = 0.35 + 0.075 * max(len(one.name) for one in series)
+    with mpl.rc_context(STYLE):  # type: ignore[arg-type]
+        figure, axes = _panels(1, 2 if apart else 1, width=3.1 if apart else 4.6, height=2.7, room=room)
+        ours, papers = axes[0][0], axes[0][-1]
+        ours.set_title(f"Exact accuracy, test: profile {profile}" + (" and the paper" if has_paper and not apart else ""))
+        if apart:
+            papers.set_title("The paper, full size: not comparable")
+        for one in series:
+            _draw_ours(ours, one, _ramp(one.base)[2])
+            _draw_paper(papers, one, _ramp(one.base)[2])
+        depths = sorted({mark.depth for one in series for mark in one.ours + one.paper})
+        for panel in dict.fromkeys((ours, papers)):
+            panel.set_xscale("log", base=2)
+            panel.set_xlim(depths[0] / 1.25, depths[-1] * 1.15)
+            panel.xaxis.set_major_locator(FixedLocator(_ticks(depths)))
+            panel.xaxis.set_minor_locator(NullLocator())
+            panel.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            panel.set_ylim(-0.02, 1.02)
+            panel.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
+            panel.set_xlabel("effective depth T(n+1)·n_layers")
+        papers.tick_params(labelleft=not apart)
+        for panel, kind in ((ours, "ours"), (papers, "paper")) if apart else ((ours, "either"),):
+            ends = [(one, marks[-1]) for one in series if (marks := _numbers(one, kind))]
+            points = [(one.name, float(mark.depth), mark.accuracy or 0.0) for one, mark in ends]
+            _name_ends(panel, points, [_ramp(one.base)[2] for one, _ in ends], joined=False)
+        if has_paper and not apart:
+            _say_which(ours)
+    return figure
+
+
+def _numbers(one: Series, kind: str) -> list[Mark]:
+    """The marks of a series that carry a number: ours, the paper's, or ours where there are any."""
+    marks = one.ours if kind == "ours" or (kind == "either" and one.ours) else one.paper
+    return [mark for mark in marks if mark.accuracy is not None]
+
+
+def _draw_ours(panel: Axes, one: Series, colour: str) -> None:
+    depths = [mark.depth for mark in one.ours]
+    values = [mark.accuracy or 0.0 for mark in one.ours]
+    joined = "-" if len(set(depths)) == len(depths) else "none"  # rows of equal depth are no curve
+    panel.plot(depths, values, color=colour, linewidth=1.4, linestyle=joined, marker="o", markersize=4.5, zorder=3)
+    for mark in one.ours:
+        if mark.interval is not None:
+            low, high = max(0.0, mark.interval.low), min(1.0, mark.interval.high)
+            panel.plot([mark.depth] * 2, [low, high], color=colour, linewidth=0.9, marker="_", markersize=6, zorder=2)
+
+
+def _draw_paper(panel: Axes, one: Series, colour: str) -> None:
+    printed = [mark for mark in one.paper if mark.accuracy is not None]
+    depths = [mark.depth for mark in printed]
+    values = [mark.accuracy or 0.0 for mark in printed]
+    joined = (0, (4, 2)) if len(set(depths)) == len(depths) else "none"
+    hollow = {"marker": "o", "markersize": 5, "markerfacecolor": PAPER, "markeredgecolor": colour}
+    panel.plot(depths, values, color=colour, linewidth=0.9, linestyle=joined, zorder=1, **hollow)  # type: ignore[arg-type]
+    for mark in one.paper:
+        if mark.accuracy is None:
+            at = {"xytext": (0, 2), "textcoords": "offset points", "ha": "center", "fontsize": 7, "color": colour}
+            panel.annotate(mark.word, (mark.depth, 0.0), **at)  # type: ignore[arg-type]
+
+
+def _say_which(panel: Axes) -> None:
+    """Filled is ours, hollow is the paper's: in grey, since colour says the model."""
+    filled = Line2D([], [], color=FAINT, linewidth=1.4, marker="o", markersize=4.5)
+    hollow = Line2D([], [], color=FAINT, linewidth=0.9, linestyle=(0, (4, 2)), marker="o", markersize=5)
+    hollow.set_markerfacecolor(PAPER)
+    names = ["ours, with 95 % over seeds", "the paper, one run per cell"]
+    panel.legend([filled, hollow], names, loc="lower left", bbox_to_anchor=(0.0, 0.08), frameon=False)
+
+
+def _ticks(depths: Sequence[int]) -> list[int]:
+    """Powers of two about the depths."""
+    return [2**power for power in range(12) if depths[0] / 1.25 <= 2**power <= depths[-1] * 1.45]
+
+
+def _name_ends(
+    panel: Axes, ends: Sequence[tuple[str, float, float]], colours: Sequence[str], *, joined: bool = True
+) -> None:
+    """Each line's name right of the panel at its end's height, moved apart where they would overlap."""
+    if not ends:
+        return
+    points = [panel.transData.transform((x, y)) for _, x, y in ends]
+    pixels = panel.get_figure(root=True).dpi / 72  # type: ignore[union-attr]
+    heights = spread_apart([float(y) for _, y in points], 10.5 * pixels)
+    leader = {"arrowstyle": "-", "linewidth": 0.5, "shrinkA": 1, "shrinkB": 2, "relpos": (0, 0.5)}
+    for (label, x, y), (left, low), height, colour in zip(ends, points, heights, colours, strict=True):
+        panel.annotate(
+            label,
+            (x, y),
+            xytext=((panel.bbox.x1 - left) / pixels + (13 if joined else 5), (height - low) / pixels),
+            textcoords="offset points",
+            va="center",
+            color=colour,
+            fontsize=8,
+            annotation_clip=False,
+            arrowprops={**leader, "color": colour} if joined else None,
+        )
+
+
+def spread_apart(wanted: Sequence[float], gap: float) -> list[float]:
+    """Positions at least `gap` apart, in the order of the wanted ones, with the least squared distance to them."""
+    order = sorted(range(len(wanted)), key=lambda i: (wanted[i], i))
+    blocks: list[list[float]] = []  # of wanted positions less their rank's gap; each block shares its mean
+    for rank, index in enumerate(order):
+        blocks.append([wanted[index] - rank * gap])
+        while len(blocks) > 1 and mean(blocks[-2]) >= mean(blocks[-1]):
+            blocks[-2:] = [blocks[-2] + blocks[-1]]
+    placed = [mean(block) for block in blocks for _ in block]
+    result = [0.0] * len(wanted)
+    for rank, index in enumerate(order):
+        result[index] = placed[rank] + rank * gap
+    return result
+
+
+def _ramp(base: str) -> tuple[str, ...]:
+    return RAMPS[BASE_ORDER.index(base) % len(RAMPS)] if base in BASE_ORDER else RAMPS[-1]
+
+
+def _colours(base: str, depths: Sequence[int]) -> list[str]:
+    """From the base's ramp, shallow to deep, the whole ramp where there are many rows."""
+    ramp = _ramp(base)
+    order = sorted(range(len(depths)), key=lambda i: (depths[i], i))
+    step = 2 if len(depths) <= 3 else 1
+    colours = [""] * len(depths)
+    for rank, index in enumerate(order):
+        colours[index] = ramp[min(rank * step, len(ramp) - 1)]
+    return colours
+
+
+def _panels(lines: int, columns: int, *, width: float, height: float, room: float) -> tuple[Figure, list[list[Axes]]]:
+    """Axes of a size in inches, with `room` right of each for the names of its lines."""
+    left, bottom, top, between = 0.62, 0.5, 0.32, 0.58
+    whole = left + columns * (width + room)
+    tall = bottom + lines * height + (lines - 1) * between + top
+    figure = Figure(figsize=(whole, tall), dpi=100, facecolor=PAPER)
+    FigureCanvasAgg(figure)
+    axes: list[list[Axes]] = []
+    for line in range(lines):
+        y = bottom + (lines - 1 - line) * (height + between)
+        row: list[Axes] = []
+        for column in range(columns):
+            x = left + column * (width + room)
+            place = (x / whole, y / tall, width / whole, height / tall)
+            panel = figure.add_axes(place, sharey=row[0] if row else None)
+            panel.grid(axis="y", color=FAINT, linewidth=0.4, alpha=0.35)
+            panel.set_axisbelow(True)
+            row.append(panel)
+        axes.append(row)
+    return figure, axes
+
+
+# --- bytes ----------------------------------------------------------------------------------------------------------
+
+
+def png(figure: Figure) -> bytes:
+    """The picture at 200 dots per inch, without a date or a program's name."""
+    return _saved(figure, lambda out: figure.savefig(out, format="png", dpi=200, metadata={"Software": None}))
+
+
+def svg(figure: Figure) -> str:
+    """The picture as SVG, without a date."""
+    metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
+    return _saved(figure, lambda out: figure.savefig(out, format="svg", metadata=metadata)).decode()
+
+
+def _saved(figure: Figure, save: Callable[[io.BytesIO], None]) -> bytes:
+    out = io.BytesIO()
+    with mpl.rc_context(STYLE):  # type: ignore[arg-type]
+        save(out)
+    return out.getvalue()
+
+
+def inline(image: str, title: str, prefix: str) -> str:
+    """An SVG for the inside of a page: no prolog, its own ids, and colours that follow the page's scheme."""
+    image = image[image.index("<svg") :].strip()
+    image = re.sub(r"<metadata>.*?</metadata>", "", image, flags=re.DOTALL)
+    image = re.sub(r' xmlns(:\w+)?="[^"]*"', "", image)
+    image = image.replace("xlink:href", "href")
+    image = re.sub(r'\bid="', f'id="{prefix}-', image)
+    image = re.sub(r'(url\(#|href="#)', rf"\1{prefix}-", image)
+    for light, (name, _) in SCHEMES.items():
+        image = image.replace(light, f"var(--{name})")
+    return image.replace("<svg", f'<svg role="img" aria-label="{title}"', 1)
