@@ -1,0 +1,567 @@
+"""Sudoku of any box size up to 12x12: generate puzzles or read the published files, without leaks between splits.
+
+Splits share no puzzle up to relabelling, band, stack, row and column order and transposition. What that means is exact:
+a hash that no symmetry changes finds the suspects, the least image under all symmetries decides on them.
+Every random choice is a splitmix64 hash of (seed, purpose, counter): equal inputs and seed, equal bytes, anywhere.
+"""
+
+import functools
+import itertools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_prep import sudoku_kernels as kernels
+from data_prep.counter_hash import UINT64, shuffled
+from data_prep.puzzle_set import (
+    MANIFEST,
+    SPLITS,
+    BadManifest,
+    OtherContent,
+    PuzzleError,
+    PuzzleSet,
+    Split,
+    read_manifest,
+    remove_unfinished,
+    sha256_of,
+)
+
+U8 = NDArray[np.uint8]
+HEADER = b"source,question,answer,rating"
+BUILDER = 1  # raise it when equal settings begin to give other puzzles
+LARGEST_SIDE = 12
+EXHAUSTED_AFTER = 10_000  # candidates in a row without a new puzzle, and the generator says that there are no more
+PURPOSE_TRAIN, PURPOSE_TEST = 1, 2  # which shuffle a hash belongs to
+BOXES = {4: (2, 2), 6: (2, 3), 8: (2, 4), 9: (3, 3), 10: (2, 5), 12: (3, 4)}  # the usual box of each side
+
+
+class BadPuzzleFile(PuzzleError):  # noqa: N818
+    """A puzzle file that is missing, empty or wrong in a line, or that holds fewer puzzles than asked for."""
+
+
+class BadSettings(PuzzleError):  # noqa: N818
+    """A number of puzzles, a box size or a number of clues that cannot be."""
+
+
+class TooFewPuzzles(PuzzleError):  # noqa: N818
+    """The generator found no more puzzles that differ by more than a symmetry."""
+
+
+@functools.lru_cache
+def _geometry(box_rows: int, box_cols: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(places, units) of a board, as sudoku_kernels describes them."""
+    side = box_rows * box_cols
+    cells = np.arange(side * side, dtype=np.int64)
+    rows, columns = cells // side, cells % side
+    places = np.stack([rows, columns, rows // box_rows * box_rows + columns // box_cols], axis=1)
+    units = [np.flatnonzero(places[:, kind] == unit) for kind in range(3) for unit in range(side)]
+    return places, np.stack(units).astype(np.int64)
+
+
+@functools.lru_cache
+def _column_orders(box_rows: int, box_cols: int) -> NDArray[np.int64]:
+    """Every order of the columns that keeps the stacks together: int64 [n_orders, side]."""
+    stacks = [range(start, start + box_cols) for start in range(0, box_rows * box_cols, box_cols)]
+    orders = [
+        [column for stack in order for column in stack]
+        for stack_order in itertools.permutations(stacks)
+        for order in itertools.product(*(tuple(itertools.permutations(stack)) for stack in stack_order))
+    ]
+    return np.array(orders, dtype=np.int64)
+
+
+def check_box(box_rows: int, box_cols: int) -> int:
+    """The side of a board of such boxes; raises BadSettings for boxes that make no Sudoku up to 12x12."""
+    side = box_rows * box_cols
+    if box_rows < 2 or box_cols < 2 or side > LARGEST_SIDE:
+        raise BadSettings(
+            f"box {box_rows}x{box_cols}: expected at least 2 rows and 2 columns and at most {LARGEST_SIDE} cells; "
+            "take 2x2, 2x3 or 3x3, for example"
+        )
+    return side
+
+
+def is_valid_solution(inputs: U8, labels: U8, *, box_rows: int, box_cols: int) -> NDArray[np.bool_]:
+    """Whether labels [B, L] are full grids, every digit once a row, column and box, that keep inputs' givens: bool [B].
+
+    Works for answers of any origin, tokens out of range included.
+    """
+    side = check_box(box_rows, box_cols)
+    _, units = _geometry(box_rows, box_cols)
+    filled = np.sort(labels[:, units], axis=-1) == np.arange(2, side + 2, dtype=np.uint8)
+    kept = (inputs < 2) | (inputs == labels)
+    return np.asarray(filled.all(axis=(1, 2)) & kept.all(axis=1))
+
+
+@dataclass(frozen=True)
+class Solved:
+    """What the solver found for B boards.
+
+    n_solutions: int64 [B], counted up to the limit. guesses: int64 [B]. labels: uint8 [B, L].
+    """
+
+    n_solutions: NDArray[np.int64]
+    guesses: NDArray[np.int64]
+    labels: U8
+
+
+def solve(inputs: U8, *, box_rows: int, box_cols: int, limit: int = 2) -> Solved:
+    """Count the solutions of inputs [B, L] up to a limit; labels hold the first one (blank cells if there is none).
+
+    guesses: digits tried at branchings up to the first solution, after naked and hidden singles to a fixed point; the
+    branching cell is the lowest of those with fewest candidates, digits ascend.
+    """
+    check_box(box_rows, box_cols)
+    n = len(inputs)
+    solved = Solved(np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64), np.empty(inputs.shape, dtype=np.uint8))
+    places, units = _geometry(box_rows, box_cols)
+    kernels.solve_all(_plain(inputs), places, units, limit, solved.n_solutions, solved.guesses, solved.labels)
+    return solved
+
+
+def canonical_forms(inputs: U8, labels: U8, *, box_rows: int, box_cols: int) -> U8:
+    """The least image of each puzzle and its answer under all symmetries: uint8 [B, L], exact, no heuristic.
+
+    Two puzzles with one solution each have equal rows if and only if a symmetry turns one into the other.
+    """
+    check_box(box_rows, box_cols)
+    forms = np.empty(inputs.shape, dtype=np.uint8)
+    orders = _column_orders(box_rows, box_cols)
+    kernels.canonical_forms(_plain(inputs), _plain(labels), box_rows, box_cols, orders, forms)
+    return forms
+
+
+def class_hashes(inputs: U8, *, box_rows: int, box_cols: int) -> NDArray[np.uint64]:
+    """A hash uint64 [B] of the givens that no symmetry changes: equivalent puzzles have equal hashes.
+
+    Inequivalent ones nearly always differ, but need not; canonical_forms decides.
+    """
+    check_box(box_rows, box_cols)
+    hashes = np.empty(len(inputs), dtype=np.uint64)
+    kernels.class_hashes(_plain(inputs), box_rows, box_cols, hashes)
+    return hashes
+
+
+def _plain(array: U8) -> U8:
+    """The same bytes as an ordinary writable array: numba compiles once for it, not once for each flavour."""
+    plain = np.ascontiguousarray(array).view(np.ndarray)
+    return plain if plain.flags.writeable else plain.copy()
+
+
+def _split(inputs: U8, labels: U8, ratings: NDArray[np.int32]) -> Split:
+    return Split(inputs, labels, np.zeros(len(inputs), dtype=np.int32), ratings)
+
+
+def _check_count(name: str, n: int | None, at_least: int) -> None:
+    if n is not None and n < at_least:
+        raise BadSettings(f"{name}: {n} puzzles asked for, expected at least {at_least}; give a larger number")
+
+
+# --- generated puzzles ---
+
+
+def generate(
+    box_rows: int, box_cols: int, *, train: int, validation: int, test: int, seed: int, clues: int | None = None
+) -> PuzzleSet:
+    """Puzzles of our own: a random full grid, clues removed in random order while the solution stays unique.
+
+    clues: stop removing once so few givens are left (a puzzle that is minimal earlier keeps more); None: go on until
+    the puzzle is minimal. No two puzzles of the set are equivalent: one equivalent to an earlier one is drawn again.
+    The test split is filled first, then validation, then train, so more training puzzles leave the others alone.
+    rating: guesses that solve() needs. Raises BadSettings, or TooFewPuzzles where the board has not so many.
+    """
+    side = check_box(box_rows, box_cols)
+    for name, n in (("train", train), ("validation", validation), ("test", test)):
+        _check_count(name, n, 1 if name == "train" else 0)
+    if clues is not None and not 0 <= clues <= side * side:
+        raise BadSettings(f"clues: {clues}, expected 0 to {side * side} on a {side}x{side} board; change --clues")
+    wanted = train + validation + test
+    inputs, labels, n_drawn = _draw_classes(box_rows, box_cols, wanted, seed, clues)
+    ratings = solve(inputs, box_rows=box_rows, box_cols=box_cols, limit=1).guesses.astype(np.int32)
+    ends = {"test": test, "validation": test + validation, "train": wanted}
+    starts = {"test": 0, "validation": test, "train": test + validation}
+    parts = {name: slice(starts[name], ends[name]) for name in SPLITS}
+    notes = (f"{n_drawn - wanted} of {n_drawn} candidates were equivalent to an earlier puzzle and were drawn again",)
+    return PuzzleSet.build(
+        {name: _split(inputs[part], labels[part], ratings[part]) for name, part in parts.items()},
+        puzzle="sudoku",
+        source="generated",
+        protocol="generated",
+        box_rows=box_rows,
+        box_cols=box_cols,
+        cells=side * side,
+        vocab=side + 2,
+        n_puzzle_ids=1,
+        seed=seed,
+        settings=_generate_settings(box_rows, box_cols, train, validation, test, clues),
+        source_sha256={},
+        notes=notes,
+        licence="CC0-1.0: generated, no claim made",
+    )
+
+
+def _generate_settings(
+    box_rows: int, box_cols: int, train: int, validation: int, test: int, clues: int | None
+) -> dict[str, int | str | None]:
+    counts = {"train": train, "validation": validation, "test": test}
+    return {"builder": BUILDER, "source": "generate", "box": f"{box_rows}x{box_cols}", **counts, "clues": clues}
+
+
+def _draw_classes(box_rows: int, box_cols: int, wanted: int, seed: int, clues: int | None) -> tuple[U8, U8, int]:
+    """The first `wanted` candidates of which none is equivalent to an earlier one, and how many were drawn for them."""
+    places, units = _geometry(box_rows, box_cols)
+    n_cells = len(places)
+    inputs, labels = np.empty((wanted, n_cells), dtype=np.uint8), np.empty((wanted, n_cells), dtype=np.uint8)
+    seen: set[bytes] = set()
+    n_found = n_drawn = last_new = 0
+    while n_found < wanted:
+        n = min(max(wanted - n_found, 16), 512)
+        question, answer = np.empty((n, n_cells), dtype=np.uint8), np.empty((n, n_cells), dtype=np.uint8)
+        kernels.generate(np.uint64(seed % UINT64), n_drawn, clues or 0, places, units, question, answer)
+        forms = canonical_forms(question, answer, box_rows=box_rows, box_cols=box_cols)
+        for i in range(n):
+            n_drawn += 1
+            form = forms[i].tobytes()
+            if form not in seen:
+                seen.add(form)
+                inputs[n_found], labels[n_found] = question[i], answer[i]
+                n_found, last_new = n_found + 1, n_drawn
+                if n_found == wanted:
+                    break
+        if n_drawn - last_new >= EXHAUSTED_AFTER:
+            side = box_rows * box_cols
+            raise TooFewPuzzles(
+                f"generate: {n_found} different {side}x{side} puzzles found (up to symmetry), expected {wanted}; "
+                f"none new in {EXHAUSTED_AFTER} candidates; ask for fewer, for other --clues, or for a larger box"
+            )
+    return inputs, labels, n_drawn
+
+
+# --- published files ---
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a puzzle file holds: inputs, labels uint8 [N, L], ratings int32 [N]; row i is line i + 2 of the file."""
+
+    path: Path
+    box_rows: int
+    box_cols: int
+    inputs: U8
+    labels: U8
+    ratings: NDArray[np.int32]
+    sha256: str
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+
+def read_csv(path: Path, *, box: tuple[int, int] | None = None) -> Rows:
+    """Read a file of `source,question,answer,rating`, row by row 1-9 (then A-C), `.` or `0` for a blank.
+
+    box: (rows, columns) of a box; None takes it from the length of the first board (16: 2x2, 36: 2x3, 81: 3x3 ...).
+    Every row is checked: lengths, characters, answer against question, answer a Sudoku, rating an integer. Raises
+    BadPuzzleFile with the line of the first offence.
+    """
+    data = _read_bytes(path)
+    header, _, _ = bytes(data[:200]).partition(b"\n")
+    if header.rstrip(b"\r") != HEADER:
+        found = header.rstrip(b"\r")[:60].decode("ascii", "backslashreplace")
+        raise BadPuzzleFile(f"{path}, line 1: header {found!r}, expected {HEADER.decode()!r}; put it on the first line")
+    n = kernels.count_lines(data) - 1
+    if n == 0:
+        raise BadPuzzleFile(f"{path}: a header and no puzzles, expected one puzzle a line; take the whole file")
+    start = len(header) + 1
+    box_rows, box_cols = box or _usual_box(path, bytes(data[start : start + 1000]))
+    side = check_box(box_rows, box_cols)
+    places, _ = _geometry(box_rows, box_cols)
+    inputs, labels = np.empty((n, side * side), dtype=np.uint8), np.empty((n, side * side), dtype=np.uint8)
+    ratings = np.empty(n, dtype=np.int32)
+    offence, row, cell, found_there = kernels.scan_rows(data, start, places, side, inputs, labels, ratings)
+    if offence != kernels.FINE:
+        line = bytes(data).split(b"\n", row + 2)[row + 1].rstrip(b"\r") if row >= 0 else b""
+        told = _describe(offence, line, cell, found_there, box_rows, box_cols)
+        raise BadPuzzleFile(f"{path}, line {row + 2}: {told}; correct the line or remove it")
+    return Rows(path, box_rows, box_cols, inputs, labels, ratings, sha256_of(data))
+
+
+def _read_bytes(path: Path) -> U8:
+    """A file as uint8 [bytes]."""
+    try:
+        data = np.fromfile(path, dtype=np.uint8)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise BadPuzzleFile(
+            f"{path}: missing, expected a file of {HEADER.decode()!r} lines; give the folder of train.csv and test.csv"
+        ) from error
+    except OSError as error:
+        raise BadPuzzleFile(
+            f"{path}: cannot be read ({error.strerror}), expected a CSV file; check the path"
+        ) from error
+    if len(data) == 0:
+        raise BadPuzzleFile(f"{path}: an empty file, expected {HEADER.decode()!r} and puzzles; fetch the file again")
+    return data
+
+
+def _usual_box(path: Path, beginning: bytes) -> tuple[int, int]:
+    """The usual box for the board in the first row of a file."""
+    parts = beginning.partition(b"\n")[0].split(b",")
+    length = len(parts[1]) if len(parts) > 1 else 0
+    side = math.isqrt(length)
+    if side * side != length or side not in BOXES:
+        lengths = ", ".join(str(side * side) for side in BOXES)
+        raise BadPuzzleFile(
+            f"{path}, line 2: question has {length} characters, expected a board of {lengths}; correct the line, "
+            "or name the box with --box"
+        )
+    return BOXES[side]
+
+
+def _describe(offence: int, line: bytes, cell: int, found: int, box_rows: int, box_cols: int) -> str:
+    """What is wrong with a line, and what was expected."""
+    side = box_rows * box_cols
+    digits = "123456789ABC"[:side]
+    where = f"row {cell // side + 1}, column {cell % side + 1}"
+    character = repr(chr(found)) if found < 128 else f"byte 0x{found:02x}"
+    fields = line.decode("ascii", "backslashreplace").split(",")
+    if offence == kernels.FIELD_COUNT:
+        return f"{found} fields, expected 4 ({HEADER.decode()})"
+    if offence == kernels.QUESTION_LENGTH:
+        return f"question has {found} characters, expected {side * side} for {box_rows}x{box_cols} boxes"
+    if offence == kernels.ANSWER_LENGTH:
+        return f"answer has {found} characters, expected {side * side} for {box_rows}x{box_cols} boxes"
+    if offence == kernels.QUESTION_CHARACTER:
+        return f"question has {character} at {where}, expected {digits[0]}-{digits[-1]} or '.' for a blank"
+    if offence == kernels.ANSWER_CHARACTER:
+        return f"answer has {character} at {where}, expected {digits[0]}-{digits[-1]}"
+    if offence == kernels.ANSWER_CONTRADICTS:
+        return f"answer has {character} at {where}, expected the question's {fields[1][cell]!r}"
+    if offence == kernels.NO_SUDOKU:
+        return f"answer repeats a digit in a row, column or {box_rows}x{box_cols} box, expected each once"
+    assert offence == kernels.RATING, f"offence {offence} has no description"
+    return f"rating {fields[3][:30]!r}, expected an integer of at most 10 digits within 32 bits"
+
+
+def from_csv(
+    folder: str | Path,
+    *,
+    train: int | None = 1000,
+    validation: int = 1000,
+    test: int | None = None,
+    seed: int,
+    box: tuple[int, int] | None = None,
+    licence: str = "as the source files state",
+) -> PuzzleSet:
+    """A set from train.csv and test.csv in a folder.
+
+    Puzzles of train.csv that are equivalent to one of test.csv are no candidates; validation is drawn from the rest
+    (so it stays the same whatever train is), then train from those not equivalent to a validation puzzle. What was left
+    out is counted in manifest.dropped_from_train and told in manifest.notes; test.csv loses nothing.
+    train, test: how many, None for all. Order in a split is the file's. Raises BadPuzzleFile with file and line.
+    """
+    folder = Path(folder)
+    for name, n, at_least in (("train", train, 1), ("validation", validation, 0), ("test", test, 0)):
+        _check_count(name, n, at_least)
+    _check_folder(folder)
+    pool = read_csv(folder / "train.csv", box=box)
+    tests = read_csv(folder / "test.csv", box=(pool.box_rows, pool.box_cols))
+    chosen, n_like_test, n_like_validation = _choose(pool, tests, train, validation, seed)
+    n_test = len(tests) if test is None else test
+    if n_test > len(tests):
+        raise BadPuzzleFile(f"{tests.path}: {len(tests)} puzzles, expected {n_test}; ask for fewer with --test")
+    chosen["test"] = np.sort(shuffled(len(tests), seed, PURPOSE_TEST)[:n_test])
+    rows = {"train": pool, "validation": pool, "test": tests}
+    notes = tuple(
+        f"train.csv: {n} puzzles equivalent to one of the {other} split were left out of train"
+        for n, other in ((n_like_test, "test"), (n_like_validation, "validation"))
+        if n
+    )
+    hashes = {"train.csv": pool.sha256, "test.csv": tests.sha256}
+    return PuzzleSet.build(
+        {
+            name: _split(rows[name].inputs[index], rows[name].labels[index], rows[name].ratings[index])
+            for name, index in ((name, chosen[name]) for name in SPLITS)
+        },
+        puzzle="sudoku",
+        source="csv",
+        protocol="full" if train is None else "1k" if train == 1000 else str(train),
+        box_rows=pool.box_rows,
+        box_cols=pool.box_cols,
+        cells=pool.inputs.shape[1],
+        vocab=pool.box_rows * pool.box_cols + 2,
+        n_puzzle_ids=1,
+        seed=seed,
+        settings=_csv_settings(pool.box_rows, pool.box_cols, train, validation, test),
+        source_sha256=hashes,
+        dropped_from_train=n_like_test + n_like_validation,
+        notes=notes,
+        licence=licence,
+    )
+
+
+def _csv_settings(
+    box_rows: int, box_cols: int, train: int | None, validation: int, test: int | None
+) -> dict[str, int | str | None]:
+    counts = {"train": train, "validation": validation, "test": test}
+    return {"builder": BUILDER, "source": "csv", "box": f"{box_rows}x{box_cols}", **counts}
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise BadPuzzleFile(
+            f"{folder}: {'a file' if folder.exists() else 'missing'}, expected a folder with train.csv and test.csv; "
+            "give that folder, or `generate`"
+        )
+
+
+def _choose(
+    pool: Rows, tests: Rows, train: int | None, validation: int, seed: int
+) -> tuple[dict[str, NDArray[np.int64]], int, int]:
+    """Rows of the pool for train and validation, and how many candidates were equivalent to test and to validation."""
+    hashes = class_hashes(pool.inputs, box_rows=pool.box_rows, box_cols=pool.box_cols)
+    test_hashes = class_hashes(tests.inputs, box_rows=pool.box_rows, box_cols=pool.box_cols)
+    order = shuffled(len(pool), seed, PURPOSE_TRAIN)
+    like_test = _equivalent(pool, order, hashes, tests, np.arange(len(tests)), test_hashes)
+    candidates = order[~like_test]
+    held_out, candidates = candidates[:validation], candidates[validation:]
+    like_validation = _equivalent(pool, candidates, hashes, pool, held_out, hashes)
+    candidates = candidates[~like_validation]
+    n_train = len(candidates) if train is None else train
+    if len(held_out) < validation or len(candidates) < n_train or n_train == 0:
+        raise BadPuzzleFile(
+            f"{pool.path}: {len(held_out) + len(candidates)} puzzles that no other split holds, expected "
+            f"{max(n_train, 1)} for train and {validation} for validation; ask for fewer with --train and --validation"
+        )
+    chosen = {"train": np.sort(candidates[:n_train]), "validation": np.sort(held_out)}
+    return chosen, int(like_test.sum()), int(like_validation.sum())
+
+
+def _equivalent(
+    ours: Rows,
+    index: NDArray[np.int64],
+    hashes: NDArray[np.uint64],
+    theirs: Rows,
+    their_index: NDArray[np.int64],
+    their_hashes: NDArray[np.uint64],
+) -> NDArray[np.bool_]:
+    """For each of our rows in index, whether one of theirs in their_index is the same puzzle up to symmetry: bool.
+
+    Only rows whose class hash occurs on the other side are compared, by canonical form. That form is of the puzzle with
+    its answer, so it decides where our puzzle has one solution; that is proven here, BadPuzzleFile otherwise.
+    """
+    box = {"box_rows": ours.box_rows, "box_cols": ours.box_cols}
+    suspected = np.isin(hashes[index], their_hashes[their_index])
+    suspects = index[suspected]
+    solutions = solve(ours.inputs[suspects], **box).n_solutions
+    for row in suspects[solutions != 1][:1]:
+        raise BadPuzzleFile(
+            f"{ours.path}, line {row + 2}: the puzzle has more than one solution, expected one; remove the line"
+        )
+    others = their_index[np.isin(their_hashes[their_index], hashes[suspects])]
+    known = {form.tobytes() for form in canonical_forms(theirs.inputs[others], theirs.labels[others], **box)}
+    forms = canonical_forms(ours.inputs[suspects], ours.labels[suspects], **box)
+    equivalent = np.zeros(len(index), dtype=np.bool_)
+    equivalent[suspected] = [form.tobytes() in known for form in forms]
+    return equivalent
+
+
+# --- one door for the command line and the launcher ---
+
+
+def build_sudoku(
+    out: str | Path,
+    *,
+    source: str | Path = "generate",
+    box: tuple[int, int] | None = None,
+    train: int | None = 1000,
+    validation: int = 1000,
+    test: int | None = None,
+    seed: int = 0,
+    clues: int | None = None,
+) -> PuzzleSet:
+    """The set in folder `out`, verified: opened if it was built with the same settings and sources, else built.
+
+    source: "generate", or a folder with train.csv and test.csv. box: 3x3 for generate, by the file for CSV, if None.
+    train, test: None for all of a file; generate takes 1,000 tests for None. Raises OtherContent if `out` holds
+    something else, and what generate and from_csv raise.
+    """
+    out = Path(out)
+    remove_unfinished(out)
+    if str(source) == "generate":
+        if train is None:
+            raise BadSettings("train: all puzzles asked for, expected a number with `generate`; give --train N")
+        box_rows, box_cols = box or (3, 3)
+        n_test = 1000 if test is None else test
+        asked = _generate_settings(box_rows, box_cols, train, validation, n_test, clues)
+        kept = _reuse(out, asked, {}, seed)
+        return kept or generate(
+            box_rows, box_cols, train=train, validation=validation, test=n_test, seed=seed, clues=clues
+        ).save(out)
+    if clues is not None:
+        raise BadSettings(f"clues: {clues} asked for, but {source} holds puzzles as they are; leave --clues out")
+    folder = Path(source)
+    if (out / MANIFEST).is_file():
+        _check_folder(folder)
+        hashes = {name: _sha256(folder / name) for name in ("train.csv", "test.csv")}
+        box_rows, box_cols = box or _box_of(out)
+        kept = _reuse(out, _csv_settings(box_rows, box_cols, train, validation, test), hashes, seed)
+        if kept is not None:
+            return kept
+    return from_csv(folder, train=train, validation=validation, test=test, seed=seed, box=box).save(out)
+
+
+def _box_of(out: Path) -> tuple[int, int]:
+    """The box of the set in a folder."""
+    manifest = read_manifest(out)
+    return manifest.box_rows or 0, manifest.box_cols or 0
+
+
+def _sha256(path: Path) -> str:
+    return sha256_of(_read_bytes(path))
+
+
+def _reuse(
+    out: Path, asked: Mapping[str, int | str | None], source_sha256: Mapping[str, str], seed: int
+) -> PuzzleSet | None:
+    """The set in `out` if it was built with these settings; None if `out` is free; OtherContent or BadManifest else."""
+    if not (out / MANIFEST).is_file():
+        if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+            raise OtherContent(
+                f"{out}: exists and holds no puzzle set; choose another --out, or move it out of the way"
+            )
+        return None
+    manifest = read_manifest(out)
+    there = {**manifest.settings, "seed": manifest.seed, **manifest.source_sha256}
+    wanted = {**asked, "seed": seed, **source_sha256}
+    for name in sorted(there.keys() | wanted.keys()):
+        if there.get(name) != wanted.get(name):
+            raise OtherContent(
+                f"{out}: holds a set with {name} = {_short(there.get(name))}, expected {_short(wanted.get(name))}; "
+                "choose another --out or delete the folder"
+            )
+    return PuzzleSet.open(out)
+
+
+def _short(value: object) -> str:
+    """A setting as an error names it: a hash by its beginning."""
+    text = str(value)
+    return text if len(text) <= 24 else f"{text[:12]}..."
+
+
+__all__ = [
+    "BadManifest",
+    "BadPuzzleFile",
+    "BadSettings",
+    "TooFewPuzzles",
+    "build_sudoku",
+    "canonical_forms",
+    "class_hashes",
+    "from_csv",
+    "generate",
+    "is_valid_solution",
+    "read_csv",
+    "solve",
+]

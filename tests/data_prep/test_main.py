@@ -1,0 +1,74 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from data_prep.__main__ import main
+from data_prep.puzzle_set import PuzzleSet
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "data_prep", *arguments],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_the_command_builds_a_set_and_ends_with_its_counts_and_content_hash(tmp_path: Path) -> None:
+    out = str(tmp_path / "set")
+    numbers = ("--train", "12", "--validation", "3", "--test", "4", "--seed", "2", "--clues", "18")
+    ended = command("sudoku", "--source", "generate", "--out", out, "--box", "2x3", *numbers)
+    puzzles = PuzzleSet.open(out)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.splitlines()[-2:] == [
+        "puzzles: train 12, validation 3, test 4",
+        f"content hash: {puzzles.content_hash}",
+    ]
+    assert ((puzzles.train.inputs > 1).sum(axis=1) == 18).all()
+
+
+def test_a_mistake_is_one_line_on_stderr_without_traceback_and_exit_code_2(tmp_path: Path) -> None:
+    ended = command("sudoku", "--source", str(tmp_path / "nowhere"), "--out", str(tmp_path / "set"))
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.count("\n") == 1
+    assert "nowhere: missing, expected a folder with train.csv and test.csv" in ended.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_published_files_are_built_and_a_second_call_reuses_them(
+    sudoku_extreme: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["sudoku", "--source", str(sudoku_extreme), "--out", str(tmp_path / "set"), "--train", "all"]
+    arguments += ["--validation", "30"]
+    assert main(arguments) == 0
+    first = capsys.readouterr().out
+    assert "puzzles: train 270, validation 30, test 120" in first
+    assert main(arguments) == 0
+    assert capsys.readouterr().out == first
+    assert main([*arguments, "--seed", "1"]) == 2
+    assert "holds a set with seed = 0, expected 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--box", "9"], "'9' found, expected ROWSxCOLUMNS such as 2x3"),
+        (["--train", "-3"], "'-3' found, expected a number of puzzles or `all`"),
+        (["--seed", "x"], "invalid int value: 'x'"),
+        (["--see", "1"], "unrecognized arguments: --see 1"),
+    ],
+)
+def test_a_wrong_option_is_named_in_one_line(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["sudoku", "--source", "generate", "--out", str(tmp_path / "set"), *arguments])
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert message in told
+    assert told.count("\n") == 1
