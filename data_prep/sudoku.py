@@ -20,7 +20,6 @@ from data_prep.counter_hash import UINT64, shuffled
 from data_prep.puzzle_set import (
     MANIFEST,
     SPLITS,
-    BadManifest,
     OtherContent,
     PuzzleError,
     PuzzleSet,
@@ -552,7 +551,6 @@ def _short(value: object) -> str:
 
 
 __all__ = [
-    "BadManifest",
     "BadPuzzleFile",
     "BadSettings",
     "TooFewPuzzles",
