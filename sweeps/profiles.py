@@ -7,6 +7,8 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pydantic import Field
+
 from sweeps.recipes import recipe
 from sweeps.study import ProfileName, Row, Study
 from trm_core.config import RunConfig, Settings
@@ -22,7 +24,7 @@ class Profile(Settings):
     name: ProfileName
     description: str  # one sentence
     comparable: bool  # with the paper's column; printed on the table's face
-    change: dict[str, dict[str, Any]] = {}  # to every recipe; what the recipe has no use for (EMA) stays off
+    change: dict[str, dict[str, Any]] = Field(default_factory=dict)  # to every recipe; an EMA it has not stays off
 
 
 PROFILES: dict[ProfileName, Profile] = {
@@ -66,7 +68,7 @@ PROFILES: dict[ProfileName, Profile] = {
     ),
     "paper": Profile(
         name="paper",
-        description="The paper's settings where they differ from the released code's: 60k epochs, AdamW, one prefix position.",
+        description="The paper's settings where the released code's differ: 60k epochs, AdamW, one prefix position.",
         comparable=True,
         change={
             "model": {

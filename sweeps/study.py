@@ -1,4 +1,4 @@
-"""Row and Study: one table of the paper as plain data. A study names switches; a profile says at what scale it is run."""
+"""Row and Study: one table of the paper as plain data. A study names switches; a profile says at what scale."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Row(Settings):
 
     name: str  # unique in its study, and what --only matches: "TRM k=3, T=3"
     base: BaseName
-    change: dict[str, dict[str, Any]] = {}  # {"model": {"n": 2, "T": 1}}
+    change: dict[str, dict[str, Any]] = Field(default_factory=dict)  # {"model": {"n": 2, "T": 1}}
     paper: float | Literal["OOM"] | None = None  # the paper's cell, per cent
     paper_depth: int | None = None  # where the paper prints another depth than its own formula
-    place: dict[str, str] = {}  # where the row stands in a grid table: {"k": "3", "T": "3", "model": "TRM"}
+    place: dict[str, str] = Field(default_factory=dict)  # in a grid table: {"k": "3", "T": "3", "model": "TRM"}
     profiles: tuple[ProfileName, ...] = EVERY_PROFILE  # where it is run
 
     @field_validator("change")
@@ -77,7 +77,8 @@ def find_study(name: str) -> Study:
         hint = f"did you mean {close[0]}?" if close else f"studies are {', '.join(names)}"
         raise UnknownStudy(f"{name!r}: no such study; {hint}")
     study = importlib.import_module(f"sweeps.studies.{name}").study
-    assert isinstance(study, Study) and study.name == name, f"sweeps/studies/{name}.py: study.name must be {name!r}"
+    assert isinstance(study, Study), f"sweeps/studies/{name}.py: `study` must be a Study"
+    assert study.name == name, f"sweeps/studies/{name}.py: study.name is {study.name!r}, must be {name!r}"
     return study
 
 

@@ -218,7 +218,7 @@ class RunConfig(Settings):
         return networks * m.n_layers * (swiglu + mixer) + heads
 
     def forward_flops(self) -> int:
-        """Floating-point operations of one forward supervision step on one puzzle: matrix products, 2 per multiply-add."""
+        """Operations of one forward supervision step on one puzzle: matrix products, 2 per multiply-add."""
         return self._layer_flops() * self.model.depth + 2 * self.data.cells * self.model.D * self.data.vocabulary
 
     def train_flops(self) -> int:

@@ -125,7 +125,7 @@ def test_every_other_setting_and_the_puzzles_change_the_key() -> None:
         "data.source": "generated", "data.test": 77, "data.clues": 30, "model.mixer": "attention",
         "model.networks": "separate", "model.features": "single z", "model.gradient": "one step",
         "model.halting": "q_learning", "model.loss": "softmax", "optim.name": "adamw", "optim.schedule": "cosine",
-        "optim.ema_covers": "network", "train.precision": "fp32", "train.eval_N_sup": 5,
+        "optim.ema_covers": "network", "optim.final_lr": 0.5, "train.precision": "fp32", "train.eval_N_sup": 5,
     }  # fmt: skip
     base = RunConfig().set(["data.source=generated", "data.test=10"])
     names = [

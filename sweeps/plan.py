@@ -1,0 +1,284 @@
+"""What a study has left to do and what it costs: pure functions from settings and records to a plan.
+
+Only `measure_cpu` looks at the machine; everything else is arithmetic, tested without one.
+"""
+
+from __future__ import annotations
+
+import enum
+import fnmatch
+import math
+import statistics
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sweeps.profiles import configure
+from sweeps.study import ProfileName, Row, Study
+from trm_core.config import BadSetting, DataSettings, RunConfig
+
+if TYPE_CHECKING:
+    from sweeps.tracking import RunRecord
+
+PUBLISHED_TEST_PUZZLES = 422_786  # Sudoku-Extreme's test file, where the set is not built yet
+
+# The released TRM-MLP run, 2.1e18 operations by our count, took about 18 h on one L40S (PAPER.md, section 3).
+ASSUMED_GPU_FLOPS_PER_S = 33e12
+
+# Training in fp32 on one thread, beside `measure_cpu`'s matrix products. Measured 2026-11-22 on the mini profile with
+# trm_core.trainer, in CPU time: 0.50 for TRM k=1 (0.29 s a step), 0.53 for HRM k=2 (0.68 s), 0.54 for TRM k=3 (1.00 s).
+TRAINING_PER_MATMUL = 0.5
+
+ASK_ABOVE_GPU_HOURS = 1.0
+
+
+class NoSuchRow(ValueError):
+    """An `--only` pattern that matches no row."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run to be made: a row at a seed. `key` is its name everywhere."""
+
+    key: str
+    study: str
+    row: str
+    base: str
+    profile: str
+    seed: int
+    run: RunConfig
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How fast a device trains, in operations per second as RunConfig counts them, and where that is known from."""
+
+    flops_per_s: float
+    source: str
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A job, whether it is done already, and what it costs or has cost."""
+
+    job: Job
+    done: bool
+    flops: float
+    rate: Rate
+
+    @property
+    def seconds(self) -> float:
+        """Estimated time of the whole run."""
+        return self.flops / self.rate.flops_per_s
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All runs of a study in a profile, in the table's order, seeds inside rows."""
+
+    runs: tuple[PlannedRun, ...]
+    at_once: int = 1  # runs beside each other
+
+    @property
+    def todo(self) -> tuple[PlannedRun, ...]:
+        """The runs that are not done."""
+        return tuple(run for run in self.runs if not run.done)
+
+    @property
+    def n_done(self) -> int:
+        """How many runs are done already."""
+        return len(self.runs) - len(self.todo)
+
+    @property
+    def flops(self) -> float:
+        """Of what is left to do."""
+        return sum(run.flops for run in self.todo)
+
+    @property
+    def run_seconds(self) -> float:
+        """Estimated, of what is left to do, one run after the other."""
+        return sum(run.seconds for run in self.todo)
+
+    @property
+    def seconds(self) -> float:
+        """Estimated until all is done: so many runs at once, and never less than the longest of them."""
+        return max([self.run_seconds / self.at_once, *(run.seconds for run in self.todo)])
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Where the estimates come from, each once."""
+        return tuple(dict.fromkeys(run.rate.source for run in self.runs))
+
+
+class Consent(enum.Enum):
+    """Whether a plan may start."""
+
+    NOT_NEEDED = "not needed"
+    GIVEN = "given with --yes"
+    ASK = "ask at the terminal"
+    MISSING = "needs --yes: nobody to ask"
+
+
+# --- which runs ------------------------------------------------------------------------------------------------------
+
+
+def select_rows(study: Study, profile: ProfileName, patterns: Sequence[str] = ()) -> tuple[Row, ...]:
+    """The profile's rows whose name matches any of the patterns, anywhere in it; all without a pattern.
+
+    Raises NoSuchRow for a pattern that matches none.
+    """
+    rows = study.rows_of(profile)
+    for pattern in patterns:
+        if not any(_matches(row, pattern) for row in rows):
+            names = "; ".join(row.name for row in rows)
+            elsewhere = [row for row in study.rows if _matches(row, pattern)]
+            other = f" ({elsewhere[0].name} is in {', '.join(elsewhere[0].profiles)} only)" if elsewhere else ""
+            raise NoSuchRow(f"--only {pattern!r} matches no row of {study.name} in {profile}{other}; rows are: {names}")
+    return tuple(row for row in rows if not patterns or any(_matches(row, pattern) for pattern in patterns))
+
+
+def _matches(row: Row, pattern: str) -> bool:
+    return fnmatch.fnmatchcase(row.name.lower(), f"*{pattern.lower()}*")
+
+
+def make_jobs(
+    study: Study,
+    rows: Sequence[Row],
+    profile: ProfileName,
+    *,
+    seeds: int,
+    overrides: Sequence[str] = (),
+    data_hash: str,
+) -> tuple[Job, ...]:
+    """Rows x seeds 0, 1, …, as jobs. Raises BadSetting; also where overrides make two of them the same run."""
+    jobs: dict[str, Job] = {}
+    for row in rows:
+        for seed in range(seeds):
+            run = configure(study, row, profile, seed, overrides)
+            job = Job(run.key(data_hash), study.name, row.name, row.base, profile, run.train.seed, run)
+            if (same := jobs.get(job.key)) is not None:
+                other = f"seed {seed}" if same.row == row.name else repr(row.name)
+                raise BadSetting(
+                    f"--set {' '.join(overrides)}: {same.row!r} and {other} become the same run;"
+                    " leave out what tells them apart, or pick one with --only or --seeds 1"
+                )
+            jobs[job.key] = job
+    return tuple(jobs.values())
+
+
+def data_settings(jobs: Sequence[Job]) -> DataSettings:
+    """What one puzzle set for all jobs is built from. Raises BadSetting where they ask for different ones."""
+    first = jobs[0].run.data
+    for job in jobs:
+        if job.run.data.model_copy(update={"augmentations": first.augmentations}) != first:
+            raise BadSetting(f"{job.row!r} and {jobs[0].row!r} ask for different puzzles; run them apart with --only")
+    return first
+
+
+# --- what they cost --------------------------------------------------------------------------------------------------
+
+
+def run_flops(run: RunConfig, test_puzzles: int | None = None) -> float:
+    """Operations of one run: its training steps, the evaluations on the way and the last one on all held-out puzzles.
+
+    test_puzzles: how many there are, where the settings say "all".
+    """
+    train, model = run.train, run.model
+    n_test = run.data.test or test_puzzles or PUBLISHED_TEST_PUZZLES
+    held_out = (run.data.validation, n_test)
+    limit = train.eval_puzzles or max(held_out)
+    n_midway = (train.steps - 1) // train.eval_every
+    evaluated = n_midway * sum(min(limit, n) for n in held_out) + sum(held_out)
+    evaluation = float(evaluated) * (train.eval_N_sup or model.N_sup) * run.forward_flops()
+    return float(train.steps) * train.batch_size * run.train_flops() + evaluation
+
+
+def recorded_rates(records: Sequence[RunRecord], device: str) -> dict[str, Rate]:
+    """What finished runs on this device say: a rate per row (its newest run), and under "" the median of all.
+
+    device: "cpu", a GPU's name, or "" for any GPU.
+    """
+    rates: dict[str, float] = {}
+    for record in sorted(records, key=lambda record: record.started.timestamp()):
+        speed = record.metrics.get("time/steps_per_second", 0.0)
+        there = record.tags.get("device", "")
+        here = there == device or (not device and there not in ("", "cpu"))
+        if record.status == "FINISHED" and here and speed > 0:
+            run = recorded_settings(record.params)
+            if run is not None:
+                rates[record.row] = speed * run.train.batch_size * run.train_flops()
+    if not rates:
+        return {}
+    known = {row: Rate(rate, "finished runs of the same row on this device") for row, rate in rates.items()}
+    return known | {"": Rate(statistics.median(rates.values()), "finished runs of other rows on this device")}
+
+
+def recorded_settings(params: Mapping[str, str]) -> RunConfig | None:
+    """A run's settings as they were recorded; None where this version does not know one of them."""
+    known = RunConfig().flat()
+    try:
+        return RunConfig().set(f"{name}={text}" for name, text in params.items() if name in known)
+    except BadSetting:
+        return None
+
+
+def assumed_gpu() -> Rate:
+    """A GPU of which nothing is known yet."""
+    rate = ASSUMED_GPU_FLOPS_PER_S
+    return Rate(rate, f"assumption for a GPU without records: {rate / 1e12:.0f} TFLOP/s, the released code on one L40S")
+
+
+def measure_cpu(for_s: float = 0.2) -> Rate:
+    """A run on one thread of this CPU: the best of a second's fifth of small matrix products, times TRAINING_PER_MATMUL.
+
+    64x64 is as large as OpenBLAS leaves to one thread; the best, since other work on the machine only slows them down.
+    """
+    squares = np.ones((50, 64, 64), dtype=np.float32)
+    operations = 2 * squares.size * 64
+    best, ends_at = math.inf, time.perf_counter() + for_s
+    while (began := time.perf_counter()) < ends_at or best == math.inf:
+        squares @ squares
+        best = min(best, time.perf_counter() - began)
+    source = f"a {for_s:g} s calibration on this CPU, good to a factor of about two"
+    return Rate(TRAINING_PER_MATMUL * operations / best, source)
+
+
+def make_plan(
+    jobs: Sequence[Job],
+    done: Collection[str],
+    rates: Mapping[str, Rate],
+    fallback: Rate,
+    *,
+    at_once: int = 1,
+    test_puzzles: int | None = None,
+) -> Plan:
+    """The plan: `done` are the keys of finished runs, `rates` what recorded_rates found, `fallback` for the rest."""
+    return Plan(
+        tuple(
+            PlannedRun(
+                job, job.key in done, run_flops(job.run, test_puzzles), rates.get(job.row, rates.get("", fallback))
+            )
+            for job in jobs
+        ),
+        at_once,
+    )
+
+
+# --- whether it may start --------------------------------------------------------------------------------------------
+
+
+def gpu_hours(plan: Plan, gpus: int) -> float:
+    """GPU-hours of what is left to do; without a GPU, what the same work would take on the assumed one."""
+    return (plan.run_seconds if gpus else plan.flops / ASSUMED_GPU_FLOPS_PER_S) / 3600
+
+
+def needs_consent(plan: Plan, gpus: int, yes: bool, is_terminal: bool) -> Consent:
+    """More than one GPU-hour of work starts only when a person has said yes."""
+    if gpu_hours(plan, gpus) <= ASK_ABOVE_GPU_HOURS:
+        return Consent.NOT_NEEDED
+    if yes:
+        return Consent.GIVEN
+    return Consent.ASK if is_terminal else Consent.MISSING

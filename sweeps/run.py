@@ -1,0 +1,619 @@
+"""The command: python sweeps/run.py --study recursion_depth. From settings to a table, top to bottom in `run_study`.
+
+Nothing starts before everything that can be wrong was looked at, in this order: settings, puzzles, MLflow's address,
+the plan, a person's consent, Ray. Torch, Ray and MLflow are imported where they are needed, so `--list` and a typo are
+answered at once. This file is the one exception to "imports point left": when the runs have ended it calls reports.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import hashlib
+import json
+import math
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Literal, NoReturn
+
+if __package__ in (None, ""):  # run as a script, from wherever: the repository's root is what imports start from
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from sweeps.plan import (
+    Consent,
+    Job,
+    Plan,
+    assumed_gpu,
+    data_settings,
+    make_jobs,
+    make_plan,
+    measure_cpu,
+    needs_consent,
+    recorded_rates,
+    select_rows,
+)
+from sweeps.profiles import PROFILES, configure, find_profile
+from sweeps.study import ProfileName, Row, Study, all_studies, find_study
+from trm_core.config import DataSettings
+
+if TYPE_CHECKING:
+    from data_prep.puzzle_set import PuzzleSet
+    from reports.report import Report
+    from sweeps.launch import Outcome
+    from sweeps.tracking import RunRecord, Tracker
+
+OURS = ("data_prep", "trm_core", "sweeps", "reports")
+PUBLISHED = "https://huggingface.co/datasets/sapientinc/sudoku-extreme"
+RECORDED_WITHIN_S = 20.0  # how long the report waits for MLflow to hold what has ended
+DONE, FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
+
+
+class BadCommand(ValueError):
+    """An option that does not exist, is missing, or has no sense in this place."""
+
+
+class NoPuzzles(ValueError):
+    """A run on the published puzzles, and nobody said where they are."""
+
+
+class AlreadyRunning(ValueError):
+    """Another process runs this study in this profile."""
+
+
+class CannotWrite(ValueError):
+    """The folder for results cannot be written."""
+
+
+class NeedsYes(ValueError):
+    """More than one GPU-hour of work, and nobody to ask."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """What was asked for, checked as far as one option alone can be."""
+
+    study: Study
+    profile: ProfileName
+    rows: tuple[Row, ...]
+    seeds: int
+    overrides: tuple[str, ...]  # --data's, then --set's
+    out: Path
+    data: Path | None
+    launcher: Literal["train", "inline"] | None
+    workers: int
+    yes: bool
+    gpus: tuple[str, ...]  # names, of this machine or of the Ray cluster
+    line: str  # as it was typed, to continue with
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command. Returns 0; 1 if runs failed; 2 after a user's mistake, one line on stderr; 130 after Ctrl-C."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    line = shlex.join(["python", "sweeps/run.py", *arguments])
+    try:
+        with _termination_as_interrupt():
+            return _main(arguments, line)
+    except KeyboardInterrupt:
+        print(
+            f"\nstopped; finished runs are kept and unfinished ones go on from their checkpoints:\n  {line}",
+            file=sys.stderr,
+        )
+        return INTERRUPTED
+    except ValueError as error:
+        if type(error).__module__.split(".")[0] not in (*OURS, "__main__"):  # a mistake of ours: show all of it
+            raise
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return USER_ERROR
+
+
+def _main(arguments: Sequence[str], line: str) -> int:
+    options = _parser().parse_args(arguments)
+    if options.list:
+        _print_list()
+        return DONE
+    command = _command(options, line)
+    if options.plan:
+        return _print_plan_only(command)
+    return run_study(command)
+
+
+def run_study(command: Command) -> int:
+    """All that is left of a study, and its table. Returns the exit code."""
+    from sweeps.tracking import Tracker, read_runs
+
+    study, profile = command.study, command.profile
+    settings = _settings(command)  # every row's, before anything is written
+    with _alone(command.out, study.name, profile):
+        folder, puzzles = build_puzzles(settings, command.data, command.out)
+        records = read_runs(study.name, profile)
+        plan = _plan(command, _jobs(command, puzzles.content_hash), records, len(puzzles.test))
+        _say_what_is_left(command, plan)
+        _ask(command, plan)
+        say: list[Callable[[str], None]] = [lambda text: print(text, file=sys.stderr)]  # the last one is in use
+        line = shlex.split(command.line)
+        with Tracker.open(
+            study.name, profile, out=command.out, command=line, say=lambda text: say[-1](text)
+        ) as tracker:
+            todo = _reuse(tracker, [run.job for run in plan.todo], puzzles.content_hash)
+            return _end(command, todo, _launch(command, plan, todo, folder, tracker, say) if todo else None, tracker)
+
+
+# --- the command line ------------------------------------------------------------------------------------------------
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse that says a mistake in one line, like every other mistake here."""
+
+    def error(self, message: str) -> NoReturn:
+        raise BadCommand(f"{message}; see --help")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python sweeps/run.py",
+        description="Run a study: every row of one of the paper's tables, and the table at the end.",
+        epilog="The same command again continues where it stopped; finished runs are not run again.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--study", metavar="NAME", help="which table; --list shows them")
+    parser.add_argument(
+        "--profile", metavar="NAME", help="mini, official or paper (default: official with a GPU, else mini)"
+    )
+    parser.add_argument("--seeds", type=int, default=1, metavar="N", help="seeds 0 to N-1 of every row (default: 1)")
+    parser.add_argument(
+        "--set",
+        action="append",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="change a setting of all rows: model.D=96",
+    )
+    parser.add_argument(
+        "--only",
+        action="append",
+        nargs="+",
+        default=[],
+        metavar="PATTERN",
+        help="only rows with this in their name: 'k=3*'",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("results"),
+        metavar="FOLDER",
+        help="results, checkpoints, puzzles (default: results)",
+    )
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="the published puzzles: train.csv and test.csv")
+    parser.add_argument("--plan", action="store_true", help="print the runs and what they cost, and start nothing")
+    parser.add_argument("--list", action="store_true", help="print the studies there are")
+    parser.add_argument(
+        "--launcher",
+        choices=("train", "inline"),
+        help="Ray Train workers, or straight in a Tune trial (default: by size)",
+    )
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="workers per run (default: 1)")
+    parser.add_argument("--yes", action="store_true", help="start more than one GPU-hour of work without being asked")
+    return parser
+
+
+def _command(options: argparse.Namespace, line: str) -> Command:
+    """Options → Command. Raises the named errors of everything that one option can get wrong."""
+    if options.study is None:
+        raise BadCommand("no study; say --study recursion_depth, or --list to see them all")
+    study = find_study(options.study)
+    for name, value in (("--seeds", options.seeds), ("--workers", options.workers)):
+        if value < 1:
+            raise BadCommand(f"{name} {value}: expected 1 or more")
+    if options.launcher == "inline" and options.workers > 1:
+        raise BadCommand(
+            f"--launcher inline with --workers {options.workers}: inline runs have one; use --launcher train"
+        )
+    gpus = find_gpus()
+    profile = _profile(options.profile, gpus)
+    rows = select_rows(study, profile, [pattern for group in options.only for pattern in group])
+    assignments = [assignment for group in options.set for assignment in group]
+    return Command(
+        study=study,
+        profile=profile,
+        rows=rows,
+        seeds=options.seeds,
+        overrides=(*_data_overrides(study, rows, profile, options.data), *assignments),
+        out=options.out,
+        data=options.data,
+        launcher=options.launcher,
+        workers=options.workers,
+        yes=options.yes,
+        gpus=gpus,
+        line=line,
+    )
+
+
+def _profile(name: str | None, gpus: Sequence[str]) -> ProfileName:
+    """The profile asked for; without one, official where there is a GPU, and it is said."""
+    if name is not None:
+        return find_profile(name).name
+    profile: ProfileName = "official" if gpus else "mini"
+    found = f"{len(gpus)} GPU(s) found" if gpus else "no GPU found"
+    print(f"{found}: profile {profile}. {PROFILES[profile].description} Another one: --profile NAME")
+    return profile
+
+
+def find_gpus() -> tuple[str, ...]:
+    """The GPUs' names: of a running Ray cluster ("" each, it does not say), else of this machine. Starts no Ray."""
+    note = Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster")  # written by `ray start`
+    named = os.environ.get("RAY_ADDRESS", "")
+    if named != "local" and (named or note.is_file()):
+        n_gpus = _cluster_gpus(named)
+        if n_gpus is not None:
+            return ("",) * n_gpus
+    try:
+        asked = subprocess.run(
+            ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, timeout=20
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ()
+    names = [name.strip() for name in asked.stdout.splitlines() if name.strip()] if asked.returncode == 0 else []
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return tuple(names)
+    return tuple(names[: len([device for device in visible.split(",") if device.strip() not in ("", "-1")])])
+
+
+def _cluster_gpus(named: str) -> int | None:
+    """How many GPUs the running cluster has; None where only a note of one that has ended is left. Raises NoCluster."""
+    from sweeps.launch import NoCluster, cluster
+
+    os.environ["RAY_ADDRESS"] = named or "auto"  # join only: without it a Ray of our own would be started
+    try:
+        with cluster() as machines:
+            return machines.gpus
+    except NoCluster:
+        if named:
+            raise
+        return None
+    finally:
+        if not named:
+            del os.environ["RAY_ADDRESS"]
+
+
+# --- puzzles ---------------------------------------------------------------------------------------------------------
+
+
+def _data_overrides(study: Study, rows: Sequence[Row], profile: ProfileName, folder: Path | None) -> list[str]:
+    """What `--data` changes in the settings: the source, the box by the length of the first board, no clues.
+
+    Only what differs: a run on the published puzzles that asks for nothing else is the profile's own run.
+    """
+    if folder is None:
+        return []
+    now = configure(study, rows[0], profile, seed=0).data
+    wanted: dict[str, object] = {"source": "files", "clues": None}
+    if (box := _first_box(folder)) is not None:
+        wanted |= {"box_rows": box[0], "box_cols": box[1]}
+    return [f"data.{name}={'none' if to is None else to}" for name, to in wanted.items() if getattr(now, name) != to]
+
+
+def _first_box(folder: Path) -> tuple[int, int] | None:
+    """The box of the first board in train.csv; None where there is none to be read (data_prep then says why)."""
+    from data_prep.sudoku import BOXES
+
+    try:
+        with (folder / "train.csv").open(encoding="utf-8", errors="replace") as file:
+            fields = [file.readline(2000), file.readline(2000)][1].split(",")
+    except OSError:
+        return None
+    side = math.isqrt(len(fields[1])) if len(fields) > 1 else 0
+    return BOXES.get(side) if len(fields) > 1 and side * side == len(fields[1]) else None
+
+
+def puzzle_folder(settings: DataSettings, source: Path | None, out: Path) -> Path:
+    """Where the puzzle set of these settings lies: <out>/data/<name>, one folder per set."""
+    what = settings.model_dump(exclude={"augmentations"}) | {
+        "folder": None if source is None else str(source.resolve())
+    }
+    digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]
+    side = settings.box_rows * settings.box_cols
+    return out / "data" / f"{settings.puzzle}_{side}x{side}_{settings.source}_{digest}"
+
+
+def build_puzzles(settings: DataSettings, source: Path | None, out: Path) -> tuple[Path, PuzzleSet]:
+    """The set of these settings, opened if it is there, else built. Raises NoPuzzles, CannotWrite, PuzzleError."""
+    from data_prep.sudoku import build_sudoku
+
+    folder = puzzle_folder(settings, source, out)
+    if settings.source == "files" and source is None:
+        raise NoPuzzles(
+            f"these runs need the published puzzles; give --data FOLDER with train.csv and test.csv (from {PUBLISHED}),"
+            " or --profile mini, which generates its own"
+        )
+    if source is not None and settings.source != "files":
+        raise BadCommand(f"--data {source} with data.source={settings.source}: leave one of them out")
+    try:
+        puzzles = build_sudoku(
+            folder,
+            source="generate" if source is None else source,
+            box=(settings.box_rows, settings.box_cols),
+            train=settings.train,
+            validation=settings.validation,
+            test=settings.test,
+            seed=settings.seed,
+            clues=settings.clues,
+        )
+    except OSError as error:
+        raise CannotWrite(
+            f"{folder}: puzzles cannot be written here ({error.strerror}); choose another --out"
+        ) from None
+    return folder, puzzles
+
+
+# --- the plan --------------------------------------------------------------------------------------------------------
+
+
+def _jobs(command: Command, data_hash: str) -> tuple[Job, ...]:
+    jobs = make_jobs(
+        command.study,
+        command.rows,
+        command.profile,
+        seeds=command.seeds,
+        overrides=command.overrides,
+        data_hash=data_hash,
+    )
+    batch = jobs[0].run.train.batch_size
+    if batch % command.workers:
+        raise BadCommand(f"--workers {command.workers}: they share train.batch_size={batch}, and it does not divide")
+    return jobs
+
+
+def _settings(command: Command) -> DataSettings:
+    """What the puzzle set is built from, after every row's settings were checked. Raises BadSetting."""
+    return data_settings(_jobs(command, data_hash=""))
+
+
+def _plan(command: Command, jobs: Sequence[Job], records: Sequence[RunRecord], test_puzzles: int | None) -> Plan:
+    """What is left and what it costs: by finished runs on this device, else calibrated (CPU) or assumed (GPU)."""
+    places = len(command.gpus) or os.cpu_count() or 1
+    at_once = max(1, min(places // command.workers, len(jobs)))
+    rates = recorded_rates(records, command.gpus[0] if command.gpus else "cpu")
+    fallback = assumed_gpu() if command.gpus else measure_cpu()
+    done = {record.key for record in records if record.status == "FINISHED"}
+    return make_plan(jobs, done, rates, fallback, at_once=at_once, test_puzzles=test_puzzles)
+
+
+def _print_plan_only(command: Command) -> int:
+    """`--plan`: writes nothing and starts nothing. Where the puzzles are not built yet, their hash is the records'."""
+    from sweeps.tracking import read_runs
+
+    settings = _settings(command)
+    folder = puzzle_folder(settings, command.data, command.out)
+    records = read_runs(command.study.name, command.profile)
+    recorded = [record.tags.get("data", "") for record in records if record.status == "FINISHED"]
+    data_hash, n_test = recorded[-1] if recorded else "", settings.test
+    if (folder / "manifest.json").exists():
+        puzzles = build_puzzles(settings, command.data, command.out)[1]
+        data_hash, n_test = puzzles.content_hash, len(puzzles.test)
+    elif settings.source == "files" and (command.data is None or _first_box(command.data) is None):
+        build_puzzles(settings, command.data, command.out)  # raises: says what is wrong with --data
+    _print_plan(_plan(command, _jobs(command, data_hash), records, n_test))
+    return DONE
+
+
+def _say_what_is_left(command: Command, plan: Plan) -> None:
+    n, n_done = len(plan.runs), plan.n_done
+    what = f"{command.study.name} in {command.profile}"
+    if n_done:
+        print(f"{what}: {n_done} of {n} runs are done already")
+    if plan.todo:
+        print(f"{what}: {len(plan.todo)} to do, about {_duration(plan.seconds)} ({'; '.join(plan.sources)})")
+
+
+def _ask(command: Command, plan: Plan) -> None:
+    """A person's consent where it is needed. Raises NeedsYes, or KeyboardInterrupt for a no."""
+    is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    consent = needs_consent(plan, len(command.gpus), command.yes, is_terminal)
+    if consent in (Consent.ASK, Consent.MISSING):
+        _print_plan(plan)
+    if consent is Consent.MISSING:
+        raise NeedsYes(
+            "this is more than one GPU-hour of work and there is no terminal to ask at; add --yes to start it"
+        )
+    if consent is Consent.ASK:
+        answer = input("More than one GPU-hour of work. Start? [y/N] ")
+        if answer.strip().lower() not in ("y", "yes"):
+            raise NeedsYes("not started; --only, --set and --seeds make it smaller")
+
+
+def _print_plan(plan: Plan) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=None)
+    table.add_column("run")
+    for column in ("done", "depth", "NFP", "parameters", "FLOPs", "time"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for planned in plan.runs:
+        run = planned.job.run
+        table.add_row(
+            f"{planned.job.row}, seed {planned.job.seed}",
+            "yes" if planned.done else "",
+            str(run.model.depth),
+            str(run.model.nfp),
+            f"{run.parameters():,}",
+            f"{planned.flops:.1e}",
+            _duration(planned.seconds),
+        )
+    table.add_section()
+    table.add_row(
+        f"left: {len(plan.todo)} of {len(plan.runs)}", "", "", "", "", f"{plan.flops:.1e}", _duration(plan.seconds)
+    )
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    console.print(table)
+    for source in plan.sources:
+        console.print(f"Times are estimates, {plan.at_once} run(s) at once, from {source}.", highlight=False)
+
+
+def _duration(seconds: float) -> str:
+    """Seconds as a person says them: 45 s, 12 min, 3.5 h, 4.2 days."""
+    if seconds < 90:
+        return f"{math.ceil(seconds)} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"
+
+
+# --- the runs --------------------------------------------------------------------------------------------------------
+
+
+def _reuse(tracker: Tracker, jobs: Sequence[Job], data_hash: str) -> list[Job]:
+    """The jobs that no other study or profile has trained already; those that one has become finished children here."""
+    elsewhere = tracker.elsewhere(job.key for job in jobs) if jobs else {}
+    for job in jobs:
+        if job.key in elsewhere:
+            print(f"{job.row}, seed {job.seed}: taken from {elsewhere[job.key].study}, where the same run is finished")
+            tracker.reuse(job, data_hash, elsewhere[job.key])
+    return [job for job in jobs if job.key not in elsewhere]
+
+
+def _launch(
+    command: Command, plan: Plan, jobs: Sequence[Job], folder: Path, tracker: Tracker, say: list[Callable[[str], None]]
+) -> Outcome:
+    """Ray comes up, trains the jobs and goes; meanwhile what there is to say is said above the display."""
+    from sweeps.launch import launch
+    from sweeps.progress import Progress
+
+    work = sum(float(job.run.train_flops() * job.run.train.batch_size * job.run.train.steps) for job in jobs)
+    with Progress(runs=len(plan.runs), done=len(plan.runs) - len(jobs), work=work) as progress:
+        say.append(progress.say)
+        return launch(
+            jobs,
+            data=folder,
+            out=command.out,
+            tracker=tracker,
+            launcher=command.launcher,
+            workers=command.workers,
+            progress=progress,
+        )
+
+
+# --- the end ---------------------------------------------------------------------------------------------------------
+
+
+def _end(command: Command, jobs: Sequence[Job], outcome: Outcome | None, tracker: Tracker) -> int:
+    """The report, the launch's run in MLflow ended with it, and what a person wants to know. Returns the exit code.
+
+    jobs: those launched; outcome: None where there were none.
+    """
+    finished, failed = (outcome.finished, outcome.failed) if outcome else ((), {})
+    if outcome is not None and outcome.interrupted:
+        for problem in tracker.close("KILLED"):
+            print(problem, file=sys.stderr)
+        raise KeyboardInterrupt
+    report, problems = _report(command, (*finished, *failed))
+    problems += tracker.close("FAILED" if failed else "FINISHED", report.folder if report else None)
+    if report is not None:
+        print(f"\n{report.text}\n")
+        print("\n".join(str(report.folder / name) for name in report.files))
+    print(_where_the_runs_are())
+    for job in jobs:
+        if job.key in failed:
+            log = command.out / "runs" / job.key / "failure.txt"
+            print(f"failed: {job.row}, seed {job.seed}: {failed[job.key]} (all of it: {log})", file=sys.stderr)
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    return FAILED if failed or problems else DONE
+
+
+def _report(command: Command, ended: Collection[str]) -> tuple[Report | None, list[str]]:
+    """The study's report, once MLflow holds what has ended; without it, and why, where MLflow does not answer."""
+    from reports.report import write_report
+    from sweeps.tracking import TrackingUnavailable, read_runs
+
+    try:
+        deadline = time.monotonic() + RECORDED_WITHIN_S
+        while time.monotonic() < deadline:
+            records = read_runs(command.study.name, command.profile)
+            if {record.key for record in records if record.status in ("FINISHED", "FAILED")}.issuperset(ended):
+                break
+            time.sleep(0.2)
+        return write_report(command.study, command.profile, command.out, overrides=command.overrides), []
+    except TrackingUnavailable as error:
+        again = f"python -m reports {command.study.name} --profile {command.profile} --out {command.out}"
+        return None, [f"no report was made: {error}; when it answers again: {again}"]
+
+
+def _where_the_runs_are() -> str:
+    from sweeps.tracking import address
+
+    uri = address()
+    return f"the runs: mlflow ui --backend-store-uri {uri}" if uri.startswith("sqlite") else f"the runs: {uri}"
+
+
+# --- one at a time, and how it ends ----------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _alone(out: Path, study: str, profile: str) -> Iterator[None]:
+    """One launch of a study in a profile at a time: a lock that the kernel lets go of, whatever ends the process.
+
+    Raises AlreadyRunning with the other's process id, CannotWrite.
+    """
+    path = out / "launches" / f"{profile}-{study}.lock"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise CannotWrite(f"{path}: cannot be written ({error.strerror}); choose another --out") from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            pid = file.read().strip() or "unknown"
+            raise AlreadyRunning(
+                f"{study} in {profile} is running already (process {pid}, results in {out});"
+                f" wait for it, or end it with: kill {pid}"
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+        file.truncate(0)
+
+
+@contextlib.contextmanager
+def _termination_as_interrupt() -> Iterator[None]:
+    """`kill` and a closed terminal end the command as Ctrl-C does, so that no run is left RUNNING."""
+
+    def interrupt(signum: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _print_list() -> None:
+    """`--list`: the studies, their rows and how many runs one seed of each profile makes."""
+    for study in all_studies():
+        runs = ", ".join(f"{profile} {len(study.rows_of(profile))}" for profile in PROFILES)
+        print(f"{study.name}: {study.title} ({study.source})")
+        print(f"  runs per seed: {runs}")
+        for row in study.rows:
+            print(f"  {row.name}  [{', '.join(row.profiles)}]")
+    for profile in PROFILES.values():
+        print(f"profile {profile.name}: {profile.description}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
