@@ -1,0 +1,213 @@
+"""What a person sees while a study runs: bars in a terminal, plain lines elsewhere. State is pure, drawing is apart."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self, TextIO
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+LINE_EVERY_S = 20.0  # per run, where there is no terminal
+ACCURACIES = ("test/exact_accuracy", "validation/exact_accuracy", "train/exact_accuracy")  # the first that is there
+
+
+@dataclass
+class RunState:
+    """One run under way."""
+
+    name: str
+    steps: int
+    work: float  # in any unit, the same for all runs of a study
+    began_s: float
+    step: int = 0
+    first_step: int | None = None  # the first that was seen, after a resumption not the run's first
+    first_step_s: float = 0.0
+    loss: float | None = None
+    accuracy: float | None = None  # [0..1]
+    said_s: float = 0.0
+
+    def left_s(self, now: float) -> float | None:
+        """Seconds to its end at the speed seen so far; None while nothing was seen."""
+        if self.first_step is None or self.step <= self.first_step:
+            return None
+        return (self.steps - self.step) * (now - self.first_step_s) / (self.step - self.first_step)
+
+    @property
+    def done_work(self) -> float:
+        """Of its work, what this launch has done: what came from a checkpoint does not count as speed."""
+        return self.work * (self.step - (self.first_step or 0)) / self.steps
+
+
+@dataclass
+class StudyState:
+    """A study under way: what is known, and when it will end. Times are seconds of one clock, handed in."""
+
+    runs: int  # of the study
+    done: int  # of them, before this launch and in it
+    work_waiting: float  # of runs not begun
+    began_s: float
+    failed: int = 0
+    active: dict[str, RunState] = field(default_factory=dict)
+    work_done: float = 0.0  # by runs that have ended, in this launch
+    first_row_s: float | None = None
+
+    def begin(self, key: str, name: str, steps: int, work: float, now: float) -> None:
+        """A run begins; one that is active already begins again after its process died."""
+        if key in self.active:
+            self.work_done += self.active[key].done_work
+        else:
+            self.work_waiting = max(0.0, self.work_waiting - work)
+        self.active[key] = RunState(name, steps, work, now, said_s=now)
+
+    def update(self, key: str, step: int, metrics: Mapping[str, float], now: float) -> None:
+        """A row of an active run."""
+        run = self.active[key]
+        run.step = step
+        if run.first_step is None:
+            run.first_step, run.first_step_s = step, now
+        if self.first_row_s is None:
+            self.first_row_s = now
+        run.loss = metrics.get("train/loss", run.loss)
+        seen = [metrics[name] for name in ACCURACIES if name in metrics]
+        run.accuracy = seen[0] if seen else run.accuracy
+
+    def end(self, key: str, *, failed: bool) -> RunState:
+        """An active run has ended."""
+        run = self.active.pop(key)
+        self.work_done += run.done_work
+        self.failed += failed
+        self.done += not failed
+        return run
+
+    def left_s(self, now: float) -> float | None:
+        """Seconds to the study's end at the speed seen so far; None while nothing was seen."""
+        done = self.work_done + sum(run.done_work for run in self.active.values())
+        if self.first_row_s is None or done <= 0 or now <= self.first_row_s:
+            return None
+        left = self.work_waiting + sum(run.work * (run.steps - run.step) / run.steps for run in self.active.values())
+        return left * (now - self.first_row_s) / done
+
+
+def duration(seconds: float | None) -> str:
+    """12 s, 3:04, 2:03:04; a hyphen where it is not known."""
+    if seconds is None:
+        return "-"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def percent(fraction: float | None) -> str:
+    """A fraction as per cent, a hyphen where there is none."""
+    return "-" if fraction is None else f"{100 * fraction:.1f} %"
+
+
+def headline(study: StudyState, now: float) -> str:
+    """The study in one line."""
+    failed = f", {study.failed} failed" if study.failed else ""
+    left = study.left_s(now)
+    ends = f", about {duration(left)} left" if left is not None else ""
+    return f"{study.done} of {study.runs} runs done{failed}, {duration(now - study.began_s)} so far{ends}"
+
+
+def render(study: StudyState, now: float) -> RenderableType:
+    """The study and its active runs, for a terminal of any width."""
+    table = Table.grid(padding=(0, 1), expand=True)
+    table.add_column(ratio=3, no_wrap=True, overflow="ellipsis")
+    table.add_column(ratio=2, min_width=6)
+    for width in (11, 10, 7, 7):
+        table.add_column(justify="right", no_wrap=True, width=width)
+    for run in study.active.values():
+        table.add_row(
+            Text(run.name, no_wrap=True, overflow="ellipsis"),
+            ProgressBar(total=run.steps, completed=run.step),
+            f"{run.step}/{run.steps}",
+            "starting" if run.loss is None else f"loss {run.loss:.3g}",
+            percent(run.accuracy),
+            duration(run.left_s(now)),
+        )
+    return Group(Text(headline(study, now), style="bold", no_wrap=True, overflow="ellipsis"), table)
+
+
+class Progress:
+    """The display of one launch. Use as a context manager; what is to be said meanwhile goes through `say`."""
+
+    def __init__(
+        self,
+        *,
+        runs: int,
+        done: int,
+        work: float,
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """runs, done: of the study. work: of all runs not done, in the unit that `begin` is told."""
+        self.study = StudyState(runs, done, work, clock())
+        self._clock = clock
+        self._console = Console(file=stream or sys.stdout, highlight=False, soft_wrap=False)
+        self._live = (
+            Live(console=self._console, get_renderable=self._render, refresh_per_second=4, transient=True)
+            if self._console.is_terminal
+            else None
+        )
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def say(self, text: str) -> None:
+        """A line that stays, above the bars."""
+        self._console.print(text, markup=False, soft_wrap=True)
+
+    def begin(self, key: str, name: str, steps: int, work: float) -> None:
+        """A run begins, or begins again."""
+        again = key in self.study.active
+        self.study.begin(key, name, steps, work, self._clock())
+        if again:
+            self.say(f"{name}: its process died; it goes on from its last checkpoint")
+        elif self._live is None:
+            self.say(f"{name}: started, {steps} steps")
+
+    def update(self, key: str, step: int, metrics: Mapping[str, float]) -> None:
+        """A row of a run."""
+        now = self._clock()
+        self.study.update(key, step, metrics, now)
+        run = self.study.active[key]
+        if self._live is None and now - run.said_s >= LINE_EVERY_S and step < run.steps:
+            run.said_s = now
+            loss = "-" if run.loss is None else f"{run.loss:.3g}"
+            self.say(
+                f"{run.name}: step {step}/{run.steps}, loss {loss}, accuracy {percent(run.accuracy)},"
+                f" {duration(run.left_s(now))} left ({headline(self.study, now)})"
+            )
+
+    def end(self, key: str, *, failure: str = "") -> None:
+        """A run has ended, well or with a failure."""
+        now = self._clock()
+        run = self.study.end(key, failed=bool(failure))
+        took = duration(now - run.began_s)
+        what = (
+            f"FAILED after {took}: {failure}" if failure else f"done, {percent(run.accuracy)} of test puzzles, {took}"
+        )
+        self.say(f"{run.name}: {what} ({self.study.done} of {self.study.runs} runs done)")
+
+    def _render(self) -> RenderableType:
+        return render(self.study, self._clock())
