@@ -47,7 +47,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("study", metavar="STUDY", help="recursion_depth, ...")
     parser.add_argument("--profile", metavar="|".join(PROFILES), help="default: the only one with runs")
     parser.add_argument("--out", type=Path, default=Path("results"), help="default: results")
-    parser.add_argument("--set", action="append", metavar="NAME=VALUE", help="the runs that were made with these settings")
+    parser.add_argument(
+        "--set", action="append", metavar="NAME=VALUE", help="the runs that were made with these settings"
+    )
     parser.add_argument("--tracking", metavar="URI", help=f"default: MLFLOW_TRACKING_URI, else {address()}")
     return parser
 

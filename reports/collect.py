@@ -1,4 +1,4 @@
-"""Runs to a table: pure. Which recorded run belongs to which row, what its numbers are, and what a row without one says.
+"""Runs to a table: pure. Which run belongs to which row, what its numbers are, what a row without one says.
 
 A run belongs to a row if its key is the key of that row's settings in this profile. So runs of the same row with other
 settings (`--set`) or other puzzles never meet in one mean; they are counted in a note instead.
@@ -53,7 +53,7 @@ class SeedRun:
 
 @dataclass(frozen=True)
 class TableRow:
-    """One row with everything that is known of it. Accuracies are fractions; the paper's cell is per cent, as printed."""
+    """One row with everything that is known of it. Accuracies are fractions, the paper's cell per cent as printed."""
 
     name: str
     base: str
@@ -239,7 +239,9 @@ def _row(
         test_interval=None if mean is None or puzzles is None else stats.test_set_interval(mean, puzzles),
         puzzles=puzzles,
         paper=paper_cell,
-        difference=100 * mean - paper_cell if comparable and mean is not None and isinstance(paper_cell, float) else None,
+        difference=100 * mean - paper_cell
+        if comparable and mean is not None and isinstance(paper_cell, float)
+        else None,
         status="" if values else _status(row, profile, runs),
     )
 
@@ -339,7 +341,7 @@ def _facts(profile: str, overrides: Sequence[str], rows: Sequence[TableRow]) -> 
         ("device", tagged("device")),
         ("commit", commits),
         ("versions", ", ".join(f"{name.removeprefix('version.')} {tagged(name)}" for name in versions)),
-        ("run", _span(moments)),
+        ("dates", _span(moments)),
     )
     return tuple((name, text) for name, text in facts if text)
 
@@ -379,7 +381,9 @@ def _notes(
     for row in rows:
         for run in row.runs:
             if run.accuracy is None:
-                notes.append(f"{row.name}, seed {run.seed}: {_said(run)}" + ("; not in the mean." if row.values else "."))
+                notes.append(
+                    f"{row.name}, seed {run.seed}: {_said(run)}" + ("; not in the mean." if row.values else ".")
+                )
     left = [record for record in records if record not in taken]
     why: Counter[str] = Counter()
     for record in left:

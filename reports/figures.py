@@ -11,6 +11,7 @@ import io
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -38,14 +39,14 @@ MOST_POINTS = 200  # per curve; longer ones are averaged in bins of equal length
 INK, FAINT, PAPER = "#1f2429", "#8b939c", "#ffffff"
 # light page → dark page. One ramp per model, from shallow to deep.
 RAMPS: tuple[tuple[str, ...], ...] = (
-    ("#74acd5", "#3f8cc4", "#1f6cab", "#0b4f8a", "#083a68", "#05294d", "#031b35"),  # blue
-    ("#eb9a5c", "#dd7a31", "#c25c12", "#9c4508", "#773305", "#572403", "#3d1802"),  # vermilion
-    ("#69b9a0", "#379d80", "#158063", "#07634b", "#054a38", "#033628", "#02251b"),  # green
+    ("#5a9bcb", "#347fb9", "#1f6cab", "#0b4f8a", "#083a68", "#05294d", "#031b35"),  # blue
+    ("#d97f35", "#cc6a1c", "#b9560f", "#964207", "#733204", "#552303", "#3d1802"),  # vermilion
+    ("#4fa98c", "#2f957a", "#158063", "#07634b", "#054a38", "#033628", "#02251b"),  # green
 )
 DARK_RAMPS: tuple[tuple[str, ...], ...] = (
-    ("#2f6f9f", "#3f8cc4", "#5aa6dc", "#7dbdea", "#9fd0f2", "#bfe0f8", "#dceffc"),
-    ("#a75a22", "#cc7433", "#e88f4c", "#f3a970", "#f8c196", "#fbd7ba", "#fdeada"),
-    ("#237a62", "#379d80", "#52bb9c", "#7dd0b6", "#a3dfcb", "#c4ebdd", "#e0f5ed"),
+    ("#3a80b5", "#4a95cc", "#5aa6dc", "#7dbdea", "#9fd0f2", "#bfe0f8", "#dceffc"),
+    ("#bb6a2c", "#d47d3a", "#e88f4c", "#f3a970", "#f8c196", "#fbd7ba", "#fdeada"),
+    ("#2f8f74", "#40a588", "#52bb9c", "#7dd0b6", "#a3dfcb", "#c4ebdd", "#e0f5ed"),
 )
 BASE_ORDER = ("trm", "hrm", "trm_att")  # whose ramp is which
 SCHEMES: dict[str, tuple[str, str]] = {
@@ -250,7 +251,7 @@ def _last(by_place: Mapping[tuple[str, str], Sequence[Line]], base: str) -> floa
 
 
 def draw_accuracy_against_depth(series: Sequence[Series], *, comparable: bool, profile: str) -> Figure | None:
-    """Ours filled with intervals over seeds; the paper's hollow, in a panel of its own where they cannot be compared."""
+    """Ours filled, with intervals over seeds; the paper's hollow, in its own panel where it cannot be compared."""
     if not any(one.ours for one in series):
         return None
     has_paper = any(one.paper for one in series)
@@ -259,7 +260,9 @@ def draw_accuracy_against_depth(series: Sequence[Series], *, comparable: bool, p
     with mpl.rc_context(STYLE):  # type: ignore[arg-type]
         figure, axes = _panels(1, 2 if apart else 1, width=3.1 if apart else 4.6, height=2.7, room=room)
         ours, papers = axes[0][0], axes[0][-1]
-        ours.set_title(f"Exact accuracy, test: profile {profile}" + (" and the paper" if has_paper and not apart else ""))
+        ours.set_title(
+            f"Exact accuracy, test: profile {profile}" + (" and the paper" if has_paper and not apart else "")
+        )
         if apart:
             papers.set_title("The paper, full size: not comparable")
         for one in series:
@@ -279,7 +282,7 @@ def draw_accuracy_against_depth(series: Sequence[Series], *, comparable: bool, p
         for panel, kind in ((ours, "ours"), (papers, "paper")) if apart else ((ours, "either"),):
             ends = [(one, marks[-1]) for one in series if (marks := _numbers(one, kind))]
             points = [(one.name, float(mark.depth), mark.accuracy or 0.0) for one, mark in ends]
-            _name_ends(panel, points, [_ramp(one.base)[2] for one, _ in ends], joined=False)
+            _name_ends(panel, points, [_ramp(one.base)[2] for one, _ in ends], at="point" if apart else "edge")
         if has_paper and not apart:
             _say_which(ours)
     return figure
@@ -330,26 +333,34 @@ def _ticks(depths: Sequence[int]) -> list[int]:
 
 
 def _name_ends(
-    panel: Axes, ends: Sequence[tuple[str, float, float]], colours: Sequence[str], *, joined: bool = True
+    panel: Axes,
+    ends: Sequence[tuple[str, float, float]],
+    colours: Sequence[str],
+    *,
+    at: Literal["leader", "edge", "point"] = "leader",
 ) -> None:
-    """Each line's name right of the panel at its end's height, moved apart where they would overlap."""
+    """Each line's name at its end's height, moved apart where they would overlap.
+
+    At the panel's right edge, with a leader to the line's end or without; or right beside the line's last point.
+    """
     if not ends:
         return
     points = [panel.transData.transform((x, y)) for _, x, y in ends]
     pixels = panel.get_figure(root=True).dpi / 72  # type: ignore[union-attr]
     heights = spread_apart([float(y) for _, y in points], 10.5 * pixels)
+    beside = {"leader": 13.0, "edge": 5.0, "point": 8.0}
     leader = {"arrowstyle": "-", "linewidth": 0.5, "shrinkA": 1, "shrinkB": 2, "relpos": (0, 0.5)}
     for (label, x, y), (left, low), height, colour in zip(ends, points, heights, colours, strict=True):
         panel.annotate(
             label,
             (x, y),
-            xytext=((panel.bbox.x1 - left) / pixels + (13 if joined else 5), (height - low) / pixels),
+            xytext=(beside[at] + (0 if at == "point" else (panel.bbox.x1 - left) / pixels), (height - low) / pixels),
             textcoords="offset points",
             va="center",
             color=colour,
             fontsize=8,
             annotation_clip=False,
-            arrowprops={**leader, "color": colour} if joined else None,
+            arrowprops={**leader, "color": colour} if at == "leader" else None,
         )
 
 

@@ -1,4 +1,4 @@
-"""What is fixed by the paper's own tables, beside the cells, which stand in the studies (Row.paper): nothing is here twice."""
+"""What the paper's tables fix beside their cells, which stand in the studies (Row.paper): nothing is here twice."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ MODEL_ORDER = ("HRM", "TRM")
 
 
 def other_depths(printed: Iterable[int]) -> str:
-    """The footnote where the paper prints other depths than its own formula gives (section 4.8: 9 and 7, not 8 and 6)."""
+    """The footnote where the paper prints other depths than its formula gives (section 4.8: 9 and 7, not 8 and 6)."""
     return f"Depth is T(n+1)·n_layers; the paper prints {' and '.join(str(depth) for depth in printed)} here."

@@ -38,9 +38,7 @@ def choose_profile(study: Study) -> ProfileName:
     raise NothingRecorded(f"{study.name}: {_nothing_at_all(study)}")
 
 
-def write_report(
-    study: Study, profile: ProfileName, out: Path, *, overrides: Sequence[str] | None = None
-) -> Report:
+def write_report(study: Study, profile: ProfileName, out: Path, *, overrides: Sequence[str] | None = None) -> Report:
     """The report of a study in a profile, below `out`/profile/study. The same runs give the same bytes.
 
     overrides: the `--set` assignments of the runs wanted; None: the profile as it stands, else the newest runs.

@@ -63,7 +63,7 @@ def difference(row: TableRow) -> str:
 
 def depth(row: TableRow) -> str:
     """The formula's depth, marked where the paper prints another."""
-    return f"{row.depth}{DAGGER}" if _flagged(row) else str(row.depth)
+    return f"{row.depth}{DAGGER}" if flagged(row) else str(row.depth)
 
 
 def short(text: str, length: int) -> str:
@@ -72,7 +72,8 @@ def short(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"
 
 
-def _flagged(row: TableRow) -> bool:
+def flagged(row: TableRow) -> bool:
+    """Whether the paper prints another depth than its formula."""
     return row.paper_depth is not None and row.paper_depth != row.depth
 
 
@@ -107,7 +108,7 @@ def caption(table: Table) -> str:
 
 def footnotes(table: Table) -> tuple[str, ...]:
     """What stands under the table: the flagged depths, then the notes."""
-    printed = dict.fromkeys(row.paper_depth for row in table.rows if row.paper_depth is not None and _flagged(row))
+    printed = dict.fromkeys(row.paper_depth for row in table.rows if row.paper_depth is not None and flagged(row))
     flags = (f"{DAGGER} {paper.other_depths(printed)}",) if printed else ()
     return flags + table.notes
 
@@ -188,7 +189,9 @@ def _md_table(header: Sequence[str], lines: Iterable[Sequence[str]], *, text_col
         )
         return f"| {' | '.join(padded)} |"
 
-    rule = "|".join("-" * (width + 2) if c < text_columns else "-" * (width + 1) + ":" for c, width in enumerate(widths))
+    rule = "|".join(
+        "-" * (width + 2) if c < text_columns else "-" * (width + 1) + ":" for c, width in enumerate(widths)
+    )
     return "\n".join([line_of(cells[0]), f"|{rule}|", *(line_of(line) for line in cells[1:])])
 
 
@@ -210,13 +213,25 @@ def rows_csv(table: Table) -> str:
     """One line per row, every number in full precision, accuracies as fractions."""
     places = tuple(dict.fromkeys(name for row in table.rows for name in row.place))
     header = (
-        "study profile changed_settings comparable_with_paper row base".split()
+        ["study", "profile", "changed_settings", "comparable_with_paper", "row", "base"]
         + [f"place_{name}" for name in places]
-        + (
-            "depth depth_printed_in_paper forward_passes_per_training_step parameters supervision_steps_at_test"
-            " seeds_finished accuracy_mean seed_interval_t95_low seed_interval_t95_high test_puzzles"
-            " test_set_wilson95_low test_set_wilson95_high paper_accuracy difference_to_paper status"
-        ).split()
+        + [
+            "depth",
+            "depth_printed_in_paper",
+            "forward_passes_per_training_step",
+            "parameters",
+            "supervision_steps_at_test",
+            "seeds_finished",
+            "accuracy_mean",
+            "seed_interval_t95_low",
+            "seed_interval_t95_high",
+            "test_puzzles",
+            "test_set_wilson95_low",
+            "test_set_wilson95_high",
+            "paper_accuracy",
+            "difference_to_paper",
+            "status",
+        ]
     )
     lines = [
         [
@@ -248,10 +263,23 @@ def rows_csv(table: Table) -> str:
 
 def runs_csv(table: Table) -> str:
     """One line per seed: the run behind each number, and where MLflow keeps it."""
-    header = (
-        "study profile row seed key mlflow_run_id status accuracy test_puzzles test_set_wilson95_low"
-        " test_set_wilson95_high started_utc ended_utc seconds reason"
-    ).split()
+    header = [
+        "study",
+        "profile",
+        "row",
+        "seed",
+        "key",
+        "mlflow_run_id",
+        "status",
+        "accuracy",
+        "test_puzzles",
+        "test_set_wilson95_low",
+        "test_set_wilson95_high",
+        "started_utc",
+        "ended_utc",
+        "seconds",
+        "reason",
+    ]
     lines = [[table.study.name, table.profile, row.name, *_run_line(run)] for row in table.rows for run in row.runs]
     return _csv(header, lines)
 
@@ -357,13 +385,15 @@ def _tex_float(text: str, rows: Sequence[str], notes: str, label: str) -> list[s
     lines = [
         r"\begin{table}",
         r"  \centering",
-        r"  \small\setlength{\tabcolsep}{4pt}",
+        r"  \small\setlength{\tabcolsep}{4pt}\setlength{\belowcaptionskip}{4pt}",
         f"  \\caption{{{text}}}",
         f"  \\label{{{label}}}",
         f"  \\begin{{tabular}}{{@{{}}{columns}@{{}}}}",
         r"    \toprule",
     ]
-    lines += [f"    {line}" if line.startswith("\\midrule") or "\\cmidrule" in line else f"    {line} \\\\" for line in body]
+    lines += [
+        f"    {line}" if line.startswith("\\midrule") or "\\cmidrule" in line else f"    {line} \\\\" for line in body
+    ]
     lines += [r"    \bottomrule", r"  \end{tabular}"]
     if notes:
         lines.append(f"  \\par\\smallskip\\begin{{minipage}}{{\\linewidth}}\\footnotesize {notes}\\end{{minipage}}")
