@@ -11,7 +11,6 @@ from pathlib import Path
 from reports.report import Report, choose_profile, write_report
 from sweeps.profiles import PROFILES, find_profile
 from sweeps.study import find_study
-from sweeps.tracking import address
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,7 +49,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--set", action="append", metavar="NAME=VALUE", help="the runs that were made with these settings"
     )
-    parser.add_argument("--tracking", metavar="URI", help=f"default: MLFLOW_TRACKING_URI, else {address()}")
+    parser.add_argument(
+        "--tracking", metavar="URI", help="the MLflow store; default: MLFLOW_TRACKING_URI, else ./mlflow.db"
+    )
     return parser
 
 

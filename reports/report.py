@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +43,7 @@ def write_report(study: Study, profile: ProfileName, out: Path, *, overrides: Se
     """The report of a study in a profile, below `out`/profile/study. The same runs give the same bytes.
 
     overrides: the `--set` assignments of the runs wanted; None: the profile as it stands, else the newest runs.
-    Raises NothingRecorded, and TrackingUnavailable where MLflow does not answer.
+    Raises NothingRecorded, BadSetting, and TrackingUnavailable where MLflow does not answer.
     """
     records = read_runs(study.name, profile)
     if not records:
@@ -50,6 +51,9 @@ def write_report(study: Study, profile: ProfileName, out: Path, *, overrides: Se
         there = f"there are runs in {_counted(others)}" if others else _nothing_at_all(study)
         raise NothingRecorded(f"{study.name}: nothing recorded in profile {profile}; {there}")
     table = collect(study, profile, records, overrides=overrides)
+    if overrides is not None and not any(row.runs for row in table.rows):
+        wanted = ", ".join(overrides) or "the profile's own settings"
+        raise NothingRecorded(f"{study.name}: no run in profile {profile} with {wanted}; {table.notes[-1]}")
     curves = {
         (run.run_id, metric): read_curve(run.run_id, metric)
         for row in table.rows
@@ -118,4 +122,5 @@ def _counted(found: dict[ProfileName, int]) -> str:
 
 
 def _nothing_at_all(study: Study) -> str:
-    return f"no profile has any in {address()}; make them with `python sweeps/run.py --study {study.name}`"
+    store = re.sub(r"//[^/@]*@", "//", address())  # a password is for no one's screen
+    return f"no profile has any in {store}; make them with `python sweeps/run.py --study {study.name}`"

@@ -63,7 +63,11 @@ def test_a_row_without_a_number_says_why(study: Study, status: str, tags: dict[s
 
 
 def test_a_row_without_a_run_did_not_run_or_is_not_in_the_profile(study: Study) -> None:
-    assert [row.status for row in collect(study, "mini", []).rows] == ["did not run", "did not run", "not in this profile"]
+    assert [row.status for row in collect(study, "mini", []).rows] == [
+        "did not run",
+        "did not run",
+        "not in this profile",
+    ]
     assert row(collect(study, "official", []), "TRM k=6").status == "did not run"
 
 

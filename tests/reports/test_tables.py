@@ -142,7 +142,15 @@ def test_the_latex_compiles(table: Table, tmp_path: Path) -> None:
     nasty = collect(
         table.study,
         "mini",
-        [record(table.study, "TRM k=1", None, status="FAILED", tags={"failure": "é ~ ^ \\x {%$#&_} <a> \"q\" 'r' `s` 数"})],
+        [
+            record(
+                table.study,
+                "TRM k=1",
+                None,
+                status="FAILED",
+                tags={"failure": "é ~ ^ \\x {%$#&_} <a> \"q\" 'r' `s` 数"},
+            )
+        ],
     )
     packages = r"\usepackage[T1]{fontenc}\usepackage{textcomp}\usepackage{booktabs}"
     body = tables.latex(table) + tables.latex(nasty).replace("tab:", "tab:nasty-")

@@ -1,0 +1,115 @@
+"""Numbers of the figures without drawing; then that drawing is deterministic and follows the page's colours."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from reports import figures
+from reports.collect import Table, collect
+from sweeps.study import Study
+from tests.reports.records import record
+
+
+@pytest.fixture
+def table(study: Study) -> Table:
+    return collect(study, "mini", [record(study, "TRM k=1", 0.9, seed=0), record(study, "TRM k=1", 0.8, seed=1)])
+
+
+def curves_of(table: Table, metric: str, *points: figures.Points) -> figures.Curves:
+    return {(run.run_id, metric): curve for run, curve in zip(table.rows[0].runs, points, strict=True)}
+
+
+def panel(table: Table, curves: figures.Curves, metric: str) -> figures.Panel:
+    return next(
+        panel for panel in figures.learning_curves(table, curves) if (panel.metric, panel.base) == (metric, "trm")
+    )
+
+
+def test_the_mean_curve_is_over_the_steps_that_all_seeds_have(table: Table) -> None:
+    curves = curves_of(table, "test/exact_accuracy", [(10, 0.2), (20, 0.4), (30, 0.9)], [(10, 0.4), (20, 0.6)])
+    (line,) = panel(table, curves, "test/exact_accuracy").lines
+    assert line.steps.tolist() == [10, 20]
+    assert line.values.tolist() == pytest.approx([0.3, 0.5])
+    assert [len(steps) for steps, _ in line.seeds] == [3, 2]
+
+
+def test_a_row_without_a_curve_has_no_line(table: Table) -> None:
+    assert all(panel.lines == () for panel in figures.learning_curves(table, {}))
+    assert figures.draw_learning_curves(figures.learning_curves(table, {}), {}) is None
+
+
+def test_long_curves_are_averaged_in_equal_bins_and_keep_their_last_step() -> None:
+    steps, values = figures.thinned([(step, float(step)) for step in range(1, 1001)], most=100)
+    assert len(steps) == 100
+    assert steps[:2].tolist() == [10, 20]
+    assert steps[-1] == 1000
+    assert values[0] == pytest.approx(5.5)
+    short = [(1, 0.5), (2, float("nan")), (3, 0.7)]
+    assert figures.thinned(short)[0].tolist() == [1, 3], "what is not finite cannot be drawn"
+
+
+def test_the_depth_figure_holds_ours_and_the_papers_by_depth(table: Table) -> None:
+    trm, hrm = figures.accuracy_against_depth(table)
+    assert (trm.name, hrm.name) == ("TRM", "HRM")
+    assert [mark.depth for mark in trm.ours] == [6]
+    assert trm.ours[0].accuracy == pytest.approx(0.85)
+    assert trm.ours[0].interval == table.rows[0].seed_interval
+    assert [(mark.depth, mark.accuracy, mark.word) for mark in trm.paper] == [(6, 0.632, ""), (156, None, "OOM")]
+    assert hrm.ours == ()
+
+
+def test_labels_leave_out_what_all_names_of_a_base_share(table: Table) -> None:
+    trm, hrm = figures.accuracy_against_depth(table)
+    assert [mark.label for mark in trm.paper] == ["k=1", "k=6"]
+    assert [mark.label for mark in hrm.paper] == ["HRM k=1"]
+
+
+def test_names_are_spread_apart_about_where_they_want_to_be() -> None:
+    assert figures.spread_apart([5.0, 5.0, 5.0], 2.0) == pytest.approx([3.0, 5.0, 7.0])
+    assert figures.spread_apart([10.0, 0.0], 2.0) == [10.0, 0.0], "what is far apart stays"
+    placed = np.sort(figures.spread_apart([0.0, 0.5, 0.6, 9.0, 9.1], 1.0))
+    assert np.diff(placed).min() >= 1.0 - 1e-9
+
+
+@pytest.mark.parametrize("comparable", [True, False])
+def test_a_figure_drawn_twice_is_the_same_bytes_with_no_date(table: Table, comparable: bool) -> None:
+    def draw() -> tuple[bytes, str]:
+        figure = figures.draw_accuracy_against_depth(
+            figures.accuracy_against_depth(table), comparable=comparable, profile="mini"
+        )
+        assert figure is not None
+        return figures.png(figure), figures.svg(figure)
+
+    (png, svg), again = draw(), draw()
+    assert (png, svg) == again
+    assert "<dc:date>" not in svg
+    assert ("not comparable" in svg) == (not comparable)
+
+
+def test_learning_curves_are_drawn_the_same_twice_and_name_their_rows(table: Table) -> None:
+    curves = curves_of(table, "train/loss", [(1, 2.0), (2, 1.0)], [(1, 1.8), (2, 0.9)])
+    drawn = []
+    for _ in range(2):
+        figure = figures.draw_learning_curves(figures.learning_curves(table, curves), {"trm": "TRM"})
+        assert figure is not None
+        drawn.append(figures.svg(figure))
+    assert drawn[0] == drawn[1]
+    assert "k=1" in drawn[0]
+    assert "Training loss, TRM" in drawn[0]
+
+
+def test_an_inlined_figure_takes_its_colours_from_the_page_and_keeps_its_ids_to_itself(table: Table) -> None:
+    figure = figures.draw_accuracy_against_depth(
+        figures.accuracy_against_depth(table), comparable=False, profile="mini"
+    )
+    assert figure is not None
+    image = figures.inline(figures.svg(figure), "a title", "one")
+    assert image.startswith('<svg role="img" aria-label="a title"')
+    assert set(re.findall(r"#[0-9a-f]{6}\b", image)) <= {"#000000"}, "a colour that the dark page cannot change"
+    ids = set(re.findall(r'\bid="([^"]*)"', image))
+    assert all(name.startswith("one-") for name in ids)
+    assert set(re.findall(r'(?:url\(#|href="#)([^")]*)', image)) <= ids, "a reference to nothing"
+    assert "http" not in image

@@ -1,0 +1,73 @@
+"""The page holds all it needs, and shows every text as text."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from reports.collect import collect
+from reports.page import page
+from sweeps.study import Study
+from tests.reports.records import record
+
+EVIL = "<script>alert(1)</script> \"q\" 'r' &amp;"
+VOID = {"meta", "br", "hr", "img", "input", "link"}
+
+
+class Balance(HTMLParser):
+    """Every tag that is opened is closed, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append(tag)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag
+
+
+@pytest.fixture
+def text(study: Study) -> str:
+    rows = (study.rows[0].model_copy(update={"name": EVIL}), *study.rows[1:])
+    evil = study.model_copy(update={"rows": rows, "title": EVIL, "note": EVIL})
+    records = [
+        record(evil, EVIL, 0.9, seed=0, tags={"device": EVIL}),
+        record(evil, "HRM k=1", None, status="FAILED", tags={"failure": EVIL}),
+    ]
+    return page(collect(evil, "mini", records), [(EVIL, "<svg><text>drawn</text></svg>")])
+
+
+def test_no_name_reason_or_tag_becomes_markup(text: str) -> None:
+    parser = Balance()
+    parser.feed(text)
+    assert parser.open == []
+    assert "script" not in parser.seen
+    assert "&lt;script&gt;alert(1)" in text
+    assert "<svg><text>drawn</text></svg>" in text, "the figures are ours and are markup"
+
+
+def test_the_page_asks_nothing_of_anyone(text: str) -> None:
+    assert not re.search(r"https?:|//\w|@import|\bsrc=|<link|url\((?!#)", text)
+
+
+def test_the_page_has_a_dark_scheme_a_print_sheet_and_fits_a_phone(text: str) -> None:
+    assert "prefers-color-scheme: dark" in text
+    assert "@media print" in text
+    assert 'name="viewport"' in text
+
+
+def test_the_page_lists_the_runs_and_the_settings(text: str) -> None:
+    assert re.search(r"run-[0-9a-f]{16}", text)
+    assert "1 min 12 s" in text
+    assert "<code>train.steps</code>" in text
+    assert "<code>model.n</code>" in text
+    assert "torch 2.13.0" in text
+    assert "0123456789ab" in text

@@ -1,0 +1,176 @@
+"""From an MLflow store to files, and the command's words for what a user can mend."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from reports import report
+from reports.__main__ import main
+from reports.collect import collect
+from reports.report import render
+from sweeps.plan import Job
+from sweeps.profiles import configure
+from sweeps.study import Study, find_study
+from sweeps.tracking import Measurement, Tracker
+from tests.reports.records import DATA, START, record
+
+ROOT = Path(__file__).parents[2]
+FILES = {
+    "table.md",
+    "table.csv",
+    "runs.csv",
+    "table.tex",
+    "page.html",
+    "figures/accuracy_against_depth.png",
+    "figures/accuracy_against_depth.svg",
+    "figures/learning_curves.png",
+    "figures/learning_curves.svg",
+}
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def small_report(study: Study, out: Path) -> report.Report:
+    table = collect(study, "mini", [record(study, "TRM k=1", 0.9), record(study, "HRM k=1", 0.5)])
+    curves = {
+        (run.run_id, metric): [(10, 0.3), (20, 0.6)]
+        for row in table.rows
+        for run in row.runs
+        for metric in ("test/exact_accuracy", "train/loss")
+    }
+    return render(table, curves, out)
+
+
+def test_two_reports_of_the_same_runs_are_the_same_bytes(study: Study, tmp_path: Path) -> None:
+    first = files_below(small_report(study, tmp_path / "a").folder)
+    second = files_below(small_report(study, tmp_path / "b").folder)
+    assert set(first) == FILES
+    assert [name for name in first if first[name] != second[name]] == []
+
+
+def test_a_report_lies_below_profile_and_study_and_says_which_files_it_wrote(study: Study, tmp_path: Path) -> None:
+    written = small_report(study, tmp_path)
+    assert written.folder == tmp_path / "mini" / "small_depth"
+    assert set(written.files) == set(files_below(written.folder)) == FILES
+    assert str(tmp_path) not in b"".join(files_below(written.folder).values()).decode(errors="replace")
+
+
+def test_a_figure_that_can_no_longer_be_drawn_does_not_stay_behind(study: Study, tmp_path: Path) -> None:
+    folder = small_report(study, tmp_path).folder
+    render(collect(study, "mini", [record(study, "TRM k=1", None, status="KILLED")]), {}, tmp_path)
+    assert set(files_below(folder)) == {name for name in FILES if not name.startswith("figures/")}
+
+
+def test_reports_loads_neither_torch_nor_ray() -> None:
+    code = (
+        "import sys, reports.__main__, reports.page, reports.figures\n"
+        "from sweeps.study import find_study\n"
+        "from reports.collect import collect\n"
+        "collect(find_study('recursion_depth'), 'mini', [])\n"
+        "print(sorted({name.partition('.')[0] for name in sys.modules} & {'torch', 'ray'}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+# --- with a real MLflow store ---------------------------------------------------------------------------------------
+
+
+def store_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
+    """Two seeds of one row, and a failed run of another, in a SQLite store, by our own tracker."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+    study = find_study("recursion_depth")
+    rows = {row.name: row for row in study.rows}
+    with Tracker.open(study.name, "mini", out=folder / "results", command=["test"]) as tracker:
+        for name, seed, accuracy in (("TRM k=3, T=3", 0, 0.9), ("TRM k=3, T=3", 1, 0.94), ("HRM k=1, T=1", 0, None)):
+            run = configure(study, rows[name], "mini", seed)
+            job = Job(run.key(DATA), study.name, name, rows[name].base, "mini", seed, run)
+            tracker.child(job, DATA, tags={"device": "cpu"})
+            start_ms = int(START.timestamp() * 1000)
+            tracker.log(job.key, [Measurement(150, start_ms, {"train/loss": 1.5, "test/exact_accuracy": 0.25})])
+            if accuracy is None:
+                tracker.finish(job.key, "FAILED", reason="RuntimeError: lost a worker")
+                continue
+            final = {"train/loss": 0.5, "test/exact_accuracy": accuracy, "test/puzzles": 500.0}
+            tracker.log(job.key, [Measurement(300, start_ms + 1000, final)])
+            tracker.finish(job.key, "FINISHED")
+        assert tracker.close("FINISHED") == []
+    return study
+
+
+@pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")  # MLflow's own, in its SQLite store
+def test_the_command_makes_the_report_from_a_real_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store_runs(tmp_path, monkeypatch)
+    out = tmp_path / "results"
+    assert main(["recursion_depth", "--out", str(out)]) == 0
+    said = capsys.readouterr()
+    folder = out / "mini" / "recursion_depth"
+    first = files_below(folder)
+    assert set(first) == FILES
+    markdown = first["table.md"].decode()
+    assert "92.0 ± 25.4" in markdown
+    assert "HRM k=1, T=1, seed 0: failed: RuntimeError: lost a worker." in markdown
+    assert "did not run" in markdown
+    assert "92.0 ± 25.4" in said.out
+    assert str(folder / "page.html") in said.out
+    assert main(["recursion_depth", "--profile", "mini", "--out", str(out)]) == 0
+    assert files_below(folder) == first
+
+    for arguments, words in (
+        (["--profile", "official"], ["nothing recorded in profile official", "mini (3)"]),
+        (["--set", "model.Dd=3"], ["model.Dd", "did you mean model.D?"]),
+        (["--set", "model.D=8"], ["no run in profile mini with model.D=8", "3 recorded runs are not in this table"]),
+    ):
+        assert main(["recursion_depth", "--out", str(out), *arguments]) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert all(word in error for word in words)
+    (tmp_path / "a file").write_text("")
+    assert main(["recursion_depth", "--out", str(tmp_path / "a file")]) == 2
+    assert "a file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["recursion_dept"], ["no such study", "did you mean recursion_depth?"]),
+        (["recursion_depth", "--profile", "offical"], ["no such profile", "did you mean official?"]),
+        (["recursion_depth"], ["no profile has any", "sweeps/run.py --study recursion_depth"]),
+        (["recursion_depth", "--profile", "mini"], ["nothing recorded in profile mini"]),
+        (["recursion_depth", "--tracking", "nonsense://x"], ["nonsense"]),
+    ],
+)
+def test_what_the_user_can_mend_is_one_line_and_exit_code_2(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    words: list[str],
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    assert main([*arguments, "--out", str(tmp_path / "results")]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    assert all(word in said.err for word in words)
+    assert list(tmp_path.iterdir()) == [], "nothing is written, no store created"
+
+
+def test_an_abbreviated_option_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["recursion_depth", "--prof", "mini"])
+    assert "unrecognized arguments" in capsys.readouterr().err
+
+
+def test_runs_in_two_profiles_ask_for_a_choice(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "read_runs", lambda study, profile: [] if profile == "paper" else [1])
+    with pytest.raises(report.NothingRecorded, match=r"mini \(1\), official \(1\); say which with --profile"):
+        report.choose_profile(study)
