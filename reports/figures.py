@@ -284,7 +284,8 @@ def draw_accuracy_against_depth(series: Sequence[Series], *, comparable: bool, p
             points = [(one.name, float(mark.depth), mark.accuracy or 0.0) for one, mark in ends]
             _name_ends(panel, points, [_ramp(one.base)[2] for one, _ in ends], at="point" if apart else "edge")
         if has_paper and not apart:
-            _say_which(ours)
+            spreads = any(mark.interval for one in series for mark in one.ours)
+            _say_which(ours, "ours, bars: 95 % over seeds" if spreads else "ours, one seed")
     return figure
 
 
@@ -318,12 +319,12 @@ def _draw_paper(panel: Axes, one: Series, colour: str) -> None:
             panel.annotate(mark.word, (mark.depth, 0.0), **at)  # type: ignore[arg-type]
 
 
-def _say_which(panel: Axes) -> None:
+def _say_which(panel: Axes, of_ours: str) -> None:
     """Filled is ours, hollow is the paper's: in grey, since colour says the model."""
     filled = Line2D([], [], color=FAINT, linewidth=1.4, marker="o", markersize=4.5)
     hollow = Line2D([], [], color=FAINT, linewidth=0.9, linestyle=(0, (4, 2)), marker="o", markersize=5)
     hollow.set_markerfacecolor(PAPER)
-    names = ["ours, with 95 % over seeds", "the paper, one run per cell"]
+    names = [of_ours, "the paper, one run per cell"]
     panel.legend([filled, hollow], names, loc="lower left", bbox_to_anchor=(0.0, 0.08), frameon=False)
 
 

@@ -71,7 +71,8 @@ def render(table: Table, curves: figures.Curves, out: Path) -> Report:
     drawn = (
         (
             "accuracy_against_depth",
-            "Exact accuracy on the test puzzles against effective depth. Bars: 95 % interval of the mean over seeds.",
+            "Exact accuracy on the test puzzles against effective depth."
+            + (" Bars: 95 % interval of the mean over seeds." if any(row.seed_interval for row in table.rows) else ""),
             figures.draw_accuracy_against_depth(depth, comparable=table.comparable, profile=table.profile),
         ),
         (
