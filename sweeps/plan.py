@@ -232,7 +232,7 @@ def assumed_gpu() -> Rate:
 
 
 def measure_cpu(for_s: float = 0.2) -> Rate:
-    """A run on one thread of this CPU: the best of a second's fifth of small matrix products, times TRAINING_PER_MATMUL.
+    """A run on one thread of this CPU: the best time of small matrix products, times TRAINING_PER_MATMUL.
 
     64x64 is as large as OpenBLAS leaves to one thread; the best, since other work on the machine only slows them down.
     """

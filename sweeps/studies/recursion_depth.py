@@ -70,8 +70,5 @@ study = Study(
         _hrm(k=6, T=6, paper=57.5),
         _trm(k=6, T=6, paper="OOM"),
     ),
-    note=(
-        "Depth is the paper's formula, T(n+1)·n_layers. For k=T=1 the paper prints 9 (HRM) and 7 (TRM) where its own"
-        " formula gives 8 and 6. OOM: out of memory in the paper. The paper gives one run per cell, without seeds."
-    ),
+    note="OOM: out of memory in the paper. The paper gives one run per cell, without seeds.",
 )

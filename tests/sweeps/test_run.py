@@ -1,0 +1,346 @@
+"""The command: what it refuses, in what order, and how it ends."""
+
+import fcntl
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from data_prep.sudoku import generate
+from sweeps import run as command
+from sweeps.plan import Job
+from sweeps.profiles import configure
+from sweeps.study import find_study
+from sweeps.tracking import Measurement, Tracker, read_runs
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = ROOT / "sweeps" / "run.py"
+SMALL = [
+    "--set",
+    "train.steps=4",
+    "train.batch_size=8",
+    "train.eval_every=2",
+    "model.D=16",
+    "model.n_heads=2",
+    "model.N_sup=2",
+]
+FEW = ["--set", "data.train=12", "data.validation=4", "data.test=6"]
+STUDY = ["--study", "recursion_depth"]
+MINI = [*STUDY, "--profile", "mini", "--only", "k=1*"]
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning"
+)  # MLflow's store imports what SQLAlchemy deprecates
+
+
+def _run(arguments: Sequence[str], cwd: Path, *, timeout_s: float = 60, **env: str) -> subprocess.CompletedProcess[str]:
+    environment = {
+        name: text for name, text in os.environ.items() if name not in ("RAY_ADDRESS", "MLFLOW_TRACKING_URI")
+    }
+    return subprocess.run(
+        [sys.executable, str(SCRIPT), *arguments],
+        cwd=cwd,
+        env=environment | {"CUDA_VISIBLE_DEVICES": ""} | env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+    )
+
+
+def _refused(answer: subprocess.CompletedProcess[str]) -> str:
+    """The one line of a user's mistake."""
+    assert answer.returncode == 2, answer.stdout + answer.stderr
+    assert "Traceback" not in answer.stdout + answer.stderr
+    (line,) = answer.stderr.splitlines()
+    assert line.startswith("error: ")
+    return line.removeprefix("error: ")
+
+
+@pytest.fixture(scope="module")
+def small_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in the published format with 4x4 puzzles."""
+    folder = tmp_path_factory.mktemp("files")
+    puzzles = generate(2, 2, train=20, validation=0, test=6, clues=8, seed=0)
+    for name, split in (("train", puzzles.train), ("test", puzzles.test)):
+        lines = ["source,question,answer,rating"]
+        for given, answer in zip(split.inputs, split.labels, strict=True):
+            question = "".join("." if token == 1 else str(token - 1) for token in given)
+            lines.append(f"ours,{question},{''.join(str(token - 1) for token in answer)},0")
+        (folder / f"{name}.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+# --- what is refused before anything is written ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "no study; say --study recursion_depth"),
+        (["--study", "recursoin_depth"], "did you mean recursion_depth?"),
+        ([*STUDY, "--profile", "offical"], "did you mean official?"),
+        ([*MINI, "--set", "model.d=96"], "model.d: no such setting; did you mean model.D?"),
+        ([*MINI, "--set", "D=96"], "did you mean model.D?"),
+        ([*MINI, "--set", "model.D=ninety"], "model.D='ninety': input should be a valid integer"),
+        ([*MINI, "--set", "train.steps=0"], "train.steps=0: input should be greater than or equal to 1"),
+        ([*MINI, "--set", "model.D"], "expected NAME=VALUE"),
+        ([*MINI, "--set", "model.features=single z"], 'model.networks="separate"'),
+        ([*MINI, "--set", "data.test=none"], "data.test"),
+        ([*STUDY, "--profile", "mini", "--set", "model.n=2", "model.T=1"], "become the same run"),
+        ([*MINI, "--only", "k=9"], "--only 'k=9' matches no row"),
+        ([*MINI, "--seeds", "0"], "--seeds 0: expected 1 or more"),
+        ([*MINI, "--seeds", "many"], "argument --seeds: invalid int value: 'many'"),
+        ([*MINI, "--workers", "3"], "--workers 3: they share train.batch_size=64"),
+        ([*MINI, "--workers", "2", "--launcher", "inline"], "use --launcher train"),
+        ([*MINI, "--launcher", "trian"], "argument --launcher: invalid choice: 'trian'"),
+        (["--stud", "recursion_depth"], "unrecognized arguments: --stud"),
+        ([*STUDY, "--profile", "official"], "give --data FOLDER"),
+        ([*STUDY, "--profile", "official", "--plan"], "give --data FOLDER"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2_and_nothing_is_written(
+    arguments: list[str], said: str, tmp_path: Path
+) -> None:
+    assert said in _refused(_run(arguments, tmp_path))
+    assert not (tmp_path / "mlflow.db").exists()
+    assert [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".lock"] == []
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said", "also"),
+    [
+        (lambda text: text.replace("source,question", "question,source", 1), "source,question,answer,rating", []),
+        (lambda text: re.sub(r"\nours,.", "\nours,", text, count=1), "15", []),
+        (lambda text: re.sub(r"\nours,.", "\nours,9", text, count=1), "9", []),
+        (None, "train.csv", []),
+        (lambda text: re.sub(r"\nours,.", "\nours,", text, count=1), "15", ["--plan"]),  # it reads the first board only
+        (None, "train.csv", ["--plan"]),
+    ],
+)
+def test_a_bad_puzzle_file_is_one_line_and_nothing_of_a_set_is_left(
+    spoil: Callable[[str], str] | None, said: str, also: list[str], small_files: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "puzzles"
+    folder.mkdir()
+    if spoil is not None:
+        for name in ("train.csv", "test.csv"):
+            text = (small_files / name).read_text()
+            (folder / name).write_text(spoil(text) if name == "train.csv" else text)
+    assert said in _refused(_run([*MINI, *FEW, "--data", str(folder), *also], tmp_path))
+    assert not list(tmp_path.rglob("manifest.json"))
+
+
+def test_an_mlflow_address_that_answers_nothing_is_said_before_any_training(tmp_path: Path) -> None:
+    answer = _run([*MINI, *SMALL, *FEW], tmp_path, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    assert "http://127.0.0.1:9" in _refused(answer)
+    assert not (tmp_path / "results" / "runs").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "results").write_text("a file")
+    assert "choose another --out" in _refused(_run(MINI, tmp_path))
+
+
+def test_a_second_launch_of_the_same_study_and_profile_is_refused_with_the_firsts_process_id(tmp_path: Path) -> None:
+    lock = tmp_path / "results" / "launches" / "mini-recursion_depth.lock"
+    lock.parent.mkdir(parents=True)
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write("4711")
+        file.flush()
+        said = _refused(_run(MINI, tmp_path))
+    assert "recursion_depth in mini is running already (process 4711" in said
+
+
+def test_more_than_a_gpu_hour_without_a_terminal_needs_yes(small_files: Path, tmp_path: Path) -> None:
+    arguments = [*STUDY, "--profile", "official", *FEW, "--data", str(small_files)]
+    answer = _run(arguments, tmp_path)
+    assert "add --yes" in _refused(answer)
+    assert "left: 14 of 14" in answer.stdout  # the plan
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+# --- what answers without starting anything --------------------------------------------------------------------------
+
+
+def test_list_names_every_study_with_its_rows_profiles_and_number_of_runs(tmp_path: Path) -> None:
+    answer = _run(["--list"], tmp_path)
+    assert answer.returncode == 0
+    for said in (
+        "recursion_depth: Recursion depth",
+        "mini 6, official 14, paper 14",
+        "TRM k=3, T=6  [official, paper]",
+    ):
+        assert said in answer.stdout
+
+
+def test_the_module_answers_as_the_script_does(tmp_path: Path) -> None:
+    answer = subprocess.run(
+        [sys.executable, "-m", "sweeps.run", "--list"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert answer.stdout == _run(["--list"], tmp_path).stdout
+
+
+def test_plan_prints_every_run_with_its_cost_and_writes_nothing(tmp_path: Path) -> None:
+    answer = _run([*STUDY, "--seeds", "2", "--plan"], tmp_path)
+    assert answer.returncode == 0, answer.stderr
+    assert "no GPU found: profile mini" in answer.stdout
+    line = next(line for line in answer.stdout.splitlines() if "TRM k=3, T=3, seed 1" in line)
+    run = configure(find_study("recursion_depth"), find_study("recursion_depth").rows[5], "mini", 1)
+    cells = [cell.strip() for cell in line.split("│")[1:-1]]
+    assert cells[:5] == ["TRM k=3, T=3, seed 1", "", "42", "1", f"{run.parameters():,}"]
+    assert "left: 12 of 12" in answer.stdout
+    assert "calibration on this CPU" in answer.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- from settings to a table, with a launch that trains nothing -----------------------------------------------------
+
+
+class FakeLaunch:
+    """Stands for sweeps.launch: finishes each job at once, or does with it what it is told."""
+
+    def __init__(self) -> None:
+        self.launched: list[str] = []
+        self.fails: set[str] = set()
+        self.interrupts = False
+
+    def launch(self, jobs: Sequence[Job], *, data: Path, tracker: Tracker, **_: Any) -> Any:
+        failed = {}
+        for job in jobs:
+            self.launched.append(job.row)
+            tracker.child(job, job_hash(data), tags={"device": "cpu"})
+            if self.interrupts:
+                return SimpleNamespace(finished=(), failed={}, interrupted=True)
+            metrics = {"test/exact_accuracy": 0.5, "test/puzzles": 6.0, "time/steps_per_second": 7.0}
+            tracker.log(job.key, [Measurement(job.run.train.steps, 1, metrics)])
+            if job.row in self.fails:
+                failed[job.key] = "RuntimeError: it broke"
+                tracker.finish(job.key, "FAILED", reason=failed[job.key])
+            else:
+                tracker.finish(job.key, "FINISHED")
+        finished = tuple(job.key for job in jobs if job.key not in failed)
+        return SimpleNamespace(finished=finished, failed=failed, interrupted=False)
+
+
+def job_hash(data: Path) -> str:
+    from data_prep.puzzle_set import PuzzleSet
+
+    return PuzzleSet.open(data).content_hash
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeLaunch:
+    fake, module = FakeLaunch(), ModuleType("sweeps.launch")
+    module.launch = fake.launch  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "sweeps.launch", module)
+    monkeypatch.chdir(tmp_path)
+    # absolute: within one process MLflow keeps the store of an address, wherever the folder has moved
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    return fake
+
+
+def test_a_study_ends_with_its_table_and_the_same_command_again_trains_nothing(
+    fake: FakeLaunch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command.main([*MINI, *SMALL, *FEW]) == 0
+    said = capsys.readouterr().out
+    assert fake.launched == ["HRM k=1, T=1", "TRM k=1, T=1"]
+    for file in ("table.md", "table.csv", "table.tex", "page.html"):
+        assert (tmp_path / "results" / "mini" / "recursion_depth" / file).is_file()
+        assert f"results/mini/recursion_depth/{file}" in said
+    assert f"mlflow ui --backend-store-uri sqlite:///{tmp_path}/mlflow.db" in said
+    assert "50.0" in said
+
+    assert command.main([*MINI, *SMALL, *FEW]) == 0
+    assert len(fake.launched) == 2, "nothing is trained twice"
+    assert "2 of 2 runs are done already" in capsys.readouterr().out
+
+    assert command.main([*MINI, *SMALL, *FEW, "--seeds", "2", "--plan"]) == 0
+    said = capsys.readouterr().out
+    assert "left: 2 of 4" in said
+    assert "finished runs of the same row on this device" in said
+
+    # other settings are other runs
+    assert command.main([*MINI, *SMALL, *FEW, "--set", "model.D=32"]) == 0
+    assert len(fake.launched) == 4
+
+
+def test_a_failed_run_is_named_and_the_table_is_made_without_it(
+    fake: FakeLaunch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake.fails = {"HRM k=1, T=1"}
+    assert command.main([*MINI, *SMALL, *FEW]) == 1
+    said = capsys.readouterr()
+    assert "failed: HRM k=1, T=1, seed 0: RuntimeError: it broke" in said.err
+    assert "50.0" in said.out
+    assert "failed" in said.out
+    assert (tmp_path / "results" / "mini" / "recursion_depth" / "table.md").is_file()
+
+    fake.fails = set()
+    fake.launched.clear()
+    assert command.main([*MINI, *SMALL, *FEW]) == 0
+    assert fake.launched == ["HRM k=1, T=1"], "what failed is tried again, what finished is not"
+
+
+def test_an_interrupted_study_says_how_to_continue_and_leaves_no_run_running(
+    fake: FakeLaunch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake.interrupts = True
+    assert command.main([*MINI, *SMALL, *FEW]) == 130
+    assert "python sweeps/run.py --study recursion_depth --profile mini --only 'k=1*'" in capsys.readouterr().err
+    assert {record.status for record in read_runs("recursion_depth", "mini")} == {"KILLED"}
+
+
+def test_puzzles_from_a_folder_bring_their_own_size(fake: FakeLaunch, small_files: Path) -> None:
+    assert command.main([*MINI, *SMALL, *FEW, "--data", str(small_files)]) == 0
+    settings = [record.params for record in read_runs("recursion_depth", "mini")]
+    assert len(settings) == 2
+    for each in settings:
+        assert (each["data.source"], each["data.box_rows"], each["data.box_cols"]) == ("files", "2", "2")
+
+
+def test_an_error_of_ours_that_no_user_made_is_shown_whole(fake: FakeLaunch, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(fake, "launch", broken)
+    monkeypatch.setattr(sys.modules["sweeps.launch"], "launch", broken)
+    with pytest.raises(ValueError, match="a bug"):
+        command.main([*MINI, *SMALL, *FEW])
+
+
+# --- with a real Ray -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.ray
+def test_a_real_study_runs_from_the_command_to_the_table(tmp_path: Path) -> None:
+    answer = _run([*MINI, *SMALL, *FEW], tmp_path, timeout_s=280)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    table = (tmp_path / "results" / "mini" / "recursion_depth" / "table.md").read_text()
+    assert "not comparable" in table
+    assert len(list((tmp_path / "results" / "runs").iterdir())) == 2
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_every_row_runs_on_puzzles_in_the_published_format_and_the_study_ends_with_its_table(tmp_path: Path) -> None:
+    settings = ["train.steps=2", "train.batch_size=4", "train.precision=fp32", "model.D=16", "model.n_heads=2"]
+    settings += ["model.N_sup=2", "data.train=8", "data.validation=4", "data.test=4"]
+    files = ROOT / "tests" / "fixtures" / "sudoku-extreme"
+    arguments = [*STUDY, "--profile", "official", "--data", str(files), "--set", *settings]
+    answer = _run(arguments, tmp_path, timeout_s=290)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    table = (tmp_path / "results" / "official" / "recursion_depth" / "table.csv").read_text()
+    for row in find_study("recursion_depth").rows:
+        assert row.name in table
+    assert len(list((tmp_path / "results" / "runs").iterdir())) == 14

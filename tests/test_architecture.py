@@ -1,0 +1,102 @@
+"""The walls of the house: imports point left, and each library has its doors."""
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("data_prep", "trm_core", "sweeps", "reports")  # in reading order: each may import those before it
+
+# The one import that points right: the command makes its report when the runs have ended.
+EXCEPTIONS = {("sweeps/run.py", "reports")}
+
+DOORS = {
+    "torch": {"trm_core", "sweeps/worker.py"},  # the worker sets threads and speaks to its peers
+    "ray": {"sweeps/launch.py", "sweeps/worker.py"},
+    "mlflow": {"sweeps/tracking.py"},
+    "optuna": {"sweeps/search.py"},
+}
+
+
+def _files() -> list[str]:
+    return sorted(str(path.relative_to(ROOT)) for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+
+
+def _imports(file: str) -> set[tuple[str, bool]]:
+    """What a file imports, by top-level name, and whether it does so when it is itself imported."""
+    tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
+    later = {
+        inner
+        for outer in ast.walk(tree)
+        if isinstance(outer, ast.FunctionDef | ast.AsyncFunctionDef) or _is_for_types(outer)
+        for inner in ast.walk(outer)
+    }
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}:{node.lineno}: relative import; write the package's name"
+            names = [node.module or ""]
+        else:
+            continue
+        found |= {(name.split(".")[0], node not in later) for name in names}
+    return found
+
+
+def _is_for_types(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+
+
+@pytest.mark.parametrize("file", _files())
+def test_imports_point_left(file: str) -> None:
+    to_the_right = PACKAGES[PACKAGES.index(file.split("/")[0]) + 1 :]
+    wrong = {name for name, _ in _imports(file) if name in to_the_right}
+    assert wrong <= {name for where, name in EXCEPTIONS if where == file}
+
+
+@pytest.mark.parametrize(("file", "name"), sorted(EXCEPTIONS))
+def test_the_exception_is_in_use_and_waits_until_the_runs_have_ended(file: str, name: str) -> None:
+    assert (name, False) in _imports(file), "delete the exception, nothing uses it"
+    assert (name, True) not in _imports(file), f"{file} may import {name} inside a function only"
+
+
+@pytest.mark.parametrize("library", DOORS)
+def test_a_library_is_imported_at_its_doors_only(library: str) -> None:
+    users = {file for file in _files() if any(name == library for name, _ in _imports(file))}
+    assert {file for file in users if not DOORS[library] & {file, file.split("/")[0]}} == set()
+
+
+@pytest.mark.parametrize("package", ["data_prep", "trm_core"])
+def test_trm_core_and_data_prep_know_no_orchestration(package: str) -> None:
+    names = {name for file in _files() if file.startswith(package) for name, _ in _imports(file)}
+    assert not names & {"ray", "mlflow", "optuna", "sweeps", "reports"}
+
+
+@pytest.mark.parametrize(
+    "modules",
+    [
+        "sweeps.study, sweeps.studies, sweeps.recipes, sweeps.profiles, sweeps.plan, sweeps.run",
+        "reports, reports.report, reports.__main__",
+        "trm_core.config",
+    ],
+)
+def test_what_declares_and_what_reports_loads_no_torch_and_no_ray(modules: str) -> None:
+    find = "from sweeps.study import all_studies; all_studies()"
+    asked = f"import sys, {modules}; {find}; print(*sorted({{'torch', 'ray', 'mlflow', 'optuna'}} & set(sys.modules)))"
+    answer = subprocess.run(
+        [sys.executable, "-c", asked], cwd=ROOT, capture_output=True, text=True, check=True, env={**os.environ}
+    )
+    assert answer.stdout.strip() == ""
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_an_init_file_holds_a_docstring_and_nothing_else(package: str) -> None:
+    for file in (ROOT / package).rglob("__init__.py"):
+        body = ast.parse(file.read_text(encoding="utf-8")).body
+        assert len(body) == 1, file
+        assert ast.get_docstring(ast.Module(body, [])), file
