@@ -30,15 +30,15 @@ class PuzzleError(ValueError):
     """A mistake in puzzle files or settings: one line that says what was found, what was expected, what to do."""
 
 
-class BadManifest(PuzzleError):  # noqa: N818
+class BadManifest(PuzzleError):
     """A puzzle folder whose manifest or arrays are missing, foreign or changed."""
 
 
-class OtherContent(PuzzleError):  # noqa: N818
+class OtherContent(PuzzleError):
     """A folder that already holds something else than what is to be written there."""
 
 
-class CannotSave(PuzzleError):  # noqa: N818
+class CannotSave(PuzzleError):
     """The operating system refused to write a puzzle set; nothing of it was left behind."""
 
 

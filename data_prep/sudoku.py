@@ -38,15 +38,15 @@ PURPOSE_TRAIN, PURPOSE_TEST = 1, 2  # which shuffle a hash belongs to
 BOXES = {4: (2, 2), 6: (2, 3), 8: (2, 4), 9: (3, 3), 10: (2, 5), 12: (3, 4)}  # the usual box of each side
 
 
-class BadPuzzleFile(PuzzleError):  # noqa: N818
+class BadPuzzleFile(PuzzleError):
     """A puzzle file that is missing, empty or wrong in a line, or that holds fewer puzzles than asked for."""
 
 
-class BadSettings(PuzzleError):  # noqa: N818
+class BadSettings(PuzzleError):
     """A number of puzzles, a box size or a number of clues that cannot be."""
 
 
-class TooFewPuzzles(PuzzleError):  # noqa: N818
+class TooFewPuzzles(PuzzleError):
     """The generator found no more puzzles that differ by more than a symmetry."""
 
 

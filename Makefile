@@ -1,0 +1,38 @@
+# make demo and make test are all a newcomer needs; each makes .venv and installs by itself.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test check lint format install clean
+.DEFAULT_GOAL := help
+
+help: ## what there is to make
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1	/' | expand -t 16
+
+demo: .venv/installed ## the paper's Table 3, small, on this machine
+	$(BIN)/python sweeps/run.py --study recursion_depth --profile mini
+
+test: .venv/installed ## every test
+	$(BIN)/python -m pytest
+
+check: lint ## format, lint, strict types, fast tests
+	$(BIN)/python -m pytest -m "not ray and not slow"
+
+lint: .venv/installed ## format, lint, strict types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: .venv/installed ## write the format that check asks for
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+install: .venv/installed ## .venv with everything in it
+
+clean: ## what was built; results/, data/ and mlflow.db stay
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else f"Python 3.11 or newer is needed, {v.major}.{v.minor} found; try make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@

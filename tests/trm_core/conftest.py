@@ -1,0 +1,76 @@
+"""One tiny puzzle set and one tiny run, shared by the tests of trm_core."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from data_prep.puzzle_set import PuzzleSet
+from data_prep.sudoku import generate
+from trm_core.config import RunConfig
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def puzzle_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with 64 / 16 / 24 generated 4x4 Sudokus."""
+    folder = tmp_path_factory.mktemp("puzzles") / "4x4"
+    generate(2, 2, train=64, validation=16, test=24, seed=0, clues=7).save(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def puzzles(puzzle_folder: Path) -> PuzzleSet:
+    return PuzzleSet.open(puzzle_folder)
+
+
+@pytest.fixture(scope="session")
+def tiny() -> RunConfig:
+    """TRM small enough to take a step in milliseconds."""
+    return RunConfig.parse(
+        {
+            "data": {
+                "source": "generated",
+                "box_rows": 2,
+                "box_cols": 2,
+                "train": 64,
+                "validation": 16,
+                "test": 24,
+                "clues": 7,
+            },
+            "model": {"D": 16, "n_heads": 2, "T": 2, "n": 2, "N_sup": 3, "puzzle_prefix": 2, "inner_multiple": 8},
+            "optim": {"lr": 3e-3, "warmup_steps": 4, "weight_decay": 0.1, "ema": 0.9},
+            "train": {
+                "steps": 12,
+                "batch_size": 8,
+                "precision": "fp32",
+                "eval_every": 6,
+                "eval_puzzles": 16,
+                "log_every": 2,
+                "checkpoint_every": 3,
+            },
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_hrm(tiny: RunConfig) -> RunConfig:
+    """HRM by the switches, as small."""
+    return tiny.change(
+        {
+            "model": {
+                "mixer": "attention",
+                "networks": "separate",
+                "gradient": "one step",
+                "halting": "q_learning",
+                "puzzle_prefix": 1,
+            },
+            "optim": {"ema": None},
+        }
+    )

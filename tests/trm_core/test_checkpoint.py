@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import json
+import logging
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from trm_core.checkpoint import BadCheckpoint, Checkpoint, CheckpointNotWritten, load, newest, save
+
+
+def _checkpoint(step: int = 3, numbers: int = 4) -> Checkpoint:
+    generator = torch.Generator().manual_seed(step)
+    weights = {"f_z.weight": torch.randn(numbers, 2, generator=generator)}
+    training = {
+        "model/f_z.weight": torch.randn(numbers, 2, generator=generator),
+        "slots/halted": torch.tensor([True, False]),
+        "slots/features.0": torch.randn(2, 3, generator=generator).bfloat16(),
+        "optim/f_z.weight/step": torch.tensor(float(step)),
+    }
+    return Checkpoint(step, {"model": {"D": 2}}, "hash", weights, training)
+
+
+def test_what_was_saved_comes_back_bit_for_bit(tmp_path: Path) -> None:
+    saved = _checkpoint()
+    again = load(save(saved, tmp_path))
+    assert (again.step, again.settings, again.data_hash) == (saved.step, saved.settings, saved.data_hash)
+    for ours, theirs in ((saved.weights, again.weights), (saved.training, again.training)):
+        assert ours.keys() == theirs.keys()
+        for name, tensor in ours.items():
+            assert tensor.dtype == theirs[name].dtype
+            assert torch.equal(tensor, theirs[name])
+
+
+def test_the_two_newest_are_kept(tmp_path: Path) -> None:
+    for step in (2, 4, 10):
+        save(_checkpoint(step), tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step_00000004", "step_00000010"]
+    found = newest(tmp_path)
+    assert found is not None
+    assert found.step == 10
+
+
+def test_no_checkpoint_is_not_an_error(tmp_path: Path) -> None:
+    assert newest(tmp_path) is None
+    assert newest(tmp_path / "never made") is None
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "training.safetensors", "checkpoint.json"])
+@pytest.mark.parametrize("harm", ["cut short", "one bit turned", "gone"])
+def test_a_torn_checkpoint_is_named_and_the_one_before_it_is_used(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, harm: str
+) -> None:
+    save(_checkpoint(2), tmp_path)
+    file = save(_checkpoint(4), tmp_path) / name
+    content = bytearray(file.read_bytes())
+    if harm == "gone":
+        file.unlink()
+    elif harm == "cut short":
+        file.write_bytes(content[: len(content) // 2])
+    else:
+        content[len(content) // 2 if name.endswith("safetensors") else content.index(b"sha256")] ^= 1
+        file.write_bytes(content)
+    with pytest.raises(BadCheckpoint, match="step_00000004"):
+        load(file.parent)
+    with caplog.at_level(logging.WARNING):
+        found = newest(tmp_path)
+    assert found is not None
+    assert found.step == 2
+    assert "step_00000004" in caplog.text
+
+
+def test_where_all_are_bad_it_says_so_instead_of_starting_anew(tmp_path: Path) -> None:
+    (save(_checkpoint(2), tmp_path) / "weights.safetensors").write_bytes(b"")
+    with pytest.raises(BadCheckpoint, match="no good checkpoint.*delete"):
+        newest(tmp_path)
+
+
+def test_a_checkpoint_of_another_format_is_refused(tmp_path: Path) -> None:
+    path = save(_checkpoint(), tmp_path)
+    manifest = json.loads((path / "checkpoint.json").read_text())
+    (path / "checkpoint.json").write_text(json.dumps(manifest | {"format": 99}))
+    with pytest.raises(BadCheckpoint, match="format 99, this version reads 1"):
+        load(path)
+
+
+def test_a_pickle_in_the_place_of_the_weights_is_refused_and_not_run(tmp_path: Path) -> None:
+    import hashlib
+    import pickle
+
+    class Evil:
+        def __reduce__(self) -> tuple[object, ...]:
+            return (Path.touch, (tmp_path / "was run",))
+
+    path = save(_checkpoint(), tmp_path)
+    (path / "weights.safetensors").write_bytes(pickle.dumps(Evil()))
+    manifest = json.loads((path / "checkpoint.json").read_text())
+    manifest["sha256"]["weights.safetensors"] = hashlib.sha256((path / "weights.safetensors").read_bytes()).hexdigest()
+    (path / "checkpoint.json").write_text(json.dumps(manifest))
+    with pytest.raises(BadCheckpoint, match="not safetensors"):
+        load(path)
+    assert not (tmp_path / "was run").exists()
+
+
+@pytest.fixture
+def _files_of_at_most_64_kb() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (65536, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.usefixtures("_files_of_at_most_64_kb")
+def test_a_disk_that_refuses_to_take_more_leaves_the_previous_checkpoint_intact(tmp_path: Path) -> None:
+    save(_checkpoint(2), tmp_path)
+    with pytest.raises(CheckpointNotWritten, match="step_00000004: not written.*intact"):
+        save(_checkpoint(4, numbers=50_000), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["step_00000002"]
+    found = newest(tmp_path)
+    assert found is not None
+    assert found.step == 2
+
+
+def test_what_a_killed_save_left_behind_is_not_taken_for_a_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / ".step_00000004.partial").mkdir()
+    (tmp_path / ".step_00000004.partial" / "weights.safetensors").write_bytes(b"half")
+    assert newest(tmp_path) is None
+    assert load(save(_checkpoint(4), tmp_path)).step == 4
+    assert [path.name for path in tmp_path.iterdir()] == ["step_00000004"]

@@ -1,0 +1,246 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from data_prep.puzzle_set import PuzzleSet
+from trm_core.checkpoint import BadCheckpoint, CheckpointNotWritten, load
+from trm_core.config import BadSetting, RunConfig
+from trm_core.trainer import Diverged, train
+
+PROCESS = Path(__file__).with_name("train_in_a_process.py")
+ROOT = Path(__file__).parents[2]
+
+
+class Reports:
+    """A report that keeps what it is told, and stops the run after some of it."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.rows: list[tuple[int, dict[str, float]]] = []
+        self.stop_after = stop_after
+
+    def __call__(self, step: int, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
+        self.rows.append((step, dict(metrics)))
+        if step == self.stop_after:
+            raise KeyboardInterrupt
+
+    def without_times(self) -> list[tuple[int, dict[str, float]]]:
+        return [(step, {k: v for k, v in row.items() if not k.startswith("time/")}) for step, row in self.rows]
+
+
+def _end(folder: Path) -> dict[str, torch.Tensor]:
+    checkpoint = load(max(folder.glob("step_*")))
+    return {f"weights/{k}": v for k, v in checkpoint.weights.items()} | checkpoint.training
+
+
+def _start(run: RunConfig, puzzles: Path, folder: Path, *group: str) -> subprocess.Popen[bytes]:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "settings.json").write_text(run.model_dump_json())
+    return subprocess.Popen(
+        [
+            sys.executable,
+            str(PROCESS),
+            *map(str, (folder / "settings.json", puzzles, folder, folder / "reports")),
+            *group,
+        ],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+
+
+def _assert_close(name: str, found: torch.Tensor, expected: torch.Tensor) -> None:
+    """Within fp32 rounding, which the recursion amplifies in the features."""
+    atol = 3e-4 if name.startswith("slots/features") else 2e-5
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=atol, msg=lambda text: f"{name}: {text}")
+
+
+@pytest.fixture(params=["TRM", "HRM", "TRM with AdamW, no EMA, bf16"])
+def run(request: pytest.FixtureRequest, tiny: RunConfig, tiny_hrm: RunConfig) -> RunConfig:
+    changed: dict[str, dict[str, Any]] = {"optim": {"name": "adamw", "ema": None}, "train": {"precision": "bf16"}}
+    return {"TRM": tiny, "HRM": tiny_hrm}.get(request.param, tiny.change(changed))
+
+
+def test_a_run_stopped_after_any_report_and_resumed_ends_bit_for_bit_as_one_never_stopped(
+    run: RunConfig, puzzles: PuzzleSet, tmp_path: Path
+) -> None:
+    whole = Reports()
+    final = train(run, puzzles, whole, checkpoints=tmp_path / "whole")
+    for stop_after in (2, 6, 8, 12):
+        folder = tmp_path / f"stopped after {stop_after}"
+        before, after = Reports(stop_after), Reports()
+        with pytest.raises(KeyboardInterrupt):
+            train(run, puzzles, before, checkpoints=folder)
+        again = train(run, puzzles, after, checkpoints=folder)
+        expected, found = _end(tmp_path / "whole"), _end(folder)
+        assert expected.keys() == found.keys()
+        assert all(torch.equal(expected[name], found[name]) for name in expected)
+        rows = dict(before.without_times()) | dict(after.without_times())
+        for step, row in whole.without_times():
+            if step < 12 or stop_after < 12:
+                assert rows[step] == row
+        assert {k: again[k] for k in again if k.startswith("test/")} == {
+            k: final[k] for k in final if k.startswith("test/")
+        }
+
+
+@pytest.mark.parametrize("kind", ["TRM", "HRM"])
+def test_a_run_killed_at_a_random_moment_and_resumed_ends_bit_for_bit_as_one_never_killed(
+    kind: str, tiny: RunConfig, tiny_hrm: RunConfig, puzzles: PuzzleSet, puzzle_folder: Path, tmp_path: Path
+) -> None:
+    run = (tiny if kind == "TRM" else tiny_hrm).change({"train": {"steps": 60, "checkpoint_every": 7}})
+    train(run, puzzles, Reports(), checkpoints=tmp_path / "whole")
+    for kill in range(2):
+        process = _start(run, puzzle_folder, tmp_path / "killed")
+        saved = len(list((tmp_path / "killed").glob("step_*")))
+        newest = max((tmp_path / "killed").glob("step_*"), default=None)
+        deadline = time.monotonic() + 60
+        while max((tmp_path / "killed").glob("step_*"), default=None) == newest and time.monotonic() < deadline:
+            time.sleep(0.005)
+        time.sleep(0.013 * (kill + 1))
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL, f"the run ended before it was killed ({saved} checkpoints)"
+    assert load(max((tmp_path / "killed").glob("step_*"))).step < 60
+    assert _start(run, puzzle_folder, tmp_path / "killed").wait() == 0
+    expected, found = _end(tmp_path / "whole"), _end(tmp_path / "killed")
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+@pytest.mark.parametrize("kind", ["TRM", "HRM"])
+def test_two_workers_train_the_same_weights_as_one_within_fp32_rounding(
+    kind: str, tiny: RunConfig, tiny_hrm: RunConfig, puzzles: PuzzleSet, puzzle_folder: Path, tmp_path: Path
+) -> None:
+    run = (tiny if kind == "TRM" else tiny_hrm).change({"train": {"steps": 4, "eval_every": 2}})
+    alone = Reports()
+    train(run, puzzles, alone, checkpoints=tmp_path / "one")
+    group = [_start(run, puzzle_folder, tmp_path / "two", str(rank), "2", str(tmp_path / "meet")) for rank in range(2)]
+    assert [process.wait(timeout=120) for process in group] == [0, 0]
+    expected, found = _end(tmp_path / "one"), _end(tmp_path / "two")
+    assert expected.keys() == found.keys()
+    for name, tensor in expected.items():
+        _assert_close(name, found[name], tensor)
+    for rank in range(2):  # every worker is told the same, the sums over both
+        lines = (tmp_path / "two" / f"reports.{rank}").read_text().splitlines()
+        for row, (step, metrics) in zip(map(json.loads, lines), alone.rows, strict=True):
+            assert row["step"] == step
+            for name, value in metrics.items():
+                assert name.startswith("time/") or row["metrics"][name] == pytest.approx(value, rel=1e-4, abs=1e-5), (
+                    name
+                )
+
+
+def test_a_run_of_one_worker_goes_on_with_two(
+    tiny: RunConfig, puzzles: PuzzleSet, puzzle_folder: Path, tmp_path: Path
+) -> None:
+    run = tiny.change({"train": {"steps": 4, "checkpoint_every": 2, "log_every": 1}})
+    train(run, puzzles, Reports(), checkpoints=tmp_path / "one")
+    with pytest.raises(KeyboardInterrupt):
+        train(run, puzzles, Reports(3), checkpoints=tmp_path / "two")
+    group = [_start(run, puzzle_folder, tmp_path / "two", str(rank), "2", str(tmp_path / "meet")) for rank in range(2)]
+    assert [process.wait(timeout=120) for process in group] == [0, 0]
+    expected, found = _end(tmp_path / "one"), _end(tmp_path / "two")
+    for name, tensor in expected.items():
+        _assert_close(name, found[name], tensor)
+
+
+def test_a_batch_that_does_not_divide_over_the_workers_is_refused(
+    tiny: RunConfig, puzzles: PuzzleSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import trm_core.trainer as trainer
+
+    monkeypatch.setattr(trainer, "world", lambda: (0, 3))
+    with pytest.raises(BadSetting, match="train.batch_size=8: 3 workers"):
+        train(tiny, puzzles, Reports())
+
+
+def test_training_learns_its_puzzles(tiny: RunConfig, puzzles: PuzzleSet) -> None:
+    run = tiny.change(
+        {
+            "data": {"augmentations": 0},
+            "model": {"D": 32, "inner_multiple": 32},
+            "train": {"steps": 120, "batch_size": 32, "log_every": 20, "eval_every": 200},
+        }
+    )
+    reports = Reports()
+    train(run, puzzles, reports)
+    losses = [row["train/lm_loss"] for _, row in reports.rows]
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_reports_come_when_they_are_due_and_name_what_is_due(tiny: RunConfig, puzzles: PuzzleSet) -> None:
+    reports = Reports()
+    final = train(tiny.change({"train": {"eval_every": 5}}), puzzles, reports)
+    assert [step for step, _ in reports.rows] == [2, 4, 5, 6, 8, 10, 12]
+    evaluated = {step: row["test/puzzles"] for step, row in reports.rows if "test/puzzles" in row}
+    assert evaluated == {5: 16, 10: 16, 12: 24}  # all of them only at the end
+    assert reports.rows[-1][1] == final
+
+
+def test_a_run_that_had_ended_is_not_trained_again_and_says_its_result_again(
+    tiny: RunConfig, puzzles: PuzzleSet, tmp_path: Path
+) -> None:
+    final = train(tiny, puzzles, Reports(), checkpoints=tmp_path)
+    reports = Reports()
+    again = train(tiny, puzzles, reports, checkpoints=tmp_path)
+    assert [step for step, _ in reports.rows] == [12]
+    assert again["test/exact_accuracy"] == final["test/exact_accuracy"]
+    assert again["test/cell_accuracy"] == final["test/cell_accuracy"]
+
+
+def test_a_checkpoint_of_another_run_is_refused_and_the_difference_named(
+    tiny: RunConfig, puzzles: PuzzleSet, tmp_path: Path
+) -> None:
+    train(tiny, puzzles, Reports(), checkpoints=tmp_path)
+    other = tiny.change({"optim": {"lr": 0.5}})
+    with pytest.raises(BadCheckpoint, match=r"another run \(optim.lr=0.003 there, 0.5 here\)"):
+        train(other, puzzles, Reports(), checkpoints=tmp_path)
+
+
+def test_how_often_it_logs_and_saves_may_change_between_a_stop_and_the_next_start(
+    tiny: RunConfig, puzzles: PuzzleSet, tmp_path: Path
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny, puzzles, Reports(6), checkpoints=tmp_path)
+    train(tiny.change({"train": {"log_every": 5, "checkpoint_every": 12}}), puzzles, Reports(), checkpoints=tmp_path)
+    assert load(max(tmp_path.glob("step_*"))).step == 12
+
+
+def test_a_loss_that_is_no_number_ends_the_run_by_name(tiny: RunConfig, puzzles: PuzzleSet) -> None:
+    run = tiny.change({"optim": {"name": "adamw", "lr": 1e30, "warmup_steps": 0}})
+    with pytest.raises(Diverged, match="training loss is nan at step"):
+        train(run, puzzles, Reports())
+
+
+def test_a_checkpoint_that_cannot_be_written_ends_the_run_by_name(
+    tiny: RunConfig, puzzles: PuzzleSet, tmp_path: Path
+) -> None:
+    (tmp_path / "a file").write_text("")
+    with pytest.raises(CheckpointNotWritten):
+        train(tiny, puzzles, Reports(), checkpoints=tmp_path / "a file" / "folder")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": {"mixer": "attention"}},
+        {"model": {"features": "single z"}},
+        {"model": {"features": "multi-scale z"}},
+        {"model": {"loss": "softmax", "puzzle_prefix": 0}},
+        {"model": {"N_sup": 1}},
+        {"optim": {"schedule": "cosine", "ema_covers": "network"}},
+    ],
+    ids=str,
+)
+def test_every_switch_trains_and_evaluates(tiny: RunConfig, puzzles: PuzzleSet, change: dict[str, Any]) -> None:
+    final = train(tiny.change(change), puzzles, Reports())
+    assert 0 <= final["test/cell_accuracy"] <= 1
+    assert final["test/puzzles"] == 24

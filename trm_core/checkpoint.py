@@ -1,0 +1,149 @@
+"""Checkpoints: everything a run needs to go on bit for bit, safe to open from strangers.
+
+step_00000100/
+    weights.safetensors    the model as it is evaluated (EMA weights where there is an EMA)
+    training.safetensors   raw weights, both optimisers, slots, sums under way (SignSGD keeps no state)
+    checkpoint.json        step, settings, data hash, and the SHA-256 of both files; written last
+
+A folder appears under its name in one rename, after its files are on the disk. Every random draw of a run is a
+function of (seed, step), so the step is also the state of every generator and the position in the data.
+Safetensors hold arrays only: opening one can run no code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+FORMAT = 1
+KEPT = 2  # newest checkpoints
+log = logging.getLogger(__name__)
+
+
+class BadCheckpoint(ValueError):
+    """A checkpoint that is torn, foreign, or of another run."""
+
+
+class CheckpointNotWritten(ValueError):
+    """The disk refused a checkpoint; those before it are intact."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint in memory."""
+
+    step: int
+    settings: dict[str, Any]  # RunConfig as nested mappings
+    data_hash: str
+    weights: dict[str, Tensor]
+    training: dict[str, Tensor]
+
+
+def save(checkpoint: Checkpoint, folder: Path) -> Path:
+    """Write below folder, atomically, and drop all but the newest. Raises CheckpointNotWritten."""
+    final = folder / f"step_{checkpoint.step:08d}"
+    partial = folder / f".{final.name}.partial"
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        digests = {}
+        for name in ("weights", "training"):
+            path = partial / f"{name}.safetensors"
+            tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in getattr(checkpoint, name).items()}
+            save_file(tensors, path)
+            _to_disk(path)
+            digests[path.name] = _sha256(path)
+        manifest = partial / "checkpoint.json"
+        manifest.write_text(
+            json.dumps(
+                {
+                    "format": FORMAT,
+                    "step": checkpoint.step,
+                    "data_hash": checkpoint.data_hash,
+                    "sha256": digests,
+                    "settings": checkpoint.settings,
+                },
+                indent=1,
+            )
+        )
+        _to_disk(manifest)
+        shutil.rmtree(final, ignore_errors=True)
+        partial.rename(final)
+        _to_disk(folder)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise CheckpointNotWritten(
+            f"{final}: not written ({error}); the checkpoints before it are intact;"
+            " make room or fix the disk, then give the same command again"
+        ) from error
+    for old in _steps(folder)[:-KEPT]:
+        shutil.rmtree(old)
+    return final
+
+
+def load(path: Path) -> Checkpoint:
+    """Open one checkpoint, checksums verified. Raises BadCheckpoint: what was found, expected, and what to do."""
+    try:
+        manifest = json.loads((path / "checkpoint.json").read_text())
+        found, step = manifest["format"], int(manifest["step"])
+        digests, settings, data_hash = dict(manifest["sha256"]), dict(manifest["settings"]), str(manifest["data_hash"])
+    except FileNotFoundError:
+        raise BadCheckpoint(f"{path}: no checkpoint.json; not a checkpoint of this program, or a torn one") from None
+    except (OSError, ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
+        raise BadCheckpoint(f"{path}/checkpoint.json: unreadable ({error!r}); delete {path}") from None
+    if found != FORMAT:
+        raise BadCheckpoint(f"{path}: checkpoint format {found}, this version reads {FORMAT}")
+    for name in ("weights.safetensors", "training.safetensors"):
+        if not (path / name).is_file():
+            raise BadCheckpoint(f"{path}/{name}: missing; delete {path}")
+        if _sha256(path / name) != digests.get(name):
+            raise BadCheckpoint(f"{path}/{name}: torn or changed, its SHA-256 is not the recorded one; delete {path}")
+    try:
+        weights, training = (load_file(path / f"{name}.safetensors") for name in ("weights", "training"))
+    except SafetensorError as error:
+        raise BadCheckpoint(f"{path}: not safetensors ({error}); delete {path}") from None
+    return Checkpoint(step, settings, data_hash, weights, training)
+
+
+def newest(folder: Path) -> Checkpoint | None:
+    """The newest good checkpoint below folder; None where there is none at all.
+
+    A torn or foreign one is named in a warning and the one before it is used. Raises BadCheckpoint where all are bad.
+    """
+    errors = []
+    for path in reversed(_steps(folder)):
+        try:
+            return load(path)
+        except BadCheckpoint as error:
+            errors.append(str(error))
+            log.warning("%s; using the one before it", error)
+    if errors:
+        raise BadCheckpoint(f"{folder}: no good checkpoint ({'; '.join(errors)}); delete {folder} to start anew")
+    return None
+
+
+def _steps(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step_*")) if folder.is_dir() else []
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,122 @@
+"""The network's parts: linear, SwiGLU, attention with RoPE, the MLP mixer, one layer. Initialised in model.py.
+
+Shapes: B puzzles, L positions (puzzle prefix and cells), D channels, H heads.
+Weights are float32 and are cast to the activations' dtype where they are used, as in the released code.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from trm_core.config import ModelSettings
+
+ROPE_THETA = 10_000.0
+RMS_EPS = 1e-5
+
+
+def rms_norm(x: Tensor) -> Tensor:
+    """x over the root mean square of its last axis; no learnt gain, float32 inside (released code, layers.py)."""
+    x32 = x.float()
+    return (x32 * torch.rsqrt(x32.square().mean(-1, keepdim=True) + RMS_EPS)).to(x.dtype)
+
+
+class Linear(nn.Module):
+    """x W^T (+ b), weights cast to x's dtype."""
+
+    def __init__(self, n_in: int, n_out: int, *, bias: bool = False) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(n_out, n_in))
+        self.bias = nn.Parameter(torch.empty(n_out)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., n_in] → [..., n_out]."""
+        return F.linear(x, self.weight.to(x.dtype), None if self.bias is None else self.bias.to(x.dtype))
+
+
+class SwiGLU(nn.Module):
+    """W_down(silu(W_gate x) · W_up x), along the last axis."""
+
+    def __init__(self, width: int, inner: int) -> None:
+        super().__init__()
+        self.gate_up = Linear(width, 2 * inner)
+        self.down = Linear(inner, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., width] → [..., width]."""
+        gate, up = self.gate_up(x).chunk(2, dim=-1)
+        return self.down(F.silu(gate) * up)  # type: ignore[no-any-return]
+
+
+def rope(positions: int, head_channels: int) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of the rotary position embedding, [positions, head_channels] each, float32 (Su et al. 2021)."""
+    frequencies = 1.0 / ROPE_THETA ** (torch.arange(0, head_channels, 2, dtype=torch.float32) / head_channels)
+    angles = torch.outer(torch.arange(positions, dtype=torch.float32), frequencies)
+    angles = torch.cat((angles, angles), dim=-1)
+    return angles.cos(), angles.sin()
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotary position embedding of x [B, L, H, channels]; float32 inside."""
+    first, second = x.float().chunk(2, dim=-1)
+    half_turned = torch.cat((-second, first), dim=-1)
+    return (x.float() * cos.unsqueeze(-2) + half_turned * sin.unsqueeze(-2)).to(x.dtype)
+
+
+class Attention(nn.Module):
+    """Self-attention over all positions, with RoPE."""
+
+    def __init__(self, D: int, n_heads: int, positions: int) -> None:
+        super().__init__()
+        self.n_heads = n_heads
+        self.qkv = Linear(D, 3 * D)
+        self.out = Linear(D, D)
+        cos, sin = rope(positions, D // n_heads)
+        self.cos = nn.Buffer(cos, persistent=False)
+        self.sin = nn.Buffer(sin, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, L, D] → [B, L, D]."""
+        B, L, D = x.shape
+        q, k, v = self.qkv(x).view(B, L, 3, self.n_heads, D // self.n_heads).unbind(2)
+        q, k = rotate(q, self.cos, self.sin), rotate(k, self.cos, self.sin)
+        mixed = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
+        return self.out(mixed.transpose(1, 2).reshape(B, L, D))  # type: ignore[no-any-return]
+
+
+class Layer(nn.Module):
+    """Mix the positions, then the channels, each with a residual and a norm after it (post-norm)."""
+
+    def __init__(self, settings: ModelSettings, positions: int) -> None:
+        super().__init__()
+        self.mixer = settings.mixer
+        self.mix: nn.Module = (  # the MLP runs over the sequence axis, with no position encoding (section 4.5)
+            Attention(settings.D, settings.n_heads, positions)
+            if settings.mixer == "attention"
+            else SwiGLU(positions, settings.inner_width(positions))
+        )
+        self.mlp = SwiGLU(settings.D, settings.inner_width(settings.D))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, L, D] → [B, L, D]."""
+        if self.mixer == "attention":
+            x = rms_norm(x + self.mix(x))
+        else:
+            x = x.transpose(1, 2)  # the mixer's norm runs over the positions too, as in the released code
+            x = rms_norm(x + self.mix(x)).transpose(1, 2)
+        return rms_norm(x + self.mlp(x))
+
+
+class Network(nn.Module):
+    """net: n_layers layers, one after the other."""
+
+    def __init__(self, settings: ModelSettings, positions: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(Layer(settings, positions) for _ in range(settings.n_layers))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, L, D] → [B, L, D]."""
+        for layer in self.layers:
+            x = layer(x)
+        return x

@@ -1,0 +1,47 @@
+"""Every metric's name and unit, in one place. Sums and counts travel; the division comes last.
+
+train/loss              nats per slot: cells + halting_loss_weight · halting
+train/lm_loss           nats per slot, mean over the cells of a puzzle
+train/halt_loss         nats per slot, of the halting head(s), unweighted
+train/exact_accuracy    [0..1] of the puzzles that halted: every cell right
+train/cell_accuracy     [0..1] of the puzzles that halted: mean share of right cells
+train/steps_to_halt     supervision steps, mean over the puzzles that halted
+train/lr                the network's learning rate
+time/steps_per_second   optimiser steps, since the last report
+{validation,test}/exact_accuracy   [0..1]
+{validation,test}/cell_accuracy    [0..1]
+{validation,test}/puzzles          how many were evaluated
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from trm_core.losses import IGNORE
+
+TRAIN_SUMS = ("slots", "loss", "lm_loss", "halt_loss", "halted", "exact", "cell", "steps")
+
+
+def score(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """(whole answer right, bool [B]; share of right cells, float32 [B]) of logits [B, L, V] and labels [B, L]."""
+    counts = labels != IGNORE
+    right = (logits.argmax(-1) == labels) & counts
+    n_right, n_cells = right.sum(-1), counts.sum(-1)
+    return n_right == n_cells, n_right / n_cells.clamp_min(1)
+
+
+def train_metrics(sums: Tensor) -> dict[str, float]:
+    """TRAIN_SUMS over a window of steps and all workers → train/*. Where nothing halted there is no accuracy."""
+    s = dict(zip(TRAIN_SUMS, sums.tolist(), strict=True))
+    metrics = {f"train/{name}": s[name] / s["slots"] for name in ("loss", "lm_loss", "halt_loss")}
+    if s["halted"]:
+        metrics["train/exact_accuracy"] = s["exact"] / s["halted"]
+        metrics["train/cell_accuracy"] = s["cell"] / s["halted"]
+        metrics["train/steps_to_halt"] = s["steps"] / s["halted"]
+    return metrics
+
+
+def no_sums(device: torch.device) -> Tensor:
+    """Zero of each of TRAIN_SUMS; float64, so that a window's order of additions does not show."""
+    return torch.zeros(len(TRAIN_SUMS), dtype=torch.float64, device=device)

@@ -1,0 +1,140 @@
+"""The recursion, top to bottom: embed x, refine z n times and y once, T times over; two heads read y.
+
+Words and symbols of "Less is More: Recursive Reasoning with Tiny Networks" (arXiv 2510.04871, figures 1 and 3).
+Shapes: B puzzles, L positions (puzzle prefix, then cells), D channels, V tokens.
+The features are a tuple; the heads read the first:
+    features="y,z"            (y, z)            section 4.2
+    features="single z"       (z,)              Table 2
+    features="multi-scale z"  (y, z1, …, zn)    Table 2
+HRM (arXiv 2506.21734) is networks="separate", gradient="one step", halting="q_learning".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import reduce
+from operator import add
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from trm_core.config import RunConfig
+from trm_core.layers import Linear, Network
+from trm_core.puzzle_embedding import PuzzleEmbedding
+
+Features = tuple[Tensor, ...]  # [B, L, D] each
+
+TRUNCATED_STD = 0.8796256610342398  # standard deviation of a unit normal cut off at ±2
+
+
+class Model(nn.Module):
+    """TRM and HRM by switches: two embeddings, one or two networks, two heads."""
+
+    def __init__(self, run: RunConfig, n_puzzle_ids: int = 1) -> None:
+        super().__init__()
+        m = run.model
+        self.settings = m
+        self.cells = run.data.cells
+        self.dtype = torch.bfloat16 if run.train.precision == "bf16" else torch.float32
+
+        self.embed_tokens = nn.Parameter(torch.empty(run.data.vocabulary, m.D))
+        self.puzzle_embedding = PuzzleEmbedding(n_puzzle_ids, m.D) if m.puzzle_prefix else None
+        self.f_z = Network(m, run.sequence)
+        self.f_y_apart = Network(m, run.sequence) if m.networks == "separate" else None
+        self.output_head = Linear(m.D, run.data.vocabulary)
+        self.halting_head = Linear(m.D, 2, bias=True)
+        n_features = {"y,z": 2, "single z": 1, "multi-scale z": m.n + 1}[m.features]
+        self.initial = nn.Buffer(torch.empty(n_features, m.D))
+        self.initialise(torch.Generator().manual_seed(run.train.seed))
+
+    @torch.no_grad()
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw every weight; nothing is initialised anywhere else (released code, common.py and trm.py).
+
+        embed_tokens             truncated normal, std 1/√D (scaled by √D where it is read)
+        every Linear's weight    truncated normal, std 1/√fan_in
+        halting_head             weight 0, bias −5: at first nothing halts
+        initial (y_init, z_init) truncated normal, std 1; fixed, not trained
+        puzzle_embedding         0
+        """
+        _truncated_normal(self.embed_tokens, 1 / math.sqrt(self.settings.D), generator)
+        for module in self.modules():
+            if isinstance(module, Linear):
+                _truncated_normal(module.weight, 1 / math.sqrt(module.weight.shape[1]), generator)
+        _truncated_normal(self.initial, 1.0, generator)
+        self.halting_head.weight.zero_()
+        assert self.halting_head.bias is not None
+        self.halting_head.bias.fill_(-5)
+
+    @property
+    def f_y(self) -> Network:
+        """The network that refines y: f_z again unless networks="separate"."""
+        return self.f_z if self.f_y_apart is None else self.f_y_apart
+
+    def initial_features(self, B: int) -> Features:
+        """y_init and z_init, the same at every position of every puzzle: [B, L, D] each."""
+        L = self.cells + self.settings.puzzle_prefix
+        return tuple(feature.to(self.dtype).expand(B, L, -1) for feature in self.initial)
+
+    def embed(self, inputs: Tensor, puzzle_vectors: Tensor | None) -> Tensor:
+        """x [B, L, D]: tokens [B, cells] behind the puzzle's vector [B, D], padded with zeros to the prefix."""
+        m = self.settings
+        x = F.embedding(inputs, self.embed_tokens.to(self.dtype))
+        if puzzle_vectors is not None:
+            prefix = F.pad(puzzle_vectors.to(self.dtype), (0, (m.puzzle_prefix - 1) * m.D))
+            x = torch.cat((prefix.view(-1, m.puzzle_prefix, m.D), x), dim=1)
+        return math.sqrt(m.D) * x
+
+    def refine_z(self, x: Tensor, features: Features, i: int) -> Features:
+        """One latent recursion: z ← f_z(z + (y + x)). With several z, their sum goes in and the i-th is renewed."""
+        if self.settings.features == "single z":
+            return (self.f_z(features[0] + x),)
+        y, *z = features
+        # z + (y + x), in this order of additions: equality with the reference numbers depends on it
+        z[i % len(z)] = self.f_z(reduce(add, z) + (y + x))
+        return (y, *z)
+
+    def refine_y(self, features: Features) -> Features:
+        """y ← f_y(y + z), without x: which network call this is, the absence of x tells (section 4.3)."""
+        if self.settings.features == "single z":
+            return (self.f_y(features[0]),)
+        y, *z = features
+        return (self.f_y(y + reduce(add, z)), *z)
+
+    def latent_recursion(self, x: Tensor, features: Features, steps: Sequence[int]) -> Features:
+        """z refined for each of the steps, then y once (figure 3)."""
+        for i in steps:
+            features = self.refine_z(x, features, i)
+        return self.refine_y(features)
+
+    def deep_recursion(self, x: Tensor, features: Features) -> Features:
+        """T latent recursions; only the last carries a gradient, or only its last step (section 4.1)."""
+        m = self.settings
+        with torch.no_grad():
+            for _ in range(m.T - 1):
+                features = self.latent_recursion(x, features, range(m.n))
+            if m.gradient == "one step":
+                for i in range(m.n - 1):
+                    features = self.refine_z(x, features, i)
+        return self.latent_recursion(x, features, range(m.n - 1, m.n) if m.gradient == "one step" else range(m.n))
+
+    def forward(
+        self, inputs: Tensor, puzzle_vectors: Tensor | None, features: Features
+    ) -> tuple[Features, Tensor, Tensor]:
+        """One supervision step. Returns (features, logits [B, cells, V], q [B, 2] float32: halt, continue)."""
+        features = self.deep_recursion(self.embed(inputs, puzzle_vectors), features)
+        y = features[0]
+        logits = self.output_head(y)[:, self.settings.puzzle_prefix :]
+        return features, logits, self.halting_head(y[:, 0]).float()  # the halting head reads position 0
+
+    def puzzle_vectors(self, puzzle_ids: Tensor) -> Tensor | None:
+        """[B] → [B, D], or None where there is no puzzle prefix."""
+        return None if self.puzzle_embedding is None else self.puzzle_embedding(puzzle_ids)
+
+
+def _truncated_normal(weights: Tensor, std: float, generator: torch.Generator) -> None:
+    """Normal cut off at two standard deviations, widened so that its own standard deviation is std (as in JAX)."""
+    wide = std / TRUNCATED_STD
+    nn.init.trunc_normal_(weights, std=wide, a=-2 * wide, b=2 * wide, generator=generator)

@@ -1,0 +1,73 @@
+"""AdamATan2 in plain torch, AdamW from torch, and the learning-rate schedule."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer
+
+from trm_core.config import OptimSettings
+
+
+class AdamATan2(Optimizer):
+    """Adam with atan2(m, √v) in place of m / (√v + ε), and decoupled weight decay (Everett et al. 2024; released code).
+
+    p ← p·(1 − lr·wd);  p ← p − lr/(1−β1ᵗ) · atan2(m, √v / √(1−β2ᵗ)), m and v plain moving averages of g and g².
+    """
+
+    def __init__(
+        self, params: Iterable[nn.Parameter], lr: float, betas: tuple[float, float], weight_decay: float
+    ) -> None:
+        super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """One update of every parameter that has a gradient."""
+        assert closure is None, "AdamATan2 evaluates no closure"
+        for group in self.param_groups:
+            params: list[Tensor] = [p for p in group["params"] if p.grad is not None]
+            if not params:
+                continue
+            grads = [p.grad for p in params if p.grad is not None]
+            for p in params:
+                if not self.state[p]:
+                    self.state[p] = {
+                        "step": torch.zeros(()),  # on the CPU, as torch's own optimisers keep it
+                        "exp_avg": torch.zeros_like(p),
+                        "exp_avg_sq": torch.zeros_like(p),
+                    }
+                self.state[p]["step"] += 1
+            m = [self.state[p]["exp_avg"] for p in params]
+            v = [self.state[p]["exp_avg_sq"] for p in params]
+            t = int(self.state[params[0]]["step"])
+            lr, (beta1, beta2) = group["lr"], group["betas"]
+
+            torch._foreach_mul_(params, 1 - lr * group["weight_decay"])
+            torch._foreach_lerp_(m, grads, 1 - beta1)
+            torch._foreach_mul_(v, beta2)
+            torch._foreach_addcmul_(v, grads, grads, value=1 - beta2)
+            scale = torch._foreach_sqrt(v)
+            torch._foreach_div_(scale, math.sqrt(1 - beta2**t))
+            turns = [torch.atan2(a, b) for a, b in zip(m, scale, strict=True)]
+            torch._foreach_add_(params, turns, alpha=-lr / (1 - beta1**t))
+
+
+def make_optimiser(params: Iterable[nn.Parameter], settings: OptimSettings) -> Optimizer:
+    """The network's optimiser; the puzzle embedding has its own (PuzzleEmbedding.sign_sgd)."""
+    betas = (settings.beta1, settings.beta2)
+    if settings.name == "adamw":
+        return AdamW(params, lr=settings.lr, betas=betas, weight_decay=settings.weight_decay)
+    return AdamATan2(params, lr=settings.lr, betas=betas, weight_decay=settings.weight_decay)
+
+
+def lr_factor(settings: OptimSettings, step: int, steps: int) -> float:
+    """What the learning rates are multiplied with at a step counted from 1: linear warm-up, then constant or cosine."""
+    if step < settings.warmup_steps:
+        return step / settings.warmup_steps
+    if settings.schedule == "constant":
+        return 1.0
+    progress = (step - settings.warmup_steps) / max(1, steps - settings.warmup_steps)
+    return settings.final_lr + (1 - settings.final_lr) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))

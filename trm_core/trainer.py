@@ -1,0 +1,224 @@
+"""train(run, data, report): the loop, top to bottom. Needs no Ray; every launcher calls it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from data_prep.puzzle_set import PuzzleSet
+from trm_core import checkpoint as checkpoints_of
+from trm_core.checkpoint import BadCheckpoint, Checkpoint
+from trm_core.config import BadSetting, RunConfig
+from trm_core.data import TrainingBatches
+from trm_core.distributed import gather_batch, sum_over_workers, wait_for_all, world
+from trm_core.ema import EMA
+from trm_core.evaluate import evaluate
+from trm_core.metrics import no_sums, train_metrics
+from trm_core.model import Model
+from trm_core.optim import lr_factor, make_optimiser
+from trm_core.supervision import Slots, empty_slots, exploration, refill, supervision_step
+
+Report = Callable[[int, Mapping[str, float], Path | None], None]
+
+
+class Diverged(ValueError):
+    """The training loss is no longer a number."""
+
+
+def train(
+    run: RunConfig, data: PuzzleSet, report: Report, *, checkpoints: Path | None = None, device: str = "auto"
+) -> dict[str, float]:
+    """Train one run to its end, from its newest checkpoint if there is one, and return the final metrics.
+
+    report(step, metrics, checkpoint): called on every worker, every train.log_every steps, at every evaluation and at
+    the end; checkpoint is the folder written at that step, if any. What it raises ends the training and passes through.
+    checkpoints: the folder to save to and resume from; None: neither.
+    With torch.distributed initialised, all its workers train this run together, each on its part of the batch.
+    Raises BadSetting, BadCheckpoint, CheckpointNotWritten, Diverged.
+    """
+    trainer = Trainer(run, data, torch.device(_device(device)))
+    if checkpoints is not None and (saved := checkpoints_of.newest(checkpoints)) is not None:
+        trainer.restore(saved)
+    metrics: dict[str, float] = {}
+    if trainer.step == run.train.steps:  # it ended, but perhaps nobody was told
+        metrics = trainer.evaluate()
+        report(trainer.step, metrics, None)
+    began, began_at = time.monotonic(), trainer.step
+    while trainer.step < run.train.steps:
+        trainer.take_step()
+        step, ended = trainer.step, trainer.step == run.train.steps
+        logs = ended or step % run.train.log_every == 0
+        evaluates = ended or step % run.train.eval_every == 0
+        if not (logs or evaluates or step % run.train.checkpoint_every == 0):
+            continue
+        metrics = trainer.window_metrics() if logs or evaluates else {}
+        if metrics:
+            metrics["time/steps_per_second"] = (step - began_at) / (time.monotonic() - began)
+        if evaluates:
+            metrics |= trainer.evaluate()
+        path = None
+        if checkpoints is not None and (ended or step % run.train.checkpoint_every == 0):
+            path = trainer.save(checkpoints)
+        if metrics:
+            report(step, metrics, path)
+        began, began_at = time.monotonic(), step
+    return metrics
+
+
+class Trainer:
+    """A run under way: model, EMA, optimisers, slots, step."""
+
+    def __init__(self, run: RunConfig, data: PuzzleSet, device: torch.device) -> None:
+        self.run, self.data, self.device = run, data, device
+        self.rank, self.workers = world()
+        if run.train.batch_size % self.workers:
+            raise BadSetting(
+                f"train.batch_size={run.train.batch_size}: {self.workers} workers share it and it does not divide;"
+                f" set it to a multiple of {self.workers}"
+            )
+        self.batches = TrainingBatches(data, run)
+        self.model = Model(run, data.n_puzzle_ids).to(device)
+        self.parameters = dict(self.model.named_parameters())
+        self.optimiser = make_optimiser(self.parameters.values(), run.optim)
+        self.ema = (
+            None
+            if run.optim.ema is None
+            else EMA(self.model, run.optim.ema, puzzle_embedding=run.optim.ema_covers == "all")
+        )
+        self.slots: Slots | None = None
+        self.sums = no_sums(device)  # of the steps since the last report, this worker's slots
+        self.step = 0
+
+    @property
+    def evaluated_model(self) -> Model:
+        """The EMA's weights where there is an EMA."""
+        return self.model if self.ema is None else self.ema.model
+
+    def take_step(self) -> None:
+        """One optimiser step: refill, one supervision step, gradients summed over workers, both optimisers, EMA."""
+        run, model = self.run, self.model
+        batch = self.batches.draw(self.step, self.rank, self.workers, self.device)
+        min_steps = exploration(model, run.train.seed, self.step, run.train.batch_size).chunk(self.workers)[self.rank]
+        slots = refill(model, self.slots or empty_slots(model, batch), batch)
+        result = supervision_step(model, slots, min_steps.to(self.device, non_blocking=True))
+
+        self.optimiser.zero_grad(set_to_none=True)
+        (result.loss / run.train.batch_size).backward()  # type: ignore[no-untyped-call]
+        sum_over_workers(p.grad for p in self.parameters.values() if p.grad is not None)
+
+        self.step += 1
+        factor = lr_factor(run.optim, self.step, run.train.steps)
+        for group in self.optimiser.param_groups:
+            group["lr"] = run.optim.lr * factor
+        self.optimiser.step()
+        if model.puzzle_embedding is not None:
+            assert result.puzzle_vectors is not None
+            assert result.puzzle_vectors.grad is not None
+            model.puzzle_embedding.sign_sgd(
+                slots.puzzle_ids,
+                result.puzzle_vectors.grad,
+                run.optim.embedding_lr * factor,
+                run.optim.embedding_weight_decay,
+            )
+        if self.ema is not None:
+            self.ema.update(model)
+        self.slots = result.slots
+        self.sums += result.sums
+
+    def window_metrics(self) -> dict[str, float]:
+        """train/* since the last call, over all workers. Raises Diverged."""
+        sums = self.sums.clone()
+        sum_over_workers([sums])
+        self.sums = no_sums(self.device)
+        metrics = train_metrics(sums)
+        if not math.isfinite(metrics["train/loss"]):
+            raise Diverged(
+                f"training loss is {metrics['train/loss']} at step {self.step};"
+                " a lower optim.lr or a longer optim.warmup_steps may help"
+            )
+        factor = lr_factor(self.run.optim, self.step, self.run.train.steps)
+        return metrics | {"train/lr": self.run.optim.lr * factor}
+
+    def evaluate(self) -> dict[str, float]:
+        """validation/* and test/*; in mid-run on the first train.eval_puzzles of each, at the end on all."""
+        run = self.run
+        metrics: dict[str, float] = {}
+        for name in ("validation", "test"):
+            scores = evaluate(
+                self.evaluated_model,
+                self.data.splits[name],
+                limit=None if self.step == run.train.steps else run.train.eval_puzzles,
+                batch_size=run.train.batch_size,
+                N_sup=run.train.eval_N_sup or run.model.N_sup,
+                device=self.device,
+            )
+            metrics |= {f"{name}/{score}": value for score, value in scores.items()}
+        return metrics
+
+    def save(self, folder: Path) -> Path:
+        """A checkpoint of this step; slots are gathered from all workers, the first one writes."""
+        assert self.slots is not None
+        slots = {name: gather_batch(tensor) for name, tensor in self.slots.tensors().items()}
+        sums = self.sums.clone()
+        sum_over_workers([sums])
+        path = folder / f"step_{self.step:08d}"
+        if self.rank == 0:
+            training: dict[str, Tensor] = {f"model/{name}": tensor for name, tensor in self.model.state_dict().items()}
+            training |= {f"slots/{name}": tensor for name, tensor in slots.items()}
+            training |= {
+                f"optim/{name}/{key}": tensor
+                for name, parameter in self.parameters.items()
+                for key, tensor in self.optimiser.state[parameter].items()
+            }
+            training["sums"] = sums
+            path = checkpoints_of.save(
+                Checkpoint(
+                    self.step,
+                    self.run.model_dump(mode="json"),
+                    self.data.content_hash,
+                    dict(self.evaluated_model.state_dict()),
+                    training,
+                ),
+                folder,
+            )
+        wait_for_all()
+        return path
+
+    def restore(self, saved: Checkpoint) -> None:
+        """Go on from a checkpoint of this very run, on any number of workers. Raises BadCheckpoint."""
+        theirs, ours = RunConfig.parse(saved.settings), self.run
+        if theirs.key(saved.data_hash) != ours.key(self.data.content_hash):
+            a, b = theirs.flat(), ours.flat()
+            differs = [f"{name}={a[name]} there, {b[name]} here" for name in a if a[name] != b[name]] or [
+                "other puzzles"
+            ]
+            raise BadCheckpoint(f"checkpoint of another run ({'; '.join(differs)}); give each run its own folder")
+        parts: dict[str, dict[str, Tensor]] = {"model": {}, "slots": {}, "optim": {}}
+        for name, tensor in saved.training.items():
+            part, _, rest = name.partition("/")
+            parts.setdefault(part, {})[rest] = tensor
+        self.model.load_state_dict(parts["model"])
+        if self.ema is not None:
+            self.ema.model.load_state_dict(saved.weights)
+        for name, tensor in parts["optim"].items():
+            parameter, key = name.rsplit("/", 1)
+            home = torch.device("cpu") if key == "step" else self.device
+            self.optimiser.state[self.parameters[parameter]][key] = tensor.to(home)
+        self.slots = Slots.from_tensors(
+            {name: tensor.to(self.device).chunk(self.workers)[self.rank] for name, tensor in parts["slots"].items()}
+        )
+        self.sums = saved.training["sums"].to(self.device) / self.workers
+        self.step = saved.step
+
+
+def _device(name: str) -> str:
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise BadSetting("device cuda: torch finds no GPU here; use device cpu, or install a CUDA build of torch")
+    return name
