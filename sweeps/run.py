@@ -103,10 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with _termination_as_interrupt():
             return _main(arguments, line)
     except KeyboardInterrupt:
-        print(
-            f"\nstopped; finished runs are kept and unfinished ones go on from their checkpoints:\n  {line}",
-            file=sys.stderr,
-        )
+        print(f"stopped; the same command continues from the last checkpoints: {line}", file=sys.stderr)
         return INTERRUPTED
     except ValueError as error:
         if type(error).__module__.split(".")[0] not in (*OURS, "__main__"):  # a mistake of ours: show all of it

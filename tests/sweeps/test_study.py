@@ -23,7 +23,7 @@ def test_a_row_that_changes_a_setting_that_does_not_exist_fails_where_it_is_writ
 
 def test_a_row_with_a_base_that_is_no_recipe_fails_where_it_is_written() -> None:
     with pytest.raises(ValidationError, match="'trm', 'trm_att' or 'hrm'"):
-        Row(name="TRM", base="trn")  # type: ignore[arg-type]
+        Row(name="TRM", base="trn")
 
 
 def test_a_study_without_rows_is_refused() -> None:
