@@ -142,7 +142,7 @@ def cluster() -> Iterator[Machines]:
             except (ConnectionError, RuntimeError, ValueError) as error:
                 raise NoCluster(
                     f"{address}: cannot join this Ray cluster ({' '.join(str(error).split())[:200]}); run"
-                    " the command on one of its machines, with the cluster's Ray version, or unset RAY_ADDRESS to use this one alone"
+                    " the command on one of its machines, with the same Ray version, or unset RAY_ADDRESS"
                 ) from None
         else:
             here = str(Path(__file__).resolve().parents[1])  # workers import us as we are, installed or not

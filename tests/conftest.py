@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from data_prep.sudoku import build_sudoku
+from sweeps.plan import Job
+from trm_core.config import RunConfig
+
+TINY = {
+    "data": {
+        "source": "generated", "box_rows": 2, "box_cols": 2, "train": 64, "validation": 16, "test": 32, "clues": 7
+    },
+    "model": {"D": 16, "n_heads": 2, "N_sup": 2, "T": 1, "n": 1, "puzzle_prefix": 1},
+    "optim": {"warmup_steps": 2},
+    "train": {
+        "steps": 12, "batch_size": 16, "precision": "fp32", "eval_every": 6, "log_every": 2, "checkpoint_every": 4
+    },
+}  # fmt: skip
+
+THIRD_PARTY = (  # warnings that others give about others; each is narrow, all else stays an error
+    "ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning",  # mlflow 3.17 with SQLAlchemy 2.1
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for line in THIRD_PARTY:
+        config.addinivalue_line("filterwarnings", line)
+
+
+@pytest.fixture(scope="session")
+def puzzles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 4x4 Sudoku."""
+    folder = tmp_path_factory.mktemp("data") / "puzzles"
+    build_sudoku(folder, source="generate", box=(2, 2), train=64, validation=16, test=32, clues=7)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_run() -> RunConfig:
+    """A run of a second, on `puzzles`."""
+    return RunConfig.parse(TINY)
+
+
+@pytest.fixture(scope="session")
+def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with MLflow's tables in it: making one takes seconds, copying one nothing."""
+    from sweeps.tracking import connect
+
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    connect(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def mlflow_here(empty_mlflow: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An MLflow of this test's own, in a SQLite file."""
+    path = tmp_path / "mlflow.db"
+    shutil.copy(empty_mlflow, path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def ray_here() -> Iterator[None]:
+    """The one Ray of all tests; whatever starts runs finds it."""
+    from sweeps.launch import cluster
+
+    with cluster():
+        yield
+
+
+def job(run: RunConfig, seed: int = 0, *, row: str = "TRM k=1, T=1", study: str = "a_study", data: str = "") -> Job:
+    """A job for a run at a seed."""
+    run = run.change({"train": {"seed": seed}})
+    return Job(run.key(data), study, row, "trm", "mini", seed, run)

@@ -1,0 +1,300 @@
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from data_prep.puzzle_set import PuzzleSet
+from sweeps.launch import Arrangement, LauncherName, Machines, NoCluster, NotEnoughMachines, Outcome, arrange, cluster
+from sweeps.launch import launch as launch_study
+from sweeps.plan import Job
+from sweeps.progress import Progress
+from sweeps.tracking import Measurement, RunRecord, Tracker, read_curve, read_runs
+from sweeps.worker import (
+    FolderHeld,
+    Journal,
+    earlier_failure,
+    hold_folder,
+    note_failure,
+    read_journal,
+    worth_another_try,
+)
+from tests.conftest import job
+from trm_core.config import RunConfig
+from trm_core.trainer import train
+
+# --- deciding --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("cpus", "gpus", "jobs", "launcher", "workers", "expected"),
+    [
+        (2, 0, 6, None, 1, Arrangement("inline", 2, 1, use_gpu=False)),
+        (16, 0, 6, None, 1, Arrangement("inline", 6, 1, use_gpu=False)),  # never more than there are jobs
+        (2, 0, 6, "train", 1, Arrangement("train", 2, 1, use_gpu=False)),
+        (8, 0, 6, None, 2, Arrangement("train", 4, 2, use_gpu=False)),  # several workers need Train
+        (16, 1, 6, None, 1, Arrangement("train", 1, 1, use_gpu=True)),
+        (64, 8, 42, None, 4, Arrangement("train", 2, 4, use_gpu=True)),
+        (64, 8, 42, "inline", 1, Arrangement("inline", 8, 1, use_gpu=True)),
+        (4, 8, 42, None, 1, Arrangement("train", 4, 1, use_gpu=True)),  # each worker also needs a CPU
+    ],
+)
+def test_what_there_is_decides_by_which_launcher_and_how_many_at_once(
+    cpus: int, gpus: int, jobs: int, launcher: LauncherName | None, workers: int, expected: Arrangement
+) -> None:
+    assert arrange(Machines(cpus, gpus, "here"), jobs, launcher, workers) == expected
+
+
+@pytest.mark.parametrize(
+    ("cpus", "gpus", "launcher", "workers", "found"),
+    [
+        (2, 0, None, 4, "--workers to at most 2"),
+        (16, 2, None, 4, "--workers to at most 2"),
+        (2, 0, "inline", 2, "--launcher train"),
+        (2, 0, None, 0, "at least one"),
+        (0, 0, None, 1, "has no CPUs"),
+    ],
+)
+def test_a_run_that_fits_nowhere_is_refused(
+    cpus: int, gpus: int, launcher: LauncherName | None, workers: int, found: str
+) -> None:
+    with pytest.raises(NotEnoughMachines, match=found):
+        arrange(Machines(cpus, gpus, "here"), 6, launcher, workers)
+
+
+def test_alone_a_run_would_raise_again_what_it_raised_beside_others_it_may_be_the_death_of_a_peer() -> None:
+    assert not worth_another_try(RuntimeError("connection closed by peer"), workers=1)
+    assert worth_another_try(RuntimeError("connection closed by peer"), workers=2)
+    assert not worth_another_try(ValueError("training loss is nan"), workers=2)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:10001"])
+def test_a_cluster_that_does_not_answer_is_named(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    monkeypatch.setattr("ray.is_initialized", lambda: False)  # another test's may be up
+    with pytest.raises(NoCluster, match=re.escape(address)), cluster():
+        pass
+
+
+# --- a run's folder --------------------------------------------------------------------------------------------------
+
+
+def row(step: int, loss: float = 1.0) -> Measurement:
+    return Measurement(step, step, {"train/loss": loss})
+
+
+def test_a_resumed_run_cuts_its_journal_back_and_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    first = Journal(path)
+    for step in (2, 4, 6, 8):
+        first.add(row(step))
+    resumed = Journal(path)  # from a checkpoint at step 4
+    assert resumed.add(row(6, 0.5)) == [row(2), row(4), row(6, 0.5)]
+    assert resumed.add(row(8, 0.4)) == [row(8, 0.4)]
+    assert read_journal(path) == [row(2), row(4), row(6, 0.5), row(8, 0.4)]
+
+
+def test_a_run_that_only_had_to_evaluate_again_keeps_its_last_row(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    Journal(path).add(row(2))
+    Journal(path).add(Measurement(2, 9, {"test/exact_accuracy": 0.5}))
+    assert read_journal(path) == [Measurement(2, 9, {"train/loss": 1.0, "test/exact_accuracy": 0.5})]
+
+
+def test_a_line_torn_by_a_kill_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    Journal(path).add(row(2))
+    with path.open("a") as file:
+        file.write('{"step": 4, "time_')
+    assert read_journal(path) == [row(2)]
+
+
+def test_a_folder_in_which_another_process_trains_is_refused_and_free_again_when_that_process_is_killed(
+    tmp_path: Path,
+) -> None:
+    program = (
+        "import sys, time; from pathlib import Path; from sweeps.worker import hold_folder\n"
+        "with hold_folder(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
+    ) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        with pytest.raises(FolderHeld, match=f"process {holder.pid} "), hold_folder(tmp_path, wait_s=0.1):
+            pass
+        threading.Timer(0.5, holder.kill).start()
+        with hold_folder(tmp_path, wait_s=30):
+            assert holder.wait() == -signal.SIGKILL
+
+
+def test_a_failure_counts_in_the_launch_that_it_ended(tmp_path: Path) -> None:
+    assert note_failure(tmp_path, "one launch", ValueError("two\nlines")) == "ValueError: two lines"
+    assert earlier_failure(tmp_path, "one launch") == "ValueError: two lines"
+    assert earlier_failure(tmp_path, "another launch") is None
+
+
+# --- with a real Ray, a real MLflow and the real training ------------------------------------------------------------
+
+
+class Here:
+    """A study's surroundings: its puzzles, its results folder, and how to launch it."""
+
+    def __init__(self, puzzles: Path, out: Path) -> None:
+        self.puzzles, self.out = puzzles, out
+        self.data = PuzzleSet.open(puzzles)
+        self.shown = io.StringIO()
+
+    def job(self, run: RunConfig, seed: int = 0) -> Job:
+        return job(run, seed, row=f"row {seed}", data=self.data.content_hash)
+
+    def launch(self, jobs: Sequence[Job], **options: Any) -> Outcome:
+        with (
+            Progress(runs=len(jobs), done=0, work=1.0, stream=self.shown) as progress,
+            Tracker.open("a_study", "mini", out=self.out, say=progress.say) as tracker,
+        ):
+            outcome = launch_study(jobs, data=self.puzzles, out=self.out, tracker=tracker, progress=progress, **options)
+            assert tracker.close("FINISHED") == []
+        return outcome
+
+    def expected(self, job: Job) -> dict[str, float]:
+        """What an undisturbed run ends with."""
+        torch.set_num_threads(1)
+        return timeless(train(job.run, self.data, lambda *_: None, device="cpu"))
+
+    def in_mlflow(self) -> dict[str, RunRecord]:
+        return {run.key: run for run in read_runs("a_study", "mini")}
+
+    def when_journal_has(self, job: Job, lines: int, act: Callable[[], None]) -> threading.Thread:
+        """Do something once this many rows of a run are written."""
+
+        def wait() -> None:
+            path = self.out / "runs" / job.key / "metrics.jsonl"
+            while not path.exists() or len(path.read_text().splitlines()) < lines:
+                time.sleep(0.01)
+            act()
+
+        thread = threading.Thread(target=wait, daemon=True)
+        thread.start()
+        return thread
+
+
+def timeless(metrics: dict[str, float]) -> dict[str, float]:
+    """Without what depends on how fast the machine was."""
+    return {name: value for name, value in metrics.items() if not name.startswith("time/")}
+
+
+@pytest.fixture
+def here(puzzles: Path, mlflow_here: Path, tmp_path: Path, ray_here: None) -> Here:
+    return Here(puzzles, tmp_path / "results")
+
+
+@pytest.mark.ray
+def test_a_run_that_raises_has_failed_with_a_reason_and_the_others_finish(here: Here, tiny_run: RunConfig) -> None:
+    good, bad, other = (here.job(tiny_run, seed) for seed in range(3))
+    checkpoint = here.out / "runs" / bad.key / "checkpoints" / "step_00000004"
+    train(other.run, here.data, lambda *_: None, checkpoints=checkpoint.parent, device="cpu")  # another run's
+    outcome = here.launch([good, bad, other])
+    assert set(outcome.finished) == {good.key, other.key}
+    assert list(outcome.failed) == [bad.key]
+    assert outcome.failed[bad.key].startswith("BadCheckpoint: ")
+    assert not outcome.interrupted
+    runs = here.in_mlflow()
+    assert {run.row: run.status for run in runs.values()} == {
+        "row 0": "FINISHED",
+        "row 1": "FAILED",
+        "row 2": "FINISHED",
+    }
+    assert runs[bad.key].tags["failure"] == outcome.failed[bad.key]
+    assert "BadCheckpoint" in (here.out / "runs" / bad.key / "failure.txt").read_text()
+    assert timeless(runs[good.key].metrics) == here.expected(good)
+    assert read_curve(runs[good.key].run_id, "train/loss") == [
+        (row.step, row.metrics["train/loss"]) for row in read_journal(here.out / "runs" / good.key / "metrics.jsonl")
+    ]
+    assert json.loads((here.out / "runs" / good.key / "config.json").read_text())["settings"]["model"]["D"] == 16
+    assert not (here.out / "ray").exists()
+    assert "row 1 seed 1: FAILED" in here.shown.getvalue()
+
+
+@pytest.mark.ray
+def test_a_killed_process_resumes_and_ends_with_the_metrics_of_an_undisturbed_run_and_no_step_twice(
+    here: Here, tiny_run: RunConfig, mlflow_here: Path
+) -> None:
+    from tests.sweeps.test_tracking import points
+
+    long = here.job(tiny_run.set(["train.steps=400", "train.eval_every=200", "train.checkpoint_every=10"]))
+    folder = here.out / "runs" / long.key
+
+    def kill() -> None:
+        holder = re.search(r"process (\d+) ", (folder / ".lock").read_text())
+        assert holder is not None
+        os.kill(int(holder[1]), signal.SIGKILL)
+
+    killer = here.when_journal_has(long, 25, kill)
+    outcome = here.launch([long])
+    killer.join()
+    assert outcome.finished == (long.key,)
+    assert "its process died; it goes on from its last checkpoint" in here.shown.getvalue()
+    (run,) = here.in_mlflow().values()
+    assert run.status == "FINISHED"
+    assert timeless(run.metrics) == here.expected(long)
+    steps = [step for step, _ in points(mlflow_here, run.run_id)]
+    assert steps == list(range(2, 401, 2))
+    assert [row.step for row in read_journal(folder / "metrics.jsonl")] == steps
+
+
+@pytest.mark.ray
+def test_an_interrupted_study_ends_at_once_with_its_runs_killed_and_goes_on_when_told_again(
+    here: Here, tiny_run: RunConfig
+) -> None:
+    jobs = [here.job(tiny_run.set(["train.steps=3000", "train.eval_every=3000"]), seed) for seed in range(3)]
+    asked: list[float] = []
+
+    def interrupt() -> None:
+        asked.append(time.monotonic())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    here.when_journal_has(jobs[0], 15, interrupt)
+    before = signal.getsignal(signal.SIGINT)
+    outcome = here.launch(jobs)
+    assert time.monotonic() - asked[0] < 10
+    assert signal.getsignal(signal.SIGINT) is before
+    assert outcome.interrupted
+    assert outcome.finished == ()
+    assert Counter(run.status for run in here.in_mlflow().values())["RUNNING"] == 0
+    interrupted = here.in_mlflow()[jobs[0].key]
+    assert interrupted.status == "KILLED"
+
+    here.when_journal_has(jobs[0], 40, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    assert here.launch(jobs[:1]).interrupted
+    picked_up = here.in_mlflow()[jobs[0].key]
+    assert picked_up.run_id == interrupted.run_id
+    assert picked_up.tags["mlflow.parentRunId"] != interrupted.tags["mlflow.parentRunId"]
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ray_train_workers_end_where_the_inline_launcher_ends(here: Here, tiny_run: RunConfig, workers: int) -> None:
+    only = here.job(tiny_run)
+    outcome = here.launch([only], launcher="train", workers=workers)
+    assert outcome == Outcome(finished=(only.key,))
+    (run,) = here.in_mlflow().values()
+    assert run.status == "FINISHED"
+    assert run.tags["device"] == "cpu"
+    tolerance = 0.0 if workers == 1 else 1e-3  # two ranks add up in another order
+    assert timeless(run.metrics) == pytest.approx(here.expected(only), rel=tolerance, abs=tolerance)
+    assert [step for step, _ in read_curve(run.run_id, "train/loss")] == [2, 4, 6, 8, 10, 12]
