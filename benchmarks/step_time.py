@@ -1,4 +1,4 @@
-"""Time of a training step of TRM-MLP, TRM-Att and HRM: python benchmarks/step_time.py [--device cuda] [--D 512] [--out FILE].
+"""Time of a training step of TRM-MLP, TRM-Att and HRM: python benchmarks/step_time.py [--device cuda] [--out FILE].
 
 Prints milliseconds per step (median), puzzles per second and achieved FLOP/s (matrix products, by formula), and writes
 them as JSON with device, versions and date. Puzzles are generated on the spot; compare rows of one run only.

@@ -529,8 +529,8 @@ def _end(command: Command, jobs: Sequence[Job], outcome: Outcome | None, tracker
 
 
 def _report(command: Command, ended: Collection[str]) -> tuple[Report | None, list[str]]:
-    """The study's report, once MLflow holds what has ended; without it, and why, where MLflow does not answer."""
-    from reports.report import write_report
+    """The study's report, once MLflow holds what has ended; without one, why: MLflow is silent, the disk is full."""
+    from reports.report import NothingRecorded, write_report
     from sweeps.tracking import TrackingUnavailable, read_runs
 
     try:
@@ -541,9 +541,9 @@ def _report(command: Command, ended: Collection[str]) -> tuple[Report | None, li
                 break
             time.sleep(0.2)
         return write_report(command.study, command.profile, command.out, overrides=command.overrides), []
-    except TrackingUnavailable as error:
+    except (TrackingUnavailable, NothingRecorded, OSError) as error:
         again = f"python -m reports {command.study.name} --profile {command.profile} --out {command.out}"
-        return None, [f"no report was made: {error}; when it answers again: {again}"]
+        return None, [f"no report was made: {error}; when that is mended: {again}"]
 
 
 def _where_the_runs_are() -> str:
