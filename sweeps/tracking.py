@@ -27,6 +27,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -214,6 +215,8 @@ def _check(uri: str) -> None:
         return
     try:
         parts = urlsplit(uri)
+        if scheme in getproxies() and not proxy_bypass(parts.hostname or ""):
+            return  # MLflow goes through the proxy, and says itself what it finds there
         port = (
             parts.port
             or {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}[scheme.partition("+")[0]]

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -315,9 +318,6 @@ def statuses(store: Path) -> list[str]:
     return sorted(str(status) for (status,) in query(store, "SELECT status FROM runs"))
 
 
-def query(store: Path, text: str) -> list[tuple[object, ...]]:
-    import contextlib
-    import sqlite3
-
+def query(store: Path, text: str) -> list[tuple[Any, ...]]:
     with contextlib.closing(sqlite3.connect(store)) as database:
         return list(database.execute(text))
