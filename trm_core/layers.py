@@ -50,18 +50,17 @@ class SwiGLU(nn.Module):
 
 
 def rope(positions: int, head_channels: int) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of the rotary position embedding, [positions, head_channels] each, float32 (Su et al. 2021)."""
+    """Cosines and sines of the rotary embedding, [positions, head_channels / 2] each, float32 (Su et al. 2021)."""
     frequencies = 1.0 / ROPE_THETA ** (torch.arange(0, head_channels, 2, dtype=torch.float32) / head_channels)
     angles = torch.outer(torch.arange(positions, dtype=torch.float32), frequencies)
-    angles = torch.cat((angles, angles), dim=-1)
     return angles.cos(), angles.sin()
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary position embedding of x [B, L, H, channels]; float32 inside."""
+    """Rotary position embedding of x [B, L, any number of heads, channels]; float32 inside."""
     first, second = x.float().chunk(2, dim=-1)
-    half_turned = torch.cat((-second, first), dim=-1)
-    return (x.float() * cos.unsqueeze(-2) + half_turned * sin.unsqueeze(-2)).to(x.dtype)
+    cos, sin = cos.unsqueeze(-2), sin.unsqueeze(-2)
+    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1).to(x.dtype)
 
 
 class Attention(nn.Module):
@@ -79,8 +78,9 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[B, L, D] → [B, L, D]."""
         B, L, D = x.shape
-        q, k, v = self.qkv(x).view(B, L, 3, self.n_heads, D // self.n_heads).unbind(2)
-        q, k = rotate(q, self.cos, self.sin), rotate(k, self.cos, self.sin)
+        heads = self.qkv(x).view(B, L, 3 * self.n_heads, D // self.n_heads)
+        qk, v = heads[:, :, : 2 * self.n_heads], heads[:, :, 2 * self.n_heads :]
+        q, k = rotate(qk, self.cos, self.sin).chunk(2, dim=2)
         mixed = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
         return self.out(mixed.transpose(1, 2).reshape(B, L, D))  # type: ignore[no-any-return]
 
