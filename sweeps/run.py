@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -96,7 +97,7 @@ class Command:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command. Returns 0; 1 if runs failed; 2 after a user's mistake, one line on stderr; 130 after Ctrl-C."""
+    """Run the command. Returns 0; 1 if runs failed; 2 after what a user can mend, one line; 130 after Ctrl-C."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     line = shlex.join(["python", "sweeps/run.py", *arguments])
     try:
@@ -140,7 +141,8 @@ def run_study(command: Command) -> int:
         with Tracker.open(
             study.name, profile, out=command.out, command=line, say=lambda text: say[-1](text)
         ) as tracker:
-            todo = _reuse(tracker, [run.job for run in plan.todo], puzzles.content_hash)
+            longest_first = sorted(plan.todo, key=lambda run: -run.seconds)  # so that none is left running alone
+            todo = _reuse(tracker, [run.job for run in longest_first], puzzles.content_hash)
             return _end(command, todo, _launch(command, plan, todo, folder, tracker, say) if todo else None, tracker)
 
 
@@ -525,7 +527,14 @@ def _end(command: Command, jobs: Sequence[Job], outcome: Outcome | None, tracker
             print(f"failed: {job.row}, seed {job.seed}: {failed[job.key]} (all of it: {log})", file=sys.stderr)
     for problem in problems:
         print(problem, file=sys.stderr)
+    if failed and all(is_full_disk(reason) for reason in failed.values()):
+        return USER_ERROR
     return FAILED if failed or problems else DONE
+
+
+def is_full_disk(reason: str) -> bool:
+    """Whether a run failed because the disk took no more: a person's to mend, not a defect of the run."""
+    return reason.startswith("CheckpointNotWritten:") or f"[Errno {errno.ENOSPC}]" in reason
 
 
 def _report(command: Command, ended: Collection[str]) -> tuple[Report | None, list[str]]:

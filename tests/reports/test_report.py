@@ -104,7 +104,6 @@ def store_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
     return study
 
 
-@pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")  # MLflow's own, in its SQLite store
 def test_the_command_makes_the_report_from_a_real_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

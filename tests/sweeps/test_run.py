@@ -1,23 +1,24 @@
 """The command: what it refuses, in what order, and how it ends."""
 
+import contextlib
 import fcntl
 import os
 import re
+import signal
+import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
-from typing import Any
 
 import pytest
 
 from data_prep.sudoku import generate
 from sweeps import run as command
-from sweeps.plan import Job
 from sweeps.profiles import configure
 from sweeps.study import find_study
-from sweeps.tracking import Measurement, Tracker, read_runs
+from sweeps.tracking import RunRecord, read_curve, read_runs
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "sweeps" / "run.py"
@@ -33,10 +34,6 @@ SMALL = [
 FEW = ["--set", "data.train=12", "data.validation=4", "data.test=6"]
 STUDY = ["--study", "recursion_depth"]
 MINI = [*STUDY, "--profile", "mini", "--only", "k=1*"]
-
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::DeprecationWarning"
-)  # MLflow's store imports what SQLAlchemy deprecates
 
 
 def _run(arguments: Sequence[str], cwd: Path, *, timeout_s: float = 60, **env: str) -> subprocess.CompletedProcess[str]:
@@ -97,7 +94,7 @@ def small_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ([*MINI, "--only", "k=9"], "--only 'k=9' matches no row"),
         ([*MINI, "--seeds", "0"], "--seeds 0: expected 1 or more"),
         ([*MINI, "--seeds", "many"], "argument --seeds: invalid int value: 'many'"),
-        ([*MINI, "--workers", "3"], "--workers 3: they share train.batch_size=64"),
+        ([*MINI, "--workers", "3"], "--workers 3: they share train.batch_size=32"),
         ([*MINI, "--workers", "2", "--launcher", "inline"], "use --launcher train"),
         ([*MINI, "--launcher", "trian"], "argument --launcher: invalid choice: 'trian'"),
         (["--stud", "recursion_depth"], "unrecognized arguments: --stud"),
@@ -201,68 +198,42 @@ def test_plan_prints_every_run_with_its_cost_and_writes_nothing(tmp_path: Path) 
     assert list(tmp_path.iterdir()) == []
 
 
-# --- from settings to a table, with a launch that trains nothing -----------------------------------------------------
-
-
-class FakeLaunch:
-    """Stands for sweeps.launch: finishes each job at once, or does with it what it is told."""
-
-    def __init__(self) -> None:
-        self.launched: list[str] = []
-        self.fails: set[str] = set()
-        self.interrupts = False
-
-    def launch(self, jobs: Sequence[Job], *, data: Path, tracker: Tracker, **_: Any) -> Any:
-        failed = {}
-        for job in jobs:
-            self.launched.append(job.row)
-            tracker.child(job, job_hash(data), tags={"device": "cpu"})
-            if self.interrupts:
-                return SimpleNamespace(finished=(), failed={}, interrupted=True)
-            metrics = {"test/exact_accuracy": 0.5, "test/puzzles": 6.0, "time/steps_per_second": 7.0}
-            tracker.log(job.key, [Measurement(job.run.train.steps, 1, metrics)])
-            if job.row in self.fails:
-                failed[job.key] = "RuntimeError: it broke"
-                tracker.finish(job.key, "FAILED", reason=failed[job.key])
-            else:
-                tracker.finish(job.key, "FINISHED")
-        finished = tuple(job.key for job in jobs if job.key not in failed)
-        return SimpleNamespace(finished=finished, failed=failed, interrupted=False)
-
-
-def job_hash(data: Path) -> str:
-    from data_prep.puzzle_set import PuzzleSet
-
-    return PuzzleSet.open(data).content_hash
+# --- from settings to a table, in this process, on the one Ray of all tests -------------------------------------------
 
 
 @pytest.fixture
-def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeLaunch:
-    fake, module = FakeLaunch(), ModuleType("sweeps.launch")
-    module.launch = fake.launch  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "sweeps.launch", module)
+def here(tmp_path: Path, mlflow_here: Path, ray_here: None, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to give the command in, with an MLflow of its own."""
     monkeypatch.chdir(tmp_path)
-    # absolute: within one process MLflow keeps the store of an address, wherever the folder has moved
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    return fake
+    return tmp_path
 
 
+def _ended() -> dict[str, tuple[str, object]]:
+    """Every run's status and when it ended."""
+    return {record.row: (record.status, record.ended) for record in read_runs("recursion_depth", "mini")}
+
+
+@pytest.mark.ray
 def test_a_study_ends_with_its_table_and_the_same_command_again_trains_nothing(
-    fake: FakeLaunch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    here: Path, mlflow_here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert command.main([*MINI, *SMALL, *FEW]) == 0
     said = capsys.readouterr().out
-    assert fake.launched == ["HRM k=1, T=1", "TRM k=1, T=1"]
+    ended = _ended()
+    assert {row: status for row, (status, _) in ended.items()} == {
+        "HRM k=1, T=1": "FINISHED",
+        "TRM k=1, T=1": "FINISHED",
+    }
     for file in ("table.md", "table.csv", "table.tex", "page.html"):
-        assert (tmp_path / "results" / "mini" / "recursion_depth" / file).is_file()
+        assert (here / "results" / "mini" / "recursion_depth" / file).is_file()
         assert f"results/mini/recursion_depth/{file}" in said
-    assert f"mlflow ui --backend-store-uri sqlite:///{tmp_path}/mlflow.db" in said
-    assert "50.0" in said
+    assert "not comparable" in (here / "results" / "mini" / "recursion_depth" / "table.md").read_text()
+    assert f"mlflow ui --backend-store-uri sqlite:///{mlflow_here}" in said
 
     assert command.main([*MINI, *SMALL, *FEW]) == 0
-    assert len(fake.launched) == 2, "nothing is trained twice"
+    assert _ended() == ended, "nothing is trained twice"
     assert "2 of 2 runs are done already" in capsys.readouterr().out
 
     assert command.main([*MINI, *SMALL, *FEW, "--seeds", "2", "--plan"]) == 0
@@ -270,38 +241,35 @@ def test_a_study_ends_with_its_table_and_the_same_command_again_trains_nothing(
     assert "left: 2 of 4" in said
     assert "finished runs of the same row on this device" in said
 
-    # other settings are other runs
-    assert command.main([*MINI, *SMALL, *FEW, "--set", "model.D=32"]) == 0
-    assert len(fake.launched) == 4
 
-
-def test_a_failed_run_is_named_and_the_table_is_made_without_it(
-    fake: FakeLaunch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.ray
+def test_a_failed_run_is_named_the_table_is_made_without_it_and_it_alone_is_tried_again(
+    here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fake.fails = {"HRM k=1, T=1"}
+    overrides = [*SMALL[1:], *FEW[1:]]
+    study = find_study("recursion_depth")
+    settings = configure(study, study.rows[0], "mini", 0, overrides)
+    _, puzzles = command.build_puzzles(settings.data, None, Path("results"))
+    foreign = Path("results", "runs", settings.key(puzzles.content_hash), "checkpoints", "step_00000002")
+    foreign.mkdir(parents=True)
     assert command.main([*MINI, *SMALL, *FEW]) == 1
     said = capsys.readouterr()
-    assert "failed: HRM k=1, T=1, seed 0: RuntimeError: it broke" in said.err
-    assert "50.0" in said.out
+    assert "failed: HRM k=1, T=1, seed 0: BadCheckpoint: " in said.err
     assert "failed" in said.out
-    assert (tmp_path / "results" / "mini" / "recursion_depth" / "table.md").is_file()
+    table = (here / "results" / "mini" / "recursion_depth" / "table.md").read_text()
+    assert "no good checkpoint" in table
+    before = _ended()
+    assert (before["HRM k=1, T=1"][0], before["TRM k=1, T=1"][0]) == ("FAILED", "FINISHED")
 
-    fake.fails = set()
-    fake.launched.clear()
+    foreign.rmdir()
     assert command.main([*MINI, *SMALL, *FEW]) == 0
-    assert fake.launched == ["HRM k=1, T=1"], "what failed is tried again, what finished is not"
+    after = _ended()
+    assert after["HRM k=1, T=1"][0] == "FINISHED"
+    assert after["TRM k=1, T=1"] == before["TRM k=1, T=1"], "what finished is not run again"
 
 
-def test_an_interrupted_study_says_how_to_continue_and_leaves_no_run_running(
-    fake: FakeLaunch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    fake.interrupts = True
-    assert command.main([*MINI, *SMALL, *FEW]) == 130
-    assert "python sweeps/run.py --study recursion_depth --profile mini --only 'k=1*'" in capsys.readouterr().err
-    assert {record.status for record in read_runs("recursion_depth", "mini")} == {"KILLED"}
-
-
-def test_puzzles_from_a_folder_bring_their_own_size(fake: FakeLaunch, small_files: Path) -> None:
+@pytest.mark.ray
+def test_puzzles_from_a_folder_bring_their_own_size(here: Path, small_files: Path) -> None:
     assert command.main([*MINI, *SMALL, *FEW, "--data", str(small_files)]) == 0
     settings = [record.params for record in read_runs("recursion_depth", "mini")]
     assert len(settings) == 2
@@ -309,26 +277,103 @@ def test_puzzles_from_a_folder_bring_their_own_size(fake: FakeLaunch, small_file
         assert (each["data.source"], each["data.box_rows"], each["data.box_cols"]) == ("files", "2", "2")
 
 
-def test_an_error_of_ours_that_no_user_made_is_shown_whole(fake: FakeLaunch, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_ours_that_no_user_made_is_shown_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object, **__: object) -> None:
         raise ValueError("a bug")
 
-    monkeypatch.setattr(fake, "launch", broken)
-    monkeypatch.setattr(sys.modules["sweeps.launch"], "launch", broken)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command, "make_jobs", broken)
     with pytest.raises(ValueError, match="a bug"):
         command.main([*MINI, *SMALL, *FEW])
 
 
-# --- with a real Ray -------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("reason", "full"),
+    [
+        ("CheckpointNotWritten: results/runs/a/step_00000002: not written (No space left on device)", True),
+        ("OSError: [Errno 28] No space left on device: 'metrics.jsonl'", True),
+        ("Diverged: training loss is nan at step 4", False),
+        ("ProcessDied: its process ended 3 times", False),
+    ],
+)
+def test_a_full_disk_is_a_persons_to_mend_other_failures_are_the_runs_own(reason: str, full: bool) -> None:
+    assert command.is_full_disk(reason) is full
+
+
+# --- the whole command, in a process of its own ----------------------------------------------------------------------
+
+
+LONG = ["--set", "train.steps=400", "train.batch_size=8", "train.checkpoint_every=5", "train.eval_every=200"]
+LONG += ["model.D=16", "model.n_heads=2", "model.N_sup=2"]
+
+
+def _start(cwd: Path) -> subprocess.Popen[str]:
+    """The command, until a run of it has a checkpoint."""
+    process = subprocess.Popen(
+        [sys.executable, str(SCRIPT), *MINI, *LONG, *FEW],
+        cwd=cwd,
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "MLFLOW_TRACKING_URI": f"sqlite:///{cwd}/mlflow.db"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not list(cwd.glob("results/runs/*/checkpoints/step_*")):
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return process
+
+
+def _records(cwd: Path, monkeypatch: pytest.MonkeyPatch) -> list[RunRecord]:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{cwd}/mlflow.db")
+    return read_runs("recursion_depth", "mini")
 
 
 @pytest.mark.ray
-def test_a_real_study_runs_from_the_command_to_the_table(tmp_path: Path) -> None:
-    answer = _run([*MINI, *SMALL, *FEW], tmp_path, timeout_s=280)
-    assert answer.returncode == 0, answer.stdout + answer.stderr
-    table = (tmp_path / "results" / "mini" / "recursion_depth" / "table.md").read_text()
-    assert "not comparable" in table
-    assert len(list((tmp_path / "results" / "runs").iterdir())) == 2
+def test_ctrl_c_ends_cleanly_and_says_how_to_continue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    process = _start(tmp_path)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode == 130, said
+    assert "Traceback" not in said
+    assert "the same command continues" in said
+    assert "python sweeps/run.py --study recursion_depth --profile mini --only 'k=1*'" in said
+    assert {record.status for record in _records(tmp_path, monkeypatch)} == {"KILLED"}
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_study_killed_in_the_middle_and_given_again_ends_as_one_never_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    killed.mkdir()
+    whole.mkdir()
+    process = _start(killed)
+    process.kill()
+    process.communicate()
+    results = {}
+    for folder in (killed, whole):
+        uri = f"sqlite:///{folder}/mlflow.db"
+        answer = _run([*MINI, *LONG, *FEW], folder, timeout_s=200, MLFLOW_TRACKING_URI=uri)
+        assert answer.returncode == 0, answer.stdout + answer.stderr
+        records = _records(folder, monkeypatch)
+        assert sorted(record.status for record in records) == ["FINISHED", "FINISHED"]
+        curves = {record.row: read_curve(record.run_id, "train/loss") for record in records}
+        metrics = {
+            record.row: {name: v for name, v in record.metrics.items() if not name.startswith("time/")}
+            for record in records
+        }
+        results[folder] = (metrics, curves)
+        with contextlib.closing(sqlite3.connect(folder / "mlflow.db")) as database:
+            (children,) = database.execute("SELECT count(*) FROM tags WHERE key = 'key'").fetchone()
+            (doubled,) = database.execute(
+                "SELECT count(*) - count(DISTINCT run_uuid || key || step) FROM metrics"
+            ).fetchone()
+        assert (children, doubled) == (2, 0)
+    assert results[killed] == results[whole]
 
 
 @pytest.mark.ray
