@@ -65,7 +65,7 @@ PROFILES: dict[ProfileName, Profile] = {
             },
         },
         # At 3e-3 attention stays at chance (docs/LOG.md, 2026-11-22); the MLP mixer learns fastest there.
-        change_base={"hrm": {"optim": {"lr": 1.5e-3}}, "trm_att": {"optim": {"lr": 1.5e-3}}},
+        change_base={"hrm": {"optim": {"lr": 1e-3}}, "trm_att": {"optim": {"lr": 1e-3}}},
     ),
     "official": Profile(
         name="official",
