@@ -162,8 +162,8 @@ class PuzzleSet:
             puzzles.verify(folder)
         return puzzles
 
-    def verify(self, folder: str | Path = "this PuzzleSet") -> None:
-        """Hash every array again; raises BadManifest naming the first that differs (folder: what to call the set)."""
+    def verify(self, folder: str | Path) -> None:
+        """Hash every array again; raises BadManifest naming the first that differs (folder: where the set lies)."""
         for split_name, split in self.splits.items():
             for name, array in split.arrays().items():
                 expected = self.manifest.arrays[f"{split_name}_{name}"].sha256
@@ -171,13 +171,13 @@ class PuzzleSet:
                 if found != expected:
                     raise BadManifest(
                         f"{folder}: {split_name}_{name} has sha256 {found[:12]}..., "
-                        f"the manifest says {expected[:12]}...; {_REBUILD}"
+                        f"the manifest says {expected[:12]}...; {_rebuild(folder)}"
                     )
         found = content_hash_of(self.manifest.model_dump(), self.manifest.arrays)
         if found != self.manifest.content_hash:
             raise BadManifest(
                 f"{folder}: content hash {found[:12]}..., the manifest says {self.manifest.content_hash[:12]}...; "
-                f"{_REBUILD}"
+                f"{_rebuild(folder)}"
             )
 
     def save(self, folder: str | Path) -> "PuzzleSet":
@@ -264,7 +264,9 @@ class PuzzleSet:
         return self.manifest.content_hash
 
 
-_REBUILD = "delete the folder and build it again with `python -m data_prep`"
+def _rebuild(folder: str | Path) -> str:
+    """What to do about a set that does not hold what its manifest says, whichever command built it."""
+    return f"delete the folder {folder} and give the same command again"
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -274,19 +276,19 @@ def read_manifest(folder: Path) -> Manifest:
         text = path.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError) as error:
         raise BadManifest(
-            f"{folder}: no {MANIFEST} there, expected a puzzle set; build one with `python -m data_prep`"
+            f"{folder}: no {MANIFEST} there, expected a puzzle set; give the command that builds it again"
         ) from error
     except OSError as error:
         raise BadManifest(f"{path}: cannot be read ({error.strerror}), expected a manifest; check the path") from error
     except UnicodeDecodeError as error:
-        raise BadManifest(f"{path}: not UTF-8 text, expected JSON; {_REBUILD}") from error
+        raise BadManifest(f"{path}: not UTF-8 text, expected JSON; {_rebuild(folder)}") from error
     try:
         return Manifest.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the whole file"
         found = " ".join(str(first["input"]).split())[:60]
-        raise BadManifest(f"{path}: {where}: {first['msg']}, found {found}; {_REBUILD}") from error
+        raise BadManifest(f"{path}: {where}: {first['msg']}, found {found}; {_rebuild(folder)}") from error
 
 
 def _open_array(folder: Path, name: str, manifest: Manifest) -> NDArray[Any]:
@@ -294,20 +296,22 @@ def _open_array(folder: Path, name: str, manifest: Manifest) -> NDArray[Any]:
     path = folder / f"{name}.npy"
     entry = manifest.arrays.get(name)
     if entry is None:
-        raise BadManifest(f"{folder / MANIFEST}: array {name} is not listed, expected all of the splits'; {_REBUILD}")
+        raise BadManifest(
+            f"{folder / MANIFEST}: array {name} is not listed, expected all of the splits'; {_rebuild(folder)}"
+        )
     empty = 0 in entry.shape  # a file without data cannot be mapped
     try:
         array = np.load(path, mmap_mode=None if empty else "r", allow_pickle=False)
     except FileNotFoundError as error:
-        raise BadManifest(f"{path}: missing, the manifest lists it; {_REBUILD}") from error
+        raise BadManifest(f"{path}: missing, the manifest lists it; {_rebuild(folder)}") from error
     except (ValueError, EOFError, OSError) as error:
         raise BadManifest(
-            f"{path}: cannot be read as {entry.dtype} {list(entry.shape)} ({error}); {_REBUILD}"
+            f"{path}: cannot be read as {entry.dtype} {list(entry.shape)} ({error}); {_rebuild(folder)}"
         ) from error
     if array.dtype.str != entry.dtype or array.shape != entry.shape:
         raise BadManifest(
             f"{path}: {array.dtype.str} {list(array.shape)}, the manifest says {entry.dtype} {list(entry.shape)}; "
-            f"{_REBUILD}"
+            f"{_rebuild(folder)}"
         )
     if empty:
         array.flags.writeable = False
@@ -324,7 +328,7 @@ def _check_counts(folder: Path, puzzles: PuzzleSet) -> None:
             if array.shape != expected or array.dtype.str != DTYPES[name]:
                 raise BadManifest(
                     f"{folder}: {split_name}_{name} is {array.dtype.str} {list(array.shape)}, "
-                    f"expected {DTYPES[name]} {list(expected)} by the manifest's counts; {_REBUILD}"
+                    f"expected {DTYPES[name]} {list(expected)} by the manifest's counts; {_rebuild(folder)}"
                 )
 
 

@@ -78,8 +78,9 @@ def check_box(box_rows: int, box_cols: int) -> int:
     side = box_rows * box_cols
     if box_rows < 2 or box_cols < 2 or side > LARGEST_SIDE:
         raise BadSettings(
-            f"box {box_rows}x{box_cols}: expected at least 2 rows and 2 columns and at most {LARGEST_SIDE} cells; "
-            "take 2x2, 2x3 or 3x3, for example"
+            f"box {box_rows}x{box_cols}: expected at least 2 rows and 2 columns and at most {LARGEST_SIDE} cells, "
+            f"for boards up to {LARGEST_SIDE}x{LARGEST_SIDE}; take 2x2, 2x3 or 3x3, for example "
+            "(data.box_rows, data.box_cols; --box)"
         )
     return side
 
@@ -155,9 +156,14 @@ def _split(inputs: U8, labels: U8, ratings: NDArray[np.int32]) -> Split:
     return Split(inputs, labels, np.zeros(len(inputs), dtype=np.int32), ratings)
 
 
+def _named(*names: str) -> str:
+    """What sets these numbers, for an error: the settings of `sweeps/run.py --set`, the options of this package."""
+    return f"({', '.join(f'data.{name}' for name in names)}; {', '.join(f'--{name}' for name in names)})"
+
+
 def _check_count(name: str, n: int | None, at_least: int) -> None:
     if n is not None and n < at_least:
-        raise BadSettings(f"{name}: {n} puzzles asked for, expected at least {at_least}; give a larger number")
+        raise BadSettings(f"{name}: {n} puzzles asked for, expected at least {at_least}; ask for more {_named(name)}")
 
 
 # --- generated puzzles ---
@@ -177,7 +183,10 @@ def generate(
     for name, n in (("train", train), ("validation", validation), ("test", test)):
         _check_count(name, n, 1 if name == "train" else 0)
     if clues is not None and not 0 <= clues <= side * side:
-        raise BadSettings(f"clues: {clues}, expected 0 to {side * side} on a {side}x{side} board; change --clues")
+        raise BadSettings(
+            f"clues: {clues}, expected 0 to {side * side} on a {side}x{side} board; "
+            f"ask for a number between {_named('clues')}"
+        )
     wanted = train + validation + test
     inputs, labels, n_drawn = _draw_classes(box_rows, box_cols, wanted, seed, clues)
     ratings = solve(inputs, box_rows=box_rows, box_cols=box_cols, limit=1).guesses.astype(np.int32)
@@ -235,7 +244,8 @@ def _draw_classes(box_rows: int, box_cols: int, wanted: int, seed: int, clues: i
             side = box_rows * box_cols
             raise TooFewPuzzles(
                 f"generate: {n_found} different {side}x{side} puzzles found (up to symmetry), expected {wanted}; "
-                f"none new in {EXHAUSTED_AFTER} candidates; ask for fewer, for other --clues, or for a larger box"
+                f"none new in {EXHAUSTED_AFTER} candidates; ask for fewer puzzles {_named('train', *SPLITS[1:])}, "
+                f"for another number of clues {_named('clues')} or for a larger box"
             )
     return inputs, labels, n_drawn
 
@@ -314,7 +324,7 @@ def _usual_box(path: Path, beginning: bytes) -> tuple[int, int]:
         lengths = ", ".join(str(side * side) for side in BOXES)
         raise BadPuzzleFile(
             f"{path}, line 2: question has {length} characters, expected a board of {lengths}; correct the line, "
-            "or name the box with --box"
+            "or name the box (data.box_rows, data.box_cols; --box)"
         )
     return BOXES[side]
 
@@ -370,7 +380,9 @@ def from_csv(
     chosen, n_like_test, n_like_validation = _choose(pool, tests, train, validation, seed)
     n_test = len(tests) if test is None else test
     if n_test > len(tests):
-        raise BadPuzzleFile(f"{tests.path}: {len(tests)} puzzles, expected {n_test}; ask for fewer with --test")
+        raise BadPuzzleFile(
+            f"{tests.path}: {len(tests)} puzzles, expected {n_test}; ask for fewer test puzzles {_named('test')}"
+        )
     chosen["test"] = np.sort(shuffled(len(tests), seed, PURPOSE_TEST)[:n_test])
     rows = {"train": pool, "validation": pool, "test": tests}
     notes = tuple(
@@ -412,7 +424,7 @@ def _check_folder(folder: Path) -> None:
     if not folder.is_dir():
         raise BadPuzzleFile(
             f"{folder}: {'a file' if folder.exists() else 'missing'}, expected a folder with train.csv and test.csv; "
-            "give that folder, or `generate`"
+            "give that folder (--data, --source)"
         )
 
 
@@ -432,7 +444,8 @@ def _choose(
     if len(held_out) < validation or len(candidates) < n_train or n_train == 0:
         raise BadPuzzleFile(
             f"{pool.path}: {len(held_out) + len(candidates)} puzzles that no other split holds, expected "
-            f"{max(n_train, 1)} for train and {validation} for validation; ask for fewer with --train and --validation"
+            f"{max(n_train, 1)} for train and {validation} for validation; "
+            f"ask for fewer {_named('train', 'validation')}"
         )
     chosen = {"train": np.sort(candidates[:n_train]), "validation": np.sort(held_out)}
     return chosen, int(like_test.sum()), int(like_validation.sum())
@@ -491,7 +504,9 @@ def build_sudoku(
     remove_unfinished(out)
     if str(source) == "generate":
         if train is None:
-            raise BadSettings("train: all puzzles asked for, expected a number with `generate`; give --train N")
+            raise BadSettings(
+                f"train: all puzzles asked for, but generated ones have no end; ask for a number {_named('train')}"
+            )
         box_rows, box_cols = box or (3, 3)
         n_test = 1000 if test is None else test
         asked = _generate_settings(box_rows, box_cols, train, validation, n_test, clues)
@@ -500,7 +515,9 @@ def build_sudoku(
             box_rows, box_cols, train=train, validation=validation, test=n_test, seed=seed, clues=clues
         ).save(out)
     if clues is not None:
-        raise BadSettings(f"clues: {clues} asked for, but {source} holds puzzles as they are; leave --clues out")
+        raise BadSettings(
+            f"clues: {clues} asked for, but {source} holds puzzles as they are; leave clues out {_named('clues')}"
+        )
     folder = Path(source)
     if (out / MANIFEST).is_file():
         _check_folder(folder)
@@ -539,7 +556,7 @@ def _reuse(
         if there.get(name) != wanted.get(name):
             raise OtherContent(
                 f"{out}: holds a set with {name} = {_short(there.get(name))}, expected {_short(wanted.get(name))}; "
-                "choose another --out or delete the folder"
+                "choose another --out, or delete the folder and give the same command again"
             )
     return PuzzleSet.open(out)
 

@@ -1,3 +1,4 @@
+import contextlib
 import hashlib
 import itertools
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from data_prep.sudoku import (
     _geometry,
     build_sudoku,
     canonical_forms,
+    check_box,
     class_hashes,
     from_csv,
     generate,
@@ -27,6 +29,7 @@ from data_prep.sudoku import (
     read_csv,
     solve,
 )
+from trm_core.config import BadSetting, RunConfig
 
 BOXES = [(2, 2), (2, 3), (3, 2), (3, 3), (2, 4)]
 
@@ -201,7 +204,8 @@ def test_the_content_hash_is_the_same_on_any_machine_and_another_seed_changes_it
 
 def test_a_board_with_too_few_puzzles_says_how_many_there_are() -> None:
     with pytest.raises(
-        TooFewPuzzles, match=r"36 different 4x4 puzzles found \(up to symmetry\), expected 100; .*fewer"
+        TooFewPuzzles,
+        match=r"36 different 4x4 puzzles found \(up to symmetry\), expected 100; .*fewer puzzles \(data\.train, ",
     ):
         generate(2, 2, train=100, validation=0, test=0, seed=0)  # 36 minimal 4x4 puzzles exist
 
@@ -210,16 +214,32 @@ def test_a_board_with_too_few_puzzles_says_how_many_there_are() -> None:
     ("change", "message"),
     [
         ({"box_rows": 1}, "box 1x3: expected at least 2 rows"),
-        ({"box_rows": 5}, "at most 12 cells"),
-        ({"train": 0}, "train: 0 puzzles asked for, expected at least 1"),
+        ({"box_rows": 5}, r"at most 12 cells, for boards up to 12x12; .*\(data\.box_rows, data\.box_cols; --box\)"),
+        ({"train": 0}, r"train: 0 puzzles asked for, expected at least 1; ask for more \(data\.train; --train\)"),
         ({"validation": -1}, "validation: -1 puzzles"),
-        ({"clues": 37}, "clues: 37, expected 0 to 36"),
+        ({"clues": 37}, r"clues: 37, expected 0 to 36 .* \(data\.clues; --clues\)"),
     ],
 )
 def test_settings_that_cannot_be_are_named(change: dict[str, int], message: str) -> None:
     asked: dict[str, int] = {"box_rows": 2, "box_cols": 3, "train": 1, "validation": 0, "test": 0, "seed": 0, **change}
     with pytest.raises(BadSettings, match=message):
         generate(**asked)
+
+
+def test_the_settings_and_the_builder_allow_the_same_boxes() -> None:
+    def allowed(check: Callable[[int, int], object], refusal: type[ValueError]) -> set[tuple[int, int]]:
+        boxes = set()
+        for box in itertools.product(range(1, 8), repeat=2):
+            with contextlib.suppress(refusal):
+                check(*box)
+                boxes.add(box)
+        return boxes
+
+    by_settings = allowed(
+        lambda rows, cols: RunConfig.parse({"data": {"box_rows": rows, "box_cols": cols}}), BadSetting
+    )
+    assert by_settings == allowed(check_box, BadSettings)
+    assert {(2, 5), (2, 6), (6, 2), (4, 3)} <= by_settings
 
 
 # --- published files ---
@@ -392,7 +412,7 @@ def test_fewer_puzzles_than_asked_for_says_how_many_there_are(sudoku_extreme: Pa
         BadPuzzleFile, match=r"train\.csv: 300 puzzles .*, expected 290 for train and 11 for validation"
     ):
         from_csv(sudoku_extreme, train=290, validation=11, seed=0)
-    with pytest.raises(BadPuzzleFile, match=r"test\.csv: 120 puzzles, expected 121"):
+    with pytest.raises(BadPuzzleFile, match=r"test\.csv: 120 puzzles, expected 121; .*\(data\.test; --test\)"):
         from_csv(sudoku_extreme, train=10, validation=0, test=121, seed=0)
 
 
