@@ -1,4 +1,4 @@
-"""Checkpoints: everything a run needs to go on bit for bit, safe to open from strangers.
+"""Checkpoints: everything a run needs to go on, on CPU bit for bit; safe to open from strangers.
 
 step_00000100/
     weights.safetensors    the model as it is evaluated (EMA weights where there is an EMA)

@@ -34,8 +34,8 @@ class DataSettings(Settings):
 
     puzzle: Literal["sudoku"] = "sudoku"
     source: Literal["files", "generated"] = "files"  # the published CSV files, or our own generator
-    box_rows: Annotated[int, Field(ge=2, le=4)] = 3
-    box_cols: Annotated[int, Field(ge=2, le=4)] = 3
+    box_rows: Annotated[int, Field(ge=2, le=6)] = 3
+    box_cols: Annotated[int, Field(ge=2, le=6)] = 3
     train: Positive = 1000  # puzzles
     validation: Positive = 1000  # puzzles, held out of the training file
     test: Positive | None = None  # puzzles; None: all of the test file
@@ -54,7 +54,13 @@ class DataSettings(Settings):
         return self.box_rows * self.box_cols + 2
 
     @model_validator(mode="after")
-    def _generated_has_a_size(self) -> Self:
+    def _fits_together(self) -> Self:
+        if self.box_rows * self.box_cols > 12:
+            side = self.box_rows * self.box_cols
+            raise ValueError(
+                f"data.box_rows={self.box_rows}, data.box_cols={self.box_cols}: boards of {side}x{side};"
+                " boards up to 12x12 can be read and generated"
+            )
         if self.source == "generated" and self.test is None:
             raise ValueError("data.test: a generated set needs a number of test puzzles; set data.test")
         if self.source == "files" and self.clues is not None:

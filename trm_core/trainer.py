@@ -36,37 +36,42 @@ def train(
     """Train one run to its end, from its newest checkpoint if there is one, and return the final metrics.
 
     report(step, metrics, checkpoint): called on every worker, every train.log_every steps, at every evaluation and at
-    the end; checkpoint is the folder written at that step, if any. What it raises ends the training and passes through.
+    the end; checkpoint is the newest folder written. What it raises ends the training and passes through. A resumed
+    run may report steps again that were reported before it stopped, with the same metrics.
     checkpoints: the folder to save to and resume from; None: neither.
     With torch.distributed initialised, all its workers train this run together, each on its part of the batch.
     Raises BadSetting, BadCheckpoint, CheckpointNotWritten, Diverged.
     """
     trainer = Trainer(run, data, torch.device(_device(device)))
-    if checkpoints is not None and (saved := checkpoints_of.newest(checkpoints)) is not None:
-        trainer.restore(saved)
-    metrics: dict[str, float] = {}
-    if trainer.step == run.train.steps:  # it ended, but perhaps nobody was told
-        metrics = trainer.evaluate()
-        report(trainer.step, metrics, None)
+    path: Path | None = None  # of the newest checkpoint
+    if checkpoints is not None:
+        trainer.resume(checkpoints)
     began, began_at = time.monotonic(), trainer.step
     while trainer.step < run.train.steps:
         trainer.take_step()
-        step, ended = trainer.step, trainer.step == run.train.steps
-        logs = ended or step % run.train.log_every == 0
-        evaluates = ended or step % run.train.eval_every == 0
-        if not (logs or evaluates or step % run.train.checkpoint_every == 0):
-            continue
-        metrics = trainer.window_metrics() if logs or evaluates else {}
-        if metrics:
+        step = trainer.step
+        if step == run.train.steps:
+            break
+        evaluates = step % run.train.eval_every == 0
+        if evaluates or step % run.train.log_every == 0:
+            metrics = trainer.window_metrics()
             metrics["time/steps_per_second"] = (step - began_at) / (time.monotonic() - began)
-        if evaluates:
-            metrics |= trainer.evaluate()
-        path = None
-        if checkpoints is not None and (ended or step % run.train.checkpoint_every == 0):
-            path = trainer.save(checkpoints)
-        if metrics:
+            if evaluates:
+                metrics |= trainer.evaluate()
             report(step, metrics, path)
-        began, began_at = time.monotonic(), step
+            began, began_at = time.monotonic(), step
+        # After the report: a run killed in between says this step again, none is ever missing from its curves.
+        if checkpoints is not None and step % run.train.checkpoint_every == 0:
+            path = trainer.save(checkpoints)
+
+    # The last checkpoint comes before the last evaluation, which can be long; a run killed there only evaluates again.
+    if checkpoints is not None and began_at < run.train.steps:
+        path = trainer.save(checkpoints)
+    metrics = trainer.window_metrics()
+    if began_at < run.train.steps:
+        metrics["time/steps_per_second"] = (run.train.steps - began_at) / (time.monotonic() - began)
+    metrics |= trainer.evaluate()
+    report(run.train.steps, metrics, path)
     return metrics
 
 
@@ -76,6 +81,12 @@ class Trainer:
     def __init__(self, run: RunConfig, data: PuzzleSet, device: torch.device) -> None:
         self.run, self.data, self.device = run, data, device
         self.rank, self.workers = world()
+        if (data.cells, data.vocab) != (run.data.cells, run.data.vocabulary):
+            raise BadSetting(
+                f"puzzles of {data.cells} cells and {data.vocab} tokens, but data.box_rows={run.data.box_rows},"
+                f" data.box_cols={run.data.box_cols} means {run.data.cells} cells and {run.data.vocabulary} tokens;"
+                " give the run the puzzles that its settings name"
+            )
         if run.train.batch_size % self.workers:
             raise BadSetting(
                 f"train.batch_size={run.train.batch_size}: {self.workers} workers share it and it does not divide;"
@@ -104,6 +115,8 @@ class Trainer:
         run, model = self.run, self.model
         batch = self.batches.draw(self.step, self.rank, self.workers, self.device)
         min_steps = exploration(model, run.train.seed, self.step, run.train.batch_size).chunk(self.workers)[self.rank]
+        if self.device.type == "cuda":
+            min_steps = min_steps.pin_memory()  # else the copy would wait for the GPU
         slots = refill(model, self.slots or empty_slots(model, batch), batch)
         result = supervision_step(model, slots, min_steps.to(self.device, non_blocking=True))
 
@@ -188,6 +201,25 @@ class Trainer:
             )
         wait_for_all()
         return path
+
+    def resume(self, folder: Path) -> None:
+        """Go on from the newest good checkpoint, if there is one; all workers from the same. Raises BadCheckpoint."""
+        saved = checkpoints_of.newest(folder)
+        if saved is not None:
+            try:
+                self.restore(saved)
+            except (KeyError, RuntimeError, BadSetting) as error:
+                reason = " ".join(str(error).split())[:300]
+                raise BadCheckpoint(
+                    f"{folder}: step {saved.step} does not fit this version of the program ({reason});"
+                    f" delete {folder} to start anew"
+                ) from error
+        steps = gather_batch(torch.tensor([self.step], device=self.device)).tolist()
+        if len(set(steps)) > 1:
+            raise BadCheckpoint(
+                f"{folder}: the workers found different checkpoints (steps {steps});"
+                " the results folder must be one that all machines see under the same path"
+            )
 
     def restore(self, saved: Checkpoint) -> None:
         """Go on from a checkpoint of this very run, on any number of workers. Raises BadCheckpoint."""
