@@ -9,23 +9,30 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from reports.report import Report, choose_profile, write_report
+from sweeps.command_line import Parser, is_for_the_user, refuse
 from sweeps.profiles import PROFILES, find_profile
 from sweeps.study import find_study
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command. Returns its exit code: 0, or 2 for what the user can mend, said in one line."""
-    options = _parser().parse_args(arguments)
+    try:
+        return _main(_parser().parse_args(arguments))
+    except ValueError as error:
+        if not is_for_the_user(error):
+            raise
+        return refuse(str(error))
+
+
+def _main(options: argparse.Namespace) -> int:
     if options.tracking:
         os.environ["MLFLOW_TRACKING_URI"] = options.tracking
     try:
         study = find_study(options.study)
         profile = find_profile(options.profile).name if options.profile else choose_profile(study)
         report = write_report(study, profile, options.out, overrides=options.set or None)
-    except ValueError as error:  # every user error of ours is one: see the classes beside what raises them
-        return _refuse(str(error))
     except OSError as error:
-        return _refuse(f"{error.filename or options.out}: {error.strerror or error}; nothing more was written")
+        return refuse(f"{error.filename or options.out}: {error.strerror or error}; nothing more was written")
     print(report.text)
     print(paths(report))
     return 0
@@ -36,18 +43,17 @@ def paths(report: Report) -> str:
     return "\n".join(str(report.folder / name) for name in report.files)
 
 
-def _refuse(message: str) -> int:
-    print(f"reports: {' '.join(message.split())}", file=sys.stderr)
-    return 2
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m reports", description=__doc__, allow_abbrev=False)
+    parser = Parser(prog="python -m reports", description=__doc__, allow_abbrev=False)
     parser.add_argument("study", metavar="STUDY", help="recursion_depth, ...")
     parser.add_argument("--profile", metavar="|".join(PROFILES), help="default: the only one with runs")
     parser.add_argument("--out", type=Path, default=Path("results"), help="default: results")
     parser.add_argument(
-        "--set", action="append", metavar="NAME=VALUE", help="the runs that were made with these settings"
+        "--set",
+        action="extend",
+        nargs="+",
+        metavar="NAME=VALUE",
+        help="the runs that were made with these settings",
     )
     parser.add_argument(
         "--tracking", metavar="URI", help="the MLflow store; default: MLFLOW_TRACKING_URI, else ./mlflow.db"

@@ -15,6 +15,7 @@ from typing import Literal
 
 from reports import paper, stats
 from reports.stats import Interval
+from sweeps.plan import PUBLISHED_TEST_PUZZLES
 from sweeps.profiles import PROFILES
 from sweeps.profiles import configure as configure_row
 from sweeps.study import ProfileName, Row, Study
@@ -26,6 +27,8 @@ Status = Literal["finished", "running", "failed", "killed"]
 
 NOT_COMPARABLE = "not comparable with the paper's column"
 SMALL = "small puzzles, small model, few steps"  # what a profile that is not comparable means
+CELL_ACCURACY = "test/cell_accuracy"
+TOLD_BY_BASE = {"optim.lr": "learning rate", "optim.ema": "EMA"}  # a profile may set them for one base alone
 NOT_IN_THE_NUMBER = ("train.seed", "train.log_every", "train.checkpoint_every")  # what may differ within one row
 
 
@@ -39,6 +42,7 @@ class SeedRun:
     status: Status
     reason: str  # why there is no number; empty where there is one
     accuracy: float | None  # [0..1]
+    cell_accuracy: float | None  # [0..1], the mean share of right cells
     puzzles: int | None  # test puzzles behind it
     interval: Interval | None  # Wilson, of the test set
     started: datetime
@@ -67,6 +71,7 @@ class TableRow:
     runs: tuple[SeedRun, ...]  # by seed
     values: tuple[float, ...]  # of the finished seeds
     mean: float | None
+    cell_accuracy: float | None  # mean over the same seeds; None unless all of them recorded it
     seed_interval: Interval | None  # Student t over seeds; None below two seeds
     test_interval: Interval | None  # Wilson, one run at the mean accuracy
     puzzles: int | None
@@ -167,7 +172,8 @@ def collect(
         rows=table_rows,
         grid=_grid(table_rows),
         facts=_facts(profile, overrides, table_rows),
-        notes=_notes(study, profile, table_rows, records, taken, rows, configure),
+        notes=_not_the_published_set(table_rows, comparable=not warning)
+        + _notes(study, profile, table_rows, records, taken, rows, configure),
     )
 
 
@@ -195,10 +201,11 @@ def _changes(record: RunRecord, expected: RunConfig) -> tuple[str, ...] | None:
     except BadSetting:
         return None
     before, after = expected.flat(), recorded.flat()
-    return tuple(f"{name}={_text(after[name])}" for name in after if before[name] != after[name])
+    return tuple(f"{name}={setting_text(after[name])}" for name in after if before[name] != after[name])
 
 
-def _text(value: object) -> str:
+def setting_text(value: object) -> str:
+    """A setting as `--set` takes it."""
     return "none" if value is None else str(value)
 
 
@@ -219,6 +226,7 @@ def _row(
     counts = [run.puzzles for run in finished if run.puzzles]
     puzzles = min(counts) if counts and len(counts) == len(finished) else None
     mean = stats.mean(values) if values else None
+    cells = [run.cell_accuracy for run in finished if run.cell_accuracy is not None]
     recorded = [records[run.seed].params.get("parameters", "") for run in finished]
     parameters = next((int(text) for text in recorded if text.isdigit()), settings.parameters())
     paper_cell = row.paper
@@ -235,6 +243,7 @@ def _row(
         runs=runs,
         values=values,
         mean=mean,
+        cell_accuracy=stats.mean(cells) if cells and len(cells) == len(finished) else None,
         seed_interval=stats.seed_interval(values),
         test_interval=None if mean is None or puzzles is None else stats.test_set_interval(mean, puzzles),
         puzzles=puzzles,
@@ -268,9 +277,10 @@ def _seed_run(record: RunRecord, metric: str) -> SeedRun:
     status: Status = {"FINISHED": "finished", "RUNNING": "running", "FAILED": "failed"}.get(record.status, "killed")  # type: ignore[assignment]
     reason = " ".join(record.tags.get("failure", "").split()) if status == "failed" else ""
     accuracy = record.metrics.get(metric) if status == "finished" else None
+    cell_accuracy = record.metrics.get(CELL_ACCURACY) if status == "finished" else None
     if status == "finished" and accuracy is None:
         reason = f"no {metric} recorded"
-    elif accuracy is not None and not (math.isfinite(accuracy) and 0 <= accuracy <= 1):
+    elif accuracy is not None and not _is_fraction(accuracy):
         accuracy, reason = None, f"{metric} is {accuracy:g}, not a fraction"
     counted = record.metrics.get("test/puzzles", 0.0)
     puzzles = int(counted) if math.isfinite(counted) and counted >= 1 else None
@@ -281,12 +291,17 @@ def _seed_run(record: RunRecord, metric: str) -> SeedRun:
         status=status,
         reason=reason,
         accuracy=accuracy,
+        cell_accuracy=cell_accuracy if cell_accuracy is not None and _is_fraction(cell_accuracy) else None,
         puzzles=puzzles,
         interval=None if accuracy is None or puzzles is None else stats.test_set_interval(accuracy, puzzles),
         started=_utc(record.started),
         ended=None if record.ended is None else _utc(record.ended),
         tags=record.tags,
     )
+
+
+def _is_fraction(value: float) -> bool:
+    return math.isfinite(value) and 0 <= value <= 1
 
 
 def _grid(rows: Sequence[TableRow]) -> Grid | None:
@@ -335,6 +350,7 @@ def _facts(profile: str, overrides: Sequence[str], rows: Sequence[TableRow]) -> 
         ("training steps", _several(f"{one.train.steps:,}" for one in settings)),
         ("batch size", _several(str(one.train.batch_size) for one in settings)),
         ("width D", _several(str(one.model.D) for one in settings)),
+        *((name, _by_base(setting, ran or rows)) for setting, name in TOLD_BY_BASE.items()),
         ("puzzles", puzzles),
         ("test puzzles measured", ", ".join(f"{count:,}" for count in measured)),
         ("data hash", tagged("data")),
@@ -344,6 +360,22 @@ def _facts(profile: str, overrides: Sequence[str], rows: Sequence[TableRow]) -> 
         ("dates", _span(moments)),
     )
     return tuple((name, text) for name, text in facts if text)
+
+
+def _by_base(setting: str, rows: Sequence[TableRow]) -> str:
+    """A setting of each base, "HRM 0.001, TRM 0.003", where the bases differ; else nothing."""
+    texts = {}
+    for base in dict.fromkeys(row.base for row in rows):
+        of_base = [row for row in rows if row.base == base]
+        values = dict.fromkeys(setting_text(row.settings.flat()[setting]) for row in of_base)
+        texts[base_name(of_base)] = " or ".join(values)
+    return ", ".join(f"{name} {text}" for name, text in texts.items()) if len(set(texts.values())) > 1 else ""
+
+
+def base_name(rows: Sequence[TableRow]) -> str:
+    """What the paper calls the model of these rows, all of one base; else the recipe's name."""
+    named = {row.place.get("model", "") for row in rows}
+    return named.pop() if len(named) == 1 and "" not in named else rows[0].base.upper().replace("_ATT", "-Att")
 
 
 def _puzzles(settings: RunConfig) -> str:
@@ -366,6 +398,18 @@ def _span(moments: Sequence[datetime]) -> str:
         return ""
     first, last = (f"{moment:%Y-%m-%d %H:%M}" for moment in (min(moments), max(moments)))
     return f"{first} UTC" if first == last else f"{first} to {last} UTC"
+
+
+def _not_the_published_set(rows: Sequence[TableRow], *, comparable: bool) -> tuple[str, ...]:
+    """The note where numbers stand beside the paper's, measured on another number of test puzzles than there."""
+    counts = sorted({row.puzzles for row in rows if row.puzzles not in (None, PUBLISHED_TEST_PUZZLES)})
+    if not comparable or not counts:
+        return ()
+    measured = " or ".join(f"{count:,}" for count in counts)
+    return (
+        f"Measured on {measured} test puzzles, not the published test set of {PUBLISHED_TEST_PUZZLES:,} puzzles"
+        " that the paper's column is of.",
+    )
 
 
 def _notes(

@@ -22,7 +22,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from reports.collect import Table, TableRow
+from reports.collect import CELL_ACCURACY, Table, TableRow, base_name
 from reports.stats import Interval, mean
 
 Points = Sequence[tuple[int, float]]
@@ -31,7 +31,7 @@ Array = NDArray[np.float64]
 
 PANELS = (  # metric, what the axis says
     ("test/exact_accuracy", "Exact accuracy, test"),
-    ("validation/exact_accuracy", "Exact accuracy, validation"),
+    (CELL_ACCURACY, "Cell accuracy, test"),
     ("train/loss", "Training loss"),
 )
 MOST_POINTS = 200  # per curve; longer ones are averaged in bins of equal length
@@ -184,14 +184,8 @@ def accuracy_against_depth(table: Table) -> tuple[Series, ...]:
             for row in rows
             if row.paper is not None
         )
-        series.append(Series(base, _base_name(rows), ours, papers))
+        series.append(Series(base, base_name(rows), ours, papers))
     return tuple(series)
-
-
-def _base_name(rows: Sequence[TableRow]) -> str:
-    """What the paper calls the model of these rows, else the recipe's name."""
-    named = {row.place.get("model", "") for row in rows}
-    return named.pop() if len(named) == 1 and "" not in named else rows[0].base.upper().replace("_ATT", "-Att")
 
 
 def _label(row: TableRow, rows: Sequence[TableRow]) -> str:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from reports import tables
-from reports.collect import SeedRun, Table
+from reports.collect import SeedRun, Table, setting_text
 from reports.figures import SCHEMES
+from sweeps.progress import duration
 
 
 def page(table: Table, figures: Sequence[tuple[str, str]]) -> str:
@@ -32,7 +31,7 @@ def page(table: Table, figures: Sequence[tuple[str, str]]) -> str:
         figures=[(caption, Markup(image)) for caption, image in figures],
         runs=[(row.name, run) for row in table.rows for run in row.runs],
         run_word=_run_word,
-        duration=_duration,
+        duration=duration,
         common=[(name, values[0]) for name, values in settings if len(set(values)) == 1],
         varying=[(name, values) for name, values in settings if len(set(values)) > 1],
         colours=[(name, light, dark) for light, (name, dark) in SCHEMES.items()],
@@ -42,25 +41,10 @@ def page(table: Table, figures: Sequence[tuple[str, str]]) -> str:
 def _settings(table: Table) -> list[tuple[str, tuple[str, ...]]]:
     """Every setting with its value in each row; the seed is the runs' own."""
     flat = [row.settings.flat() for row in table.rows]
-    return [(name, tuple(_shown(one[name]) for one in flat)) for name in flat[0] if name != "train.seed"]
-
-
-def _shown(value: Any) -> str:
-    return value if isinstance(value, str) else "none" if value is None else json.dumps(value)
+    return [(name, tuple(setting_text(one[name]) for one in flat)) for name in flat[0] if name != "train.seed"]
 
 
 def _run_word(run: SeedRun) -> str:
     """What became of a run."""
     word = f"{run.status}: {run.reason}" if run.reason else run.status
     return f"{word}, reused from {run.tags['reused_from']}" if "reused_from" in run.tags else word
-
-
-def _duration(seconds: float | None) -> str:
-    """3725 → "1 h 02 min"; 72 → "1 min 12 s"."""
-    if seconds is None:
-        return tables.NOTHING
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

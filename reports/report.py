@@ -78,7 +78,7 @@ def render(table: Table, curves: figures.Curves, out: Path) -> Report:
         (
             "learning_curves",
             "Thin lines: one seed each; thick: their mean. Long curves are averaged in bins of equal length."
-            " Evaluations before the last may use fewer puzzles.",
+            " Evaluations before the last may use fewer puzzles. Cell accuracy counts the given cells too.",
             figures.draw_learning_curves(figures.learning_curves(table, curves), names),
         ),
     )

@@ -130,7 +130,19 @@ def grid_cells(grid: Grid, seeds: int | None) -> tuple[tuple[str, ...], list[tup
     return header, lines
 
 
-ROW_HEADER = ("Row", "Depth", "NFP", "Parameters", "Seeds", "Ours", "Over seeds", "Test set", "Paper", "Difference")
+ROW_HEADER = (
+    "Row",
+    "Depth",
+    "NFP",
+    "Parameters",
+    "Seeds",
+    "Ours",
+    "Over seeds",
+    "Test set",
+    "Cells right",
+    "Paper",
+    "Difference",
+)
 
 
 def row_header(table: Table) -> tuple[str, ...]:
@@ -149,6 +161,7 @@ def row_cells(table: Table, row: TableRow) -> tuple[str, ...]:
         short(row.status.partition(":")[0], 28) if row.mean is None else percent(row.mean),
         spread(row),
         bracket(row.test_interval),
+        NOTHING if row.cell_accuracy is None else percent(row.cell_accuracy),
         papers(row),
         difference(row),
     )
@@ -228,6 +241,7 @@ def rows_csv(table: Table) -> str:
             "test_puzzles",
             "test_set_wilson95_low",
             "test_set_wilson95_high",
+            "cell_accuracy_mean",
             "paper_accuracy",
             "difference_to_paper",
             "status",
@@ -252,6 +266,7 @@ def rows_csv(table: Table) -> str:
             *_ends(row.seed_interval),
             row.puzzles,
             *_ends(row.test_interval),
+            row.cell_accuracy,
             round(row.paper / 100, 6) if isinstance(row.paper, float) else row.paper,
             None if row.difference is None else round(row.difference / 100, 15),
             row.status or "finished",
@@ -275,6 +290,7 @@ def runs_csv(table: Table) -> str:
         "test_puzzles",
         "test_set_wilson95_low",
         "test_set_wilson95_high",
+        "cell_accuracy",
         "started_utc",
         "ended_utc",
         "seconds",
@@ -287,7 +303,7 @@ def runs_csv(table: Table) -> str:
 def _run_line(run: SeedRun) -> list[object]:
     ended = None if run.ended is None else run.ended.isoformat()
     head = [run.seed, run.key, run.run_id, run.status, run.accuracy, run.puzzles]
-    return [*head, *_ends(run.interval), run.started.isoformat(), ended, run.seconds, run.reason]
+    return [*head, *_ends(run.interval), run.cell_accuracy, run.started.isoformat(), ended, run.seconds, run.reason]
 
 
 def _ends(interval: Interval | None) -> tuple[float | None, float | None]:
@@ -401,7 +417,7 @@ def _tex_float(text: str, rows: Sequence[str], notes: str, label: str) -> list[s
 
 
 def _tex_head(name: str) -> str:
-    return tex(name) + (r" \%" if name in ("Ours", "Paper") else "")
+    return tex(name) + (r" \%" if name in ("Ours", "Cells right", "Paper") else "")
 
 
 def tex(text: str) -> str:

@@ -229,10 +229,10 @@ def test_settings_that_cannot_be_are_named(change: dict[str, int], message: str)
 def test_the_settings_and_the_builder_allow_the_same_boxes() -> None:
     def allowed(check: Callable[[int, int], object], refusal: type[ValueError]) -> set[tuple[int, int]]:
         boxes = set()
-        for box in itertools.product(range(1, 8), repeat=2):
+        for rows, cols in itertools.product(range(1, 8), range(1, 8)):
             with contextlib.suppress(refusal):
-                check(*box)
-                boxes.add(box)
+                check(rows, cols)
+                boxes.add((rows, cols))
         return boxes
 
     by_settings = allowed(

@@ -23,6 +23,7 @@ def record(
     status: str = "FINISHED",
     overrides: tuple[str, ...] = (),
     puzzles: int = 500,
+    cells: float | None = None,
     data: str = DATA,
     tags: Mapping[str, str] | None = None,
     minutes: float = 0,
@@ -32,6 +33,8 @@ def record(
     run = configure(study, row, profile, seed, list(overrides))
     key = run.key(data)
     metrics = {} if accuracy is None else {"test/exact_accuracy": accuracy, "test/puzzles": float(puzzles)}
+    if cells is not None:
+        metrics["test/cell_accuracy"] = cells
     started = START + timedelta(minutes=minutes)
     return RunRecord(
         key=key,

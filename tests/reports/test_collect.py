@@ -160,3 +160,38 @@ def test_runs_of_a_row_that_is_gone_are_counted_not_shown(study: Study) -> None:
 def test_the_table_does_not_depend_on_the_order_of_the_records(study: Study) -> None:
     records = [record(study, name, 0.5, seed=seed) for name in ("TRM k=1", "HRM k=1") for seed in (0, 1)]
     assert collect(study, "mini", records) == collect(study, "mini", records[::-1])
+
+
+def test_cell_accuracy_is_the_mean_over_the_same_seeds_and_needs_all_of_them(study: Study) -> None:
+    def of(*cells: float | None) -> float | None:
+        records = [record(study, "TRM k=1", 0.0, seed=seed, cells=value) for seed, value in enumerate(cells)]
+        return row(collect(study, "mini", records), "TRM k=1").cell_accuracy
+
+    assert of(0.5, 0.7) == pytest.approx(0.6)
+    assert of(0.5, None) is None
+    assert of(0.5, float("nan")) is None
+
+
+def test_a_setting_that_differs_between_bases_is_told_by_base(study: Study) -> None:
+    records = [record(study, name, 0.5) for name in ("TRM k=1", "HRM k=1")]
+    facts = dict(collect(study, "mini", records).facts)
+    settings = {row.place["model"]: row.settings for row in collect(study, "mini", records).rows}
+    lr = {model: settings[model].optim.lr for model in ("TRM", "HRM")}
+    assert lr["TRM"] != lr["HRM"], "mini gives each its own"
+    assert facts["learning rate"] == f"TRM {lr['TRM']}, HRM {lr['HRM']}"
+    assert facts["EMA"] == "TRM 0.95, HRM none"
+    same = collect(study, "mini", [record(study, "TRM k=1", 0.5, overrides=("optim.lr=0.01",))])
+    assert "learning rate" not in dict(same.facts)
+
+
+@pytest.mark.parametrize(
+    ("profile", "puzzles", "noted"),
+    [("official", 1000, True), ("official", 422_786, False), ("mini", 1000, False)],
+)
+def test_a_comparable_table_says_that_it_was_not_measured_on_the_published_test_set(
+    study: Study, profile: ProfileName, puzzles: int, noted: bool
+) -> None:
+    table = collect(study, profile, [record(study, "TRM k=1", 0.6, profile=profile, puzzles=puzzles)])
+    note = "Measured on 1,000 test puzzles, not the published test set of 422,786 puzzles"
+    assert any(text.startswith(note) for text in table.notes) == noted
+    assert (row(table, "TRM k=1").difference is not None) == (profile == "official")

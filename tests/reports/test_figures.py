@@ -113,3 +113,8 @@ def test_an_inlined_figure_takes_its_colours_from_the_page_and_keeps_its_ids_to_
     assert all(name.startswith("one-") for name in ids)
     assert set(re.findall(r'(?:url\(#|href="#)([^")]*)', image)) <= ids, "a reference to nothing"
     assert "http" not in image
+
+
+def test_a_row_that_solves_nothing_still_shows_the_cells_it_got_right(table: Table) -> None:
+    curves = curves_of(table, "test/cell_accuracy", [(10, 0.2), (20, 0.4)], [(10, 0.4), (20, 0.6)])
+    assert panel(table, curves, "test/cell_accuracy").lines[0].values.tolist() == pytest.approx([0.3, 0.5])

@@ -66,7 +66,7 @@ def test_the_page_has_a_dark_scheme_a_print_sheet_and_fits_a_phone(text: str) ->
 
 def test_the_page_lists_the_runs_and_the_settings(text: str) -> None:
     assert re.search(r"run-[0-9a-f]{16}", text)
-    assert "1 min 12 s" in text
+    assert "<td>1:12</td>" in text
     assert "<code>train.steps</code>" in text
     assert "<code>model.n</code>" in text
     assert "torch 2.13.0" in text

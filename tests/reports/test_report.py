@@ -126,7 +126,10 @@ def test_the_command_makes_the_report_from_a_real_store(
     for arguments, words in (
         (["--profile", "official"], ["nothing recorded in profile official", "mini (3)"]),
         (["--set", "model.Dd=3"], ["model.Dd", "did you mean model.D?"]),
-        (["--set", "model.D=8"], ["no run in profile mini with model.D=8", "3 recorded runs are not in this table"]),
+        (
+            ["--set", "model.D=8", "model.n=2"],
+            ["no run in profile mini with model.D=8, model.n=2", "3 recorded runs are not in this table"],
+        ),
     ):
         assert main(["recursion_depth", "--out", str(out), *arguments]) == 2
         error = capsys.readouterr().err
@@ -140,6 +143,8 @@ def test_the_command_makes_the_report_from_a_real_store(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        ([], ["required: STUDY; see --help"]),
+        (["recursion_depth", "--prof", "mini"], ["unrecognized arguments: --prof"]),
         (["recursion_dept"], ["no such study", "did you mean recursion_depth?"]),
         (["recursion_depth", "--profile", "offical"], ["no such profile", "did you mean official?"]),
         (["recursion_depth"], ["no profile has any", "sweeps/run.py --study recursion_depth"]),
@@ -163,10 +168,13 @@ def test_what_the_user_can_mend_is_one_line_and_exit_code_2(
     assert list(tmp_path.iterdir()) == [], "nothing is written, no store created"
 
 
-def test_an_abbreviated_option_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        main(["recursion_depth", "--prof", "mini"])
-    assert "unrecognized arguments" in capsys.readouterr().err
+def test_a_mistake_of_ours_is_shown_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(name: str) -> Study:
+        raise ValueError("not the user's")
+
+    monkeypatch.setattr("reports.__main__.find_study", broken)
+    with pytest.raises(ValueError, match="not the user's"):
+        main(["recursion_depth"])
 
 
 def test_runs_in_two_profiles_ask_for_a_choice(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:

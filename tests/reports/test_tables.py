@@ -21,13 +21,14 @@ WARNING = "not comparable with the paper's column"
 
 @pytest.fixture
 def table(study: Study) -> Table:
-    records = [record(study, "TRM k=1", value, seed=seed) for seed, value in enumerate((0.9, 0.92))]
+    records = [record(study, "TRM k=1", value, seed=seed, cells=0.98) for seed, value in enumerate((0.9, 0.92))]
     failed = record(study, "HRM k=1", None, status="FAILED", tags={"failure": "out of memory | 20 MiB & more_words"})
     return collect(study, "mini", [*records, failed])
 
 
 def test_the_markdown_is_this(table: Table) -> None:
-    expected = """\
+    trm, hrm = (f"{row.parameters:>10,}" for row in table.rows[:2])
+    expected = f"""\
 # Small depth
 
 Table 0. Profile `mini`.
@@ -45,11 +46,11 @@ one run of that accuracy (Wilson); it does not hold the spread over seeds.
 
 ## Every row
 
-| Row     | Depth | NFP | Parameters | Seeds |                Ours | Over seeds |     Test set | Paper |
-|---------|------:|----:|-----------:|------:|--------------------:|-----------:|-------------:|------:|
-| TRM k=1 |    6† |   1 |    156,290 |     2 |                91.0 |     ± 12.7 | [88.2, 93.2] |  63.2 |
-| HRM k=1 |     8 |   2 |    525,442 |     0 |              failed |          – |            – |  46.4 |
-| TRM k=6 |   156 |   1 |    156,290 |     0 | not in this profile |          – |            – |   OOM |
+| Row     | Depth | NFP | Parameters | Seeds |                Ours | Over seeds |     Test set | Cells right | Paper |
+|---------|------:|----:|-----------:|------:|--------------------:|-----------:|-------------:|------------:|------:|
+| TRM k=1 |    6† |   1 | {trm} |     2 |                91.0 |     ± 12.7 | [88.2, 93.2] |        98.0 |  63.2 |
+| HRM k=1 |     8 |   2 | {hrm} |     0 |              failed |          – |            – |           – |  46.4 |
+| TRM k=6 |   156 |   1 | {trm} |     0 | not in this profile |          – |            – |           – |   OOM |
 
 - † Depth is T(n+1)·n_layers; the paper prints 7 here.
 - A note.
@@ -102,6 +103,7 @@ def test_the_csv_holds_every_number_in_full(table: Table) -> None:
     assert float(lines[0]["accuracy_mean"]) == first.mean
     assert float(lines[0]["seed_interval_t95_low"]) == first.seed_interval.low
     assert float(lines[0]["test_set_wilson95_high"]) == first.test_interval.high
+    assert lines[0]["cell_accuracy_mean"] == "0.98"
     assert lines[0]["paper_accuracy"] == "0.632"
     assert (lines[0]["depth"], lines[0]["depth_printed_in_paper"]) == ("6", "7")
     assert lines[1]["status"] == "failed: out of memory | 20 MiB & more_words"
@@ -115,6 +117,7 @@ def test_the_runs_have_a_line_per_seed(table: Table) -> None:
         ("TRM k=1", "1", "0.92", "finished"),
         ("HRM k=1", "0", "", "failed"),
     ]
+    assert [line["cell_accuracy"] for line in lines] == ["0.98", "0.98", ""]
     assert {line["seconds"] for line in lines} == {"72.0"}
 
 
@@ -134,7 +137,7 @@ def test_the_latex_uses_booktabs_and_balances_its_braces(table: Table) -> None:
     cells = [line for line in text.splitlines() if line.startswith("    ") and line.endswith(r"\\")]
     grid, rows = cells[:3], cells[3:]
     assert {line.count(" & ") for line in grid} == {7}
-    assert {line.count(" & ") for line in rows} == {8}
+    assert {line.count(" & ") for line in rows} == {9}
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex on this machine")

@@ -1,0 +1,33 @@
+"""What the commands share: a mistake in the options or of any other kind a person can mend is one line on stderr."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import NoReturn
+
+OURS = ("data_prep", "trm_core", "sweeps", "reports", "__main__")
+USER_ERROR = 2  # the exit code
+
+
+class BadCommand(ValueError):
+    """An option that does not exist, is missing, or has no sense in this place."""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse that raises BadCommand, so that its mistakes are told like every other."""
+
+    def error(self, message: str) -> NoReturn:
+        """Called by argparse for whatever it refuses. Raises BadCommand."""
+        raise BadCommand(f"{message}; see --help")
+
+
+def is_for_the_user(error: ValueError) -> bool:
+    """Whether one of our modules raised it on purpose; any other ValueError is a mistake of ours and shown whole."""
+    return type(error).__module__.split(".")[0] in OURS
+
+
+def refuse(message: str) -> int:
+    """Say in one line what the user can mend; returns the exit code."""
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return USER_ERROR
