@@ -355,7 +355,7 @@ def latex(table: Table) -> str:
     lines = [
         f"% {heading(table)}",
         *([f"% {_sentence(table.warning)}"] if table.warning else []),
-        r"% Needs \usepackage[T1]{fontenc}, \usepackage{textcomp} and \usepackage{booktabs}.",
+        r"% Needs \usepackage[T1]{fontenc}, \usepackage{textcomp}, \usepackage{booktabs}, \usepackage{graphicx}.",
     ]
     seeds = common_seeds(table)
     if table.grid is not None:
@@ -404,13 +404,14 @@ def _tex_float(text: str, rows: Sequence[str], notes: str, label: str) -> list[s
         r"  \small\setlength{\tabcolsep}{4pt}\setlength{\belowcaptionskip}{4pt}",
         f"  \\caption{{{text}}}",
         f"  \\label{{{label}}}",
+        r"  \resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",  # smaller, where the page is too narrow
         f"  \\begin{{tabular}}{{@{{}}{columns}@{{}}}}",
         r"    \toprule",
     ]
     lines += [
         f"    {line}" if line.startswith("\\midrule") or "\\cmidrule" in line else f"    {line} \\\\" for line in body
     ]
-    lines += [r"    \bottomrule", r"  \end{tabular}"]
+    lines += [r"    \bottomrule", r"  \end{tabular}}"]
     if notes:
         lines.append(f"  \\par\\smallskip\\begin{{minipage}}{{\\linewidth}}\\footnotesize {notes}\\end{{minipage}}")
     return [*lines, r"\end{table}"]

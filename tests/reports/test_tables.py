@@ -155,13 +155,14 @@ def test_the_latex_compiles(table: Table, tmp_path: Path) -> None:
             )
         ],
     )
-    packages = r"\usepackage[T1]{fontenc}\usepackage{textcomp}\usepackage{booktabs}"
+    packages = r"\usepackage[T1]{fontenc}\usepackage{textcomp}\usepackage{booktabs}\usepackage{graphicx}"
     body = tables.latex(table) + tables.latex(nasty).replace("tab:", "tab:nasty-")
     document = f"\\documentclass{{article}}{packages}\\begin{{document}}{body}\\end{{document}}"
     (tmp_path / "table.tex").write_text(document, encoding="utf-8")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "table.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", timeout=120)
     assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout, "wider than the page"
 
 
 @pytest.mark.parametrize("with_grid", [True, False])
