@@ -51,6 +51,7 @@ REFUSALS = {  # error codes that no waiting mends; every other error counts as a
     "RESOURCE_DOES_NOT_EXIST",
     "UNAUTHENTICATED",
 }
+ADVICE = "set MLFLOW_TRACKING_URI to a running server (http://host:5000) or to a file (sqlite:///mlflow.db)"
 VERSIONS_OF = ("torch", "ray", "numpy", "mlflow")
 
 
@@ -195,23 +196,29 @@ def connect(uri: str) -> MlflowClient:
     return client
 
 
+def check_address() -> None:
+    """See that runs can be recorded; creates nothing, not even the SQLite file. Raises TrackingUnavailable."""
+    path = sqlite_path(address())
+    if path is None or not path.name or path.exists():
+        connect(address())
+    elif not os.access(path.resolve().parent, os.W_OK):
+        raise TrackingUnavailable(_cannot_write(address(), path, "no folder there, or one that may not be written"))
+
+
 def _check(uri: str) -> None:
     """What can be seen of an address without MLflow. Raises TrackingUnavailable."""
-    advice = "set MLFLOW_TRACKING_URI to a running server (http://host:5000) or to a file (sqlite:///mlflow.db)"
     scheme, colon, _ = uri.partition(":")
     if not colon or scheme.partition("+")[0] not in ("http", "https", "sqlite", "postgresql", "mysql", "mssql"):
-        raise TrackingUnavailable(f"{uri}: no MLflow address (expected http://, https:// or sqlite:///); {advice}")
+        raise TrackingUnavailable(f"{uri}: no MLflow address (expected http://, https:// or sqlite:///); {ADVICE}")
     if scheme == "sqlite":
         path = sqlite_path(uri)
         if path is None or not path.name:
-            raise TrackingUnavailable(f"{uri}: no path (expected sqlite:///file or sqlite:////absolute/file); {advice}")
+            raise TrackingUnavailable(f"{uri}: no path (expected sqlite:///file or sqlite:////absolute/file); {ADVICE}")
         try:
             with contextlib.closing(sqlite3.connect(path, timeout=10)) as database:
                 database.execute("BEGIN IMMEDIATE")
         except sqlite3.Error as error:
-            raise TrackingUnavailable(
-                f"{uri}: cannot write {path} ({error}); expected a file in an existing, writable folder; {advice}"
-            ) from None
+            raise TrackingUnavailable(_cannot_write(uri, path, str(error))) from None
         return
     try:
         parts = urlsplit(uri)
@@ -224,7 +231,11 @@ def _check(uri: str) -> None:
         with socket.create_connection((parts.hostname or "", port), timeout=5):
             pass
     except (OSError, ValueError) as error:
-        raise TrackingUnavailable(f"{_shown(uri)}: nothing answers ({error}); start the server or {advice}") from None
+        raise TrackingUnavailable(f"{_shown(uri)}: nothing answers ({error}); start the server or {ADVICE}") from None
+
+
+def _cannot_write(uri: str, path: Path, why: str) -> str:
+    return f"{uri}: cannot write {path} ({why}); expected a file in an existing, writable folder; {ADVICE}"
 
 
 def _shown(uri: str) -> str:
@@ -235,12 +246,13 @@ def _shown(uri: str) -> str:
 
 @contextlib.contextmanager
 def _explained(doing: str) -> Iterator[None]:
-    """MLflow's errors as one line."""
+    """MLflow's errors, its store's and those of a database driver that is not there as one line."""
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
-    except (MlflowException, OSError) as error:
+    except (MlflowException, SQLAlchemyError, ImportError, OSError) as error:
         reason = " ".join(str(error).split())[:300]
         raise TrackingUnavailable(
             f"{_shown(address())}: MLflow could not {doing} ({reason}); see that it is an MLflow store of this version"
@@ -438,10 +450,17 @@ class Tracker:
             for child in self._children.values()
             if not child.settled
         ]
+        if artefacts is not None:
+            try:
+                self._client.log_artifacts(self.parent_id, str(artefacts))
+            except Exception as error:  # each kind of artefact store raises its own; the run must end all the same
+                reason = " ".join(str(error).split())[:300]
+                problems.append(
+                    f"MLflow at {_shown(address())}: {artefacts} was not stored with the launch's run"
+                    f" ({type(error).__name__}: {reason}); the report in that folder is whole"
+                )
         try:
             with _explained("end the launch's run"):
-                if artefacts is not None:
-                    self._client.log_artifacts(self.parent_id, str(artefacts))
                 self._client.set_terminated(self.parent_id, status)
         except TrackingUnavailable as error:
             problems.append(str(error))
@@ -486,7 +505,7 @@ class Tracker:
                         f"MLflow answers again after {time.monotonic() - self._silent_since:.0f} s: rows are sent"
                     )
                     self._silent_since = None
-        return all(child.settled for child in self._children.values())
+        return all(child.settled for child in list(self._children.values()))  # the driver may add one meanwhile
 
     def _settle(self, child: _Child) -> None:
         """Bring MLflow to what is known of this child. Every step may be repeated; none doubles anything."""

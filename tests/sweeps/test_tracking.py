@@ -62,6 +62,19 @@ def test_an_address_that_is_none_is_said_in_one_line_at_once(
     assert time.monotonic() - began < 15
 
 
+@pytest.mark.parametrize("scheme", ["postgresql+no_such_driver", "mysql+cymysql"])
+def test_a_database_without_its_driver_is_said_in_one_line(
+    scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as database:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"{scheme}://me:secret@127.0.0.1:{database.getsockname()[1]}/mlflow")
+        with pytest.raises(TrackingUnavailable) as error:
+            Tracker.open("a_study", "mini", out=tmp_path)
+    assert scheme.partition("+")[2] in str(error.value)
+    assert "\n" not in str(error.value)
+    assert "secret" not in str(error.value)
+
+
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("not a database\n" * 100)
@@ -224,6 +237,20 @@ def test_the_report_lies_with_the_launch(mlflow_here: Path, tmp_path: Path) -> N
     with Tracker.open("a_study", "mini", out=tmp_path) as tracker:
         assert tracker.close("FINISHED", report) == []
     assert [path.read_text() for path in (tmp_path / "mlruns").rglob("table.md")] == ["| a |"]
+
+
+def test_a_report_that_cannot_be_stored_is_said_and_the_launch_ends_all_the_same(
+    mlflow_here: Path, tmp_path: Path
+) -> None:
+    report = tmp_path / "report"
+    report.mkdir()
+    (report / "table.md").write_text("| a |")
+    (tmp_path / "mlruns").write_text("a file where the artefacts' folder should be")
+    with Tracker.open("a_study", "mini", out=tmp_path) as tracker:
+        (problem,) = tracker.close("FINISHED", report)
+    assert f"{report} was not stored" in problem
+    assert "\n" not in problem
+    assert statuses(mlflow_here) == ["FINISHED"]
 
 
 # --- an outage -------------------------------------------------------------------------------------------------------
