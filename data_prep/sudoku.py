@@ -126,9 +126,13 @@ def solve(inputs: U8, *, box_rows: int, box_cols: int, limit: int = 2) -> Solved
 def canonical_forms(inputs: U8, labels: U8, *, box_rows: int, box_cols: int) -> U8:
     """The least image of each puzzle and its answer under all symmetries: uint8 [B, L], exact, no heuristic.
 
-    Two puzzles with one solution each have equal rows if and only if a symmetry turns one into the other.
+    Two puzzles with one solution each have equal rows if and only if a symmetry turns one into the other. Of boxes
+    wider than high, the transposed puzzle's: the same classes, far fewer column orders (2x6: 1,036,800, 6x2: 46,080).
     """
-    check_box(box_rows, box_cols)
+    side = check_box(box_rows, box_cols)
+    if box_cols > box_rows:
+        box_rows, box_cols = box_cols, box_rows
+        inputs, labels = (b.reshape(-1, side, side).swapaxes(1, 2).reshape(b.shape) for b in (inputs, labels))
     forms = np.empty(inputs.shape, dtype=np.uint8)
     orders = _column_orders(box_rows, box_cols)
     kernels.canonical_forms(_plain(inputs), _plain(labels), box_rows, box_cols, orders, forms)
