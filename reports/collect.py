@@ -421,7 +421,7 @@ def _notes(
     by_name: Mapping[str, Row],
     configure: Configure,
 ) -> tuple[str, ...]:
-    notes = [study.note] if study.note else []
+    notes = [note for note in (study.note, PROFILES[profile].note) if note]
     for row in rows:
         for run in row.runs:
             if run.accuracy is None:

@@ -24,6 +24,7 @@ class Profile(Settings):
     name: ProfileName
     description: str  # one sentence
     comparable: bool  # with the paper's column; printed on the table's face
+    note: str = ""  # printed under every table of this profile
     change: dict[str, dict[str, Any]] = Field(default_factory=dict)  # to every recipe; an EMA it has not stays off
     change_base: dict[BaseName, dict[str, dict[str, Any]]] = Field(default_factory=dict)  # and to one of them
 
@@ -33,6 +34,10 @@ PROFILES: dict[ProfileName, Profile] = {
         name="mini",
         description="Small models on 6x6 Sudoku generated on the spot: minutes on two CPU cores.",
         comparable=False,
+        note=(
+            "300 steps are few: at this size HRM k=1, T=1 solved nothing before step 600 and 87 % at step 1,200"
+            " (docs/LOG.md). Short runs can invert the paper's order."
+        ),
         change={
             "data": {
                 "source": "generated",

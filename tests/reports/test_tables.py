@@ -13,6 +13,7 @@ import pytest
 from reports import tables
 from reports.collect import Table, collect
 from reports.page import page
+from sweeps.profiles import PROFILES
 from sweeps.study import Study
 from tests.reports.records import record
 
@@ -54,6 +55,7 @@ one run of that accuracy (Wilson); it does not hold the spread over seeds.
 
 - † Depth is T(n+1)·n_layers; the paper prints 7 here.
 - A note.
+- {PROFILES["mini"].note}
 - HRM k=1, seed 0: failed: out of memory \\| 20 MiB & more_words.
 
 ## What was run
