@@ -135,6 +135,7 @@ def cluster() -> Iterator[Machines]:
         return
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
     address = _running_cluster()
+    handler = signal.getsignal(signal.SIGTERM)
     try:
         if address is not None:
             try:
@@ -150,6 +151,8 @@ def cluster() -> Iterator[Machines]:
             if here not in known:
                 os.environ["PYTHONPATH"] = os.pathsep.join([here, *filter(None, known)])
             ray.init(address="local", object_store_memory=OBJECT_STORE_BYTES, include_dashboard=False, **quiet)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)  # ray.init has put its own in its place
         _silence()
         yield _machines(f"the Ray cluster at {address}" if address else "a local Ray")
     finally:
@@ -195,6 +198,11 @@ def _answers(address: str) -> bool:
         return False
 
 
+def this_machine(gpus: int) -> Machines:
+    """What a local Ray would have, without bringing one up."""
+    return Machines(cpus=int(ray._private.utils.get_num_cpus()), gpus=gpus, where="this machine")
+
+
 def _machines(where: str) -> Machines:
     has = ray.cluster_resources()
     return Machines(cpus=int(has.get("CPU", 0)), gpus=int(has.get("GPU", 0)), where=where)
@@ -224,7 +232,7 @@ def launch(
     watch = _Watch({job.key: job for job in jobs}, data_hash, out / "runs", tracker, progress)
     with _signals(watch.interrupt):
         try:
-            with cluster() as machines, _signals(watch.interrupt):  # again: ray.init has put its own in their place
+            with cluster() as machines:
                 arrangement = arrange(machines, len(jobs), launcher, workers)
                 progress.say(_in_words(arrangement, machines))
                 _fit(jobs, arrangement, data, out, watch)
@@ -235,8 +243,10 @@ def launch(
 
 def _fit(jobs: Sequence[Job], arrangement: Arrangement, data: Path, out: Path, watch: _Watch) -> None:
     """One Tune trial per job."""
+    device = "cuda" if arrangement.use_gpu else "cpu"
     tasks = {
-        job.key: Task(job.key, job.run, data.resolve(), watch.runs.resolve() / job.key, 1, watch.launch) for job in jobs
+        job.key: Task(job.key, job.run, data.resolve(), watch.runs.resolve() / job.key, 1, watch.launch, device)
+        for job in jobs
     }
     with _storage(out) as storage:
         trial: Callable[[dict[str, Any]], None]
@@ -327,7 +337,7 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
         self.progress.begin(job.key, f"{job.row} seed {job.seed}", job.run.train.steps, work)
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
-        """Rows, the device, or the reason why a run failed."""
+        """Rows, the device, a torn checkpoint, or the reason why a run failed."""
         key = trial.config["key"]
         rows = [Measurement(*row) for row in result.get("rows", ())]
         if rows:
@@ -336,6 +346,9 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
             self.progress.update(key, row.step, row.metrics)
         if "device" in result:
             self.tracker.tag(key, {"device": result["device"]})
+        for torn in result.get("torn", ()):
+            self.progress.say(f"{self.jobs[key].row} seed {self.jobs[key].seed}: {torn}")
+            self.tracker.tag(key, {"torn_checkpoint": torn})
         if "failure" in result:
             self._failures[key] = result["failure"]
 
@@ -405,11 +418,15 @@ def _storage(out: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _signals(interrupt: Callable[[], None]) -> Iterator[None]:
-    """Ctrl-C, SIGTERM and a closed terminal ask for an end; the second time they have their usual, sudden effect."""
+    """Ctrl-C, SIGTERM and a closed terminal ask for an end; the second time they have their usual, sudden effect.
+
+    What is ignored stays so: nohup.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    watched = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    asking = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    watched = [number for number in asking if signal.getsignal(number) is not signal.SIG_IGN]
 
     def heard(number: int, _: FrameType | None) -> None:
         interrupt()

@@ -1,8 +1,9 @@
 """The command: python sweeps/run.py --study recursion_depth. From settings to a table, top to bottom in `run_study`.
 
-Nothing starts before everything that can be wrong was looked at, in this order: settings, puzzles, MLflow's address,
-the plan, a person's consent, Ray. Torch, Ray and MLflow are imported where they are needed, so `--list` and a typo are
-answered at once. This file is the one exception to "imports point left": when the runs have ended it calls reports.
+Nothing starts before everything that can be wrong was looked at, in this order: settings, MLflow's address, machines,
+puzzles, the plan, a person's consent, Ray. Torch, Ray and MLflow are imported where they are needed, so `--list` and a
+typo are answered at once. This file is the one exception to "imports point left": when the runs have ended it calls
+reports.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ import contextlib
 import errno
 import fcntl
 import hashlib
+import importlib.util
 import json
 import math
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,6 +31,15 @@ from typing import TYPE_CHECKING, Literal, NoReturn
 
 if __package__ in (None, ""):  # run as a script, from wherever: the repository's root is what imports start from
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
+    if lacking := [
+        name for name in ("mlflow", "numpy", "pydantic", "ray", "torch") if not importlib.util.find_spec(name)
+    ]:
+        print(
+            f"error: {sys.executable} has no {', '.join(lacking)}; run `make install` in {sys.path[0]},"
+            " then .venv/bin/python sweeps/run.py",
+            file=sys.stderr,
+        )
+        sys.exit(2)
 
 from sweeps.plan import (
     Consent,
@@ -49,13 +61,14 @@ from trm_core.config import DataSettings
 if TYPE_CHECKING:
     from data_prep.puzzle_set import PuzzleSet
     from reports.report import Report
-    from sweeps.launch import Outcome
+    from sweeps.launch import Machines, Outcome
     from sweeps.tracking import RunRecord, Tracker
 
 OURS = ("data_prep", "trm_core", "sweeps", "reports")
 PUBLISHED = "https://huggingface.co/datasets/sapientinc/sudoku-extreme"
 RECORDED_WITHIN_S = 20.0  # how long the report waits for MLflow to hold what has ended
 DONE, FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
+FULL = (errno.ENOSPC, errno.EDQUOT)  # the disk takes no more
 
 
 class BadCommand(ValueError):
@@ -93,19 +106,25 @@ class Command:
     workers: int
     yes: bool
     gpus: tuple[str, ...]  # names, of this machine or of the Ray cluster
-    line: str  # as it was typed, to continue with
+    cluster: Machines | None  # where one is running
+    line: str  # as it was typed, for the record
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command. Returns 0; 1 if runs failed; 2 after what a user can mend, one line; 130 after Ctrl-C."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    line = shlex.join(["python", "sweeps/run.py", *arguments])
     try:
         with _termination_as_interrupt():
-            return _main(arguments, line)
+            return _main(arguments, shlex.join(["python", "sweeps/run.py", *arguments]))
     except KeyboardInterrupt:
-        print(f"stopped; the same command continues from the last checkpoints: {line}", file=sys.stderr)
+        again = shlex.join([_python(), _from_here(Path(__file__)), *arguments])
+        print(f"stopped; the same command continues from the last checkpoints: {again}", file=sys.stderr)
         return INTERRUPTED
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        print(f"error: {error}; make room, then give the same command again", file=sys.stderr)
+        return USER_ERROR
     except ValueError as error:
         if type(error).__module__.split(".")[0] not in (*OURS, "__main__"):  # a mistake of ours: show all of it
             raise
@@ -126,10 +145,12 @@ def _main(arguments: Sequence[str], line: str) -> int:
 
 def run_study(command: Command) -> int:
     """All that is left of a study, and its table. Returns the exit code."""
-    from sweeps.tracking import Tracker, read_runs
+    from sweeps.tracking import Tracker, check_address, read_runs
 
     study, profile = command.study, command.profile
     settings = _settings(command)  # every row's, before anything is written
+    check_address()
+    _check_machines(command)
     with _alone(command.out, study.name, profile):
         folder, puzzles = build_puzzles(settings, command.data, command.out)
         records = read_runs(study.name, profile)
@@ -216,7 +237,7 @@ def _command(options: argparse.Namespace, line: str) -> Command:
         raise BadCommand(
             f"--launcher inline with --workers {options.workers}: inline runs have one; use --launcher train"
         )
-    gpus = find_gpus()
+    gpus, cluster = find_machines()
     profile = _profile(options.profile, gpus)
     rows = select_rows(study, profile, [pattern for group in options.only for pattern in group])
     assignments = [assignment for group in options.set for assignment in group]
@@ -232,6 +253,7 @@ def _command(options: argparse.Namespace, line: str) -> Command:
         workers=options.workers,
         yes=options.yes,
         gpus=gpus,
+        cluster=cluster,
         line=line,
     )
 
@@ -246,14 +268,21 @@ def _profile(name: str | None, gpus: Sequence[str]) -> ProfileName:
     return profile
 
 
-def find_gpus() -> tuple[str, ...]:
-    """The GPUs' names: of a running Ray cluster ("" each, it does not say), else of this machine. Starts no Ray."""
+def find_machines() -> tuple[tuple[str, ...], Machines | None]:
+    """The GPUs' names: of a running Ray cluster ("" each, it does not say), else of this machine; and that cluster.
+
+    Starts no Ray. Raises NoCluster.
+    """
     note = Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster")  # written by `ray start`
     named = os.environ.get("RAY_ADDRESS", "")
     if named != "local" and (named or note.is_file()):
-        n_gpus = _cluster_gpus(named)
-        if n_gpus is not None:
-            return ("",) * n_gpus
+        cluster = _cluster(named)
+        if cluster is not None:
+            return ("",) * cluster.gpus, cluster
+    return _gpus_here(), None
+
+
+def _gpus_here() -> tuple[str, ...]:
     try:
         asked = subprocess.run(
             ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, timeout=20
@@ -267,14 +296,14 @@ def find_gpus() -> tuple[str, ...]:
     return tuple(names[: len([device for device in visible.split(",") if device.strip() not in ("", "-1")])])
 
 
-def _cluster_gpus(named: str) -> int | None:
-    """How many GPUs the running cluster has; None where only a note of one that has ended is left. Raises NoCluster."""
+def _cluster(named: str) -> Machines | None:
+    """What the running cluster has; None where only a note of one that has ended is left. Raises NoCluster."""
     from sweeps.launch import NoCluster, cluster
 
     os.environ["RAY_ADDRESS"] = named or "auto"  # join only: without it a Ray of our own would be started
     try:
         with cluster() as machines:
-            return machines.gpus
+            return machines
     except NoCluster:
         if named:
             raise
@@ -282,6 +311,16 @@ def _cluster_gpus(named: str) -> int | None:
     finally:
         if not named:
             del os.environ["RAY_ADDRESS"]
+
+
+def _check_machines(command: Command) -> None:
+    """Whether a run fits at all, seen before Ray is up. Raises NotEnoughMachines."""
+    if command.cluster is None and command.workers == 1:
+        return  # it fits anywhere
+    from sweeps.launch import arrange, this_machine
+
+    machines = command.cluster or this_machine(len(command.gpus))
+    arrange(machines, jobs=1, launcher=command.launcher, workers=command.workers)
 
 
 # --- puzzles ---------------------------------------------------------------------------------------------------------
@@ -415,7 +454,7 @@ def _say_what_is_left(command: Command, plan: Plan) -> None:
 
 
 def _ask(command: Command, plan: Plan) -> None:
-    """A person's consent where it is needed. Raises NeedsYes, or KeyboardInterrupt for a no."""
+    """A person's consent where it is needed. Raises NeedsYes, also for a no, for Ctrl-D and where nobody can answer."""
     is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
     consent = needs_consent(plan, len(command.gpus), command.yes, is_terminal)
     if consent in (Consent.ASK, Consent.MISSING):
@@ -425,7 +464,11 @@ def _ask(command: Command, plan: Plan) -> None:
             "this is more than one GPU-hour of work and there is no terminal to ask at; add --yes to start it"
         )
     if consent is Consent.ASK:
-        answer = input("More than one GPU-hour of work. Start? [y/N] ")
+        try:
+            answer = input("More than one GPU-hour of work. Start? [y/N] ")
+        except EOFError:  # Ctrl-D
+            print()
+            answer = ""
         if answer.strip().lower() not in ("y", "yes"):
             raise NeedsYes("not started; --only, --set and --seeds make it smaller")
 
@@ -534,7 +577,7 @@ def _end(command: Command, jobs: Sequence[Job], outcome: Outcome | None, tracker
 
 def is_full_disk(reason: str) -> bool:
     """Whether a run failed because the disk took no more: a person's to mend, not a defect of the run."""
-    return reason.startswith("CheckpointNotWritten:") or f"[Errno {errno.ENOSPC}]" in reason
+    return "CheckpointNotWritten:" in reason or any(f"[Errno {number}]" in reason for number in FULL)
 
 
 def _report(command: Command, ended: Collection[str]) -> tuple[Report | None, list[str]]:
@@ -551,7 +594,8 @@ def _report(command: Command, ended: Collection[str]) -> tuple[Report | None, li
             time.sleep(0.2)
         return write_report(command.study, command.profile, command.out, overrides=command.overrides), []
     except (TrackingUnavailable, NothingRecorded, OSError) as error:
-        again = f"python -m reports {command.study.name} --profile {command.profile} --out {command.out}"
+        arguments = [command.study.name, "--profile", command.profile, "--out", str(command.out)]
+        again = shlex.join([_python(), "-m", "reports", *arguments])
         return None, [f"no report was made: {error}; when that is mended: {again}"]
 
 
@@ -559,7 +603,24 @@ def _where_the_runs_are() -> str:
     from sweeps.tracking import address
 
     uri = address()
-    return f"the runs: mlflow ui --backend-store-uri {uri}" if uri.startswith("sqlite") else f"the runs: {uri}"
+    show = shlex.join([_python(), "-m", "mlflow", "ui", "--backend-store-uri", uri])
+    return f"the runs: {show if uri.startswith('sqlite') else uri}"
+
+
+def _python() -> str:
+    """What to type, in the shell of whoever gave this command, for the Python that runs it."""
+    on_path = shutil.which("python")
+    if on_path is not None:
+        there, here = Path(on_path), Path(sys.executable)
+        if there.samefile(here) and there.parent.samefile(here.parent):  # a .venv's is a link to another's
+            return "python"
+    return _from_here(Path(sys.executable))
+
+
+def _from_here(path: Path) -> str:
+    """A path, relative where it lies below the current folder."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 # --- one at a time, and how it ends ----------------------------------------------------------------------------------
@@ -569,29 +630,48 @@ def _where_the_runs_are() -> str:
 def _alone(out: Path, study: str, profile: str) -> Iterator[None]:
     """One launch of a study in a profile at a time: a lock that the kernel lets go of, whatever ends the process.
 
-    Raises AlreadyRunning with the other's process id, CannotWrite.
+    Leaves nothing of its own behind. Raises AlreadyRunning with the other's process id, CannotWrite.
     """
     path = out / "launches" / f"{profile}-{study}.lock"
+    missing = [folder for folder in (path.parent, out, *out.parents) if not folder.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a+", encoding="utf-8")
+        descriptor = _lock(path)
+        pid = path.read_text(encoding="utf-8") or "unknown"
     except OSError as error:
         raise CannotWrite(f"{path}: cannot be written ({error.strerror}); choose another --out") from None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            pid = file.read().strip() or "unknown"
-            raise AlreadyRunning(
-                f"{study} in {profile} is running already (process {pid}, results in {out});"
-                f" wait for it, or end it with: kill {pid}"
-            ) from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+    if descriptor is None:
+        raise AlreadyRunning(
+            f"{study} in {profile} is running already (process {pid}, results in {out});"
+            f" wait for it, or end it with: kill {pid}"
+        )
+    try:
         yield
-        file.truncate(0)
+    finally:
+        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what came into them stays
+            for folder in missing:
+                folder.rmdir()
+        os.close(descriptor)  # lets go of the lock
+
+
+def _lock(path: Path) -> int | None:
+    """A descriptor of the file, locked, with this process's id in it; None where another process holds it."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.exists() and path.stat().st_ino == os.fstat(descriptor).st_ino:  # else its holder has just gone
+                os.ftruncate(descriptor, 0)
+                os.write(descriptor, str(os.getpid()).encode())
+                return descriptor
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except OSError:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -601,7 +681,8 @@ def _termination_as_interrupt() -> Iterator[None]:
     def interrupt(signum: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    heard = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) is not signal.SIG_IGN]  # nohup
+    before = {number: signal.signal(number, interrupt) for number in heard}
     try:
         yield
     finally:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import logging
 import os
 import socket
 import time
@@ -16,14 +17,16 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.distributed as dist
 
 from data_prep.puzzle_set import PuzzleSet
 from sweeps.tracking import Measurement
+from trm_core import checkpoint
 from trm_core.config import RunConfig
+from trm_core.distributed import wait_for_all
 from trm_core.trainer import train
 
 PASS_ON_EVERY_S = 2.0
@@ -46,6 +49,7 @@ class Task:
     folder: Path
     threads: int  # that torch may use; the same number gives the same bits
     launch: str  # names this launch in failure.txt
+    device: str  # "cuda" or "cpu": what the launcher has set aside for it
 
 
 class Journal:
@@ -87,22 +91,23 @@ def read_journal(path: Path) -> list[Measurement]:
 
 def train_run(
     task: Task,
-    pass_on: Callable[[list[Measurement]], None],
+    pass_on: Callable[[list[Measurement], list[str]], None],
     *,
     rank: int = 0,
     workers: int = 1,
     agreed: Callable[[bool], bool] = lambda due: due,
-    device: str = "auto",
 ) -> None:
     """Train one run in its folder, from its last checkpoint, and pass its rows on, every 2 s and at evaluations.
 
     Rank 0 keeps the journal and the lock; the others only compute. agreed: makes `due` the same on all workers.
+    pass_on: rows, and what was said about torn checkpoints.
     """
     torch.set_num_threads(task.threads)
     first_worker = rank == 0
     data = PuzzleSet.open(task.data, verify=False)
     task.folder.mkdir(parents=True, exist_ok=True)
-    with hold_folder(task.folder) if first_worker else contextlib.nullcontext():
+    with hold_folder(task.folder) if first_worker else contextlib.nullcontext(), _Torn() as torn:
+        wait_for_all()  # until the lock is held, another process may still write checkpoints here
         journal = Journal(task.folder / "metrics.jsonl") if first_worker else None
         if first_worker:
             (task.folder / "failure.txt").unlink(missing_ok=True)
@@ -121,13 +126,37 @@ def train_run(
             evaluated = any(name.startswith("test/") for name in metrics)  # the same on all workers
             if evaluated or agreed(time.monotonic() - passed_on_at > PASS_ON_EVERY_S):
                 rows, waiting, passed_on_at = waiting, [], time.monotonic()
-                pass_on(rows)
+                pass_on(rows, torn.take())
 
         try:
-            train(task.run, data, report, checkpoints=task.folder / "checkpoints", device=device)
+            train(task.run, data, report, checkpoints=task.folder / "checkpoints", device=task.device)
         finally:
             if waiting and workers == 1:  # it raised; with several workers only all together can pass on
-                pass_on(waiting)
+                pass_on(waiting, torn.take())
+
+
+class _Torn(logging.Handler):
+    """What trm_core.checkpoint says of torn checkpoints, kept: Ray shows no worker's log."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: list[str] = []
+
+    def __enter__(self) -> Self:
+        checkpoint.log.addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        checkpoint.log.removeHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep one."""
+        self._said.append(record.getMessage())
+
+    def take(self) -> list[str]:
+        """What was said since the last time."""
+        said, self._said = self._said, []
+        return said
 
 
 @contextlib.contextmanager
@@ -165,12 +194,13 @@ def worth_another_try(error: Exception, workers: int) -> bool:
 
 
 def note_failure(folder: Path, launch: str, error: Exception) -> str:
-    """Write failure.txt, the whole of it, and return the reason in one line."""
+    """Write failure.txt, the whole of it, where the disk takes it, and return the reason in one line."""
     reason = f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"
     reason = reason if len(reason) <= REASON_LENGTH else f"{reason[:REASON_LENGTH]} …"
-    folder.mkdir(parents=True, exist_ok=True)
     text = f"{reason}\nlaunch {launch}\n\n{''.join(traceback.format_exception(error))}"
-    _write_whole(folder / "failure.txt", text)
+    with contextlib.suppress(OSError):  # a full disk may be the very reason
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_whole(folder / "failure.txt", text)
     return reason
 
 
@@ -183,9 +213,9 @@ def earlier_failure(folder: Path, launch: str) -> str | None:
     return None
 
 
-def device_name() -> str:
-    """The device that "auto" chooses here."""
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+def device_name(device: str) -> str:
+    """ "cpu", or the GPU's name where there is one to be used."""
+    return torch.cuda.get_device_name() if device == "cuda" and torch.cuda.is_available() else "cpu"
 
 
 # --- inside a Tune trial ---------------------------------------------------------------------------------------------
@@ -195,9 +225,9 @@ def train_inline(task: Task) -> None:
     """The inline launcher's trial: train in this very process."""
     from ray import tune
 
-    tune.report({"device": device_name()})
+    tune.report({"device": device_name(task.device)})
     try:
-        train_run(task, lambda rows: tune.report({"rows": rows}))
+        train_run(task, lambda rows, torn: tune.report({"rows": rows, "torn": torn}))
     except Exception as error:  # a failed run is a result: reported, and the others go on
         tune.report({"failure": note_failure(task.folder, task.launch, error)})
 
@@ -254,15 +284,14 @@ def train_worker(config: dict[str, Any]) -> None:
     ) is not None:  # a retry that Train makes of a failure that is meant
         ray.train.report({"failure": reason})
         return
-    ray.train.report({"device": device_name() if device.type == "cuda" else "cpu"})
+    ray.train.report({"device": device_name(task.device)})
     try:
         train_run(
             task,
-            lambda rows: ray.train.report({"rows": rows}),
+            lambda rows, torn: ray.train.report({"rows": rows, "torn": torn}),
             rank=rank,
             workers=workers,
             agreed=agreed,
-            device=device.type,
         )
     except Exception as error:
         if worth_another_try(error, workers):
@@ -280,5 +309,9 @@ def _line(row: Measurement) -> str:
 def _write_whole(path: Path, text: str) -> None:
     """Write a file so that it is there whole or not at all."""
     new = path.with_name(f"{path.name}.{os.getpid()}.new")
-    new.write_text(text, encoding="utf-8")
-    new.replace(path)
+    try:
+        new.write_text(text, encoding="utf-8")
+        new.replace(path)
+    except OSError:
+        new.unlink(missing_ok=True)
+        raise

@@ -18,7 +18,17 @@ import pytest
 import torch
 
 from data_prep.puzzle_set import PuzzleSet
-from sweeps.launch import Arrangement, LauncherName, Machines, NoCluster, NotEnoughMachines, Outcome, arrange, cluster
+from sweeps.launch import (
+    Arrangement,
+    LauncherName,
+    Machines,
+    NoCluster,
+    NotEnoughMachines,
+    Outcome,
+    _signals,
+    arrange,
+    cluster,
+)
 from sweeps.launch import launch as launch_study
 from sweeps.plan import Job
 from sweeps.progress import Progress
@@ -26,14 +36,16 @@ from sweeps.tracking import Measurement, RunRecord, Tracker, read_curve, read_ru
 from sweeps.worker import (
     FolderHeld,
     Journal,
+    Task,
     earlier_failure,
     hold_folder,
     note_failure,
     read_journal,
+    train_run,
     worth_another_try,
 )
 from tests.conftest import job
-from trm_core.config import RunConfig
+from trm_core.config import BadSetting, RunConfig
 from trm_core.trainer import train
 
 # --- deciding --------------------------------------------------------------------------------------------------------
@@ -87,6 +99,20 @@ def test_a_cluster_that_does_not_answer_is_named(address: str, monkeypatch: pyte
     monkeypatch.setattr("ray.is_initialized", lambda: False)  # another test's may be up
     with pytest.raises(NoCluster, match=re.escape(address)), cluster():
         pass
+
+
+def test_what_nohup_ignores_stays_ignored_and_every_other_signal_asks_for_an_end() -> None:
+    asked: list[bool] = []
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with _signals(lambda: asked.append(True)):
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert asked == []
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert asked == [True]
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 # --- a run's folder --------------------------------------------------------------------------------------------------
@@ -145,6 +171,57 @@ def test_a_failure_counts_in_the_launch_that_it_ended(tmp_path: Path) -> None:
     assert note_failure(tmp_path, "one launch", ValueError("two\nlines")) == "ValueError: two lines"
     assert earlier_failure(tmp_path, "one launch") == "ValueError: two lines"
     assert earlier_failure(tmp_path, "another launch") is None
+
+
+def test_a_failure_that_cannot_be_written_down_is_told_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "folder").write_text("a file where the folder should be")
+    full = OSError(28, "No space left on device")
+    assert note_failure(tmp_path / "folder", "one launch", full) == "OSError: [Errno 28] No space left on device"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_run_given_a_gpu_that_torch_cannot_see_is_refused(puzzles: Path, tmp_path: Path, tiny_run: RunConfig) -> None:
+    task = Task("a_key", tiny_run, puzzles, tmp_path, 1, "a launch", "cuda")
+    with pytest.raises(BadSetting, match="torch finds no GPU"):
+        train_run(task, lambda *_: None)
+
+
+@pytest.mark.slow
+def test_every_worker_reads_checkpoints_only_once_the_folder_is_held(
+    puzzles: Path, tmp_path: Path, tiny_run: RunConfig
+) -> None:
+    program = (
+        "import sys; from pathlib import Path; import torch.distributed as dist\n"
+        "from sweeps.worker import Task, train_run; from tests.conftest import TINY\n"
+        "from trm_core.config import RunConfig\n"
+        "rank, puzzles, here = int(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])\n"
+        "dist.init_process_group('gloo', init_method=f'file://{here}/meeting', rank=rank, world_size=2)\n"
+        "task = Task('a_key', RunConfig.parse(TINY), puzzles, here / 'run', 1, 'a launch', 'cpu')\n"
+        "print('ready', flush=True)\n"
+        "train_run(task, lambda *_: None, rank=rank, workers=2, agreed=lambda due: True)\n"
+    )
+    folder = tmp_path / "run"
+    folder.mkdir()
+    data = PuzzleSet.open(puzzles)
+    with hold_folder(folder):
+        workers = [
+            subprocess.Popen(
+                [sys.executable, "-c", program, str(rank), str(puzzles), str(tmp_path)],
+                cwd=Path(__file__).parents[2],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for rank in range(2)
+        ]
+        for worker in workers:
+            assert worker.stdout is not None
+            assert worker.stdout.readline() == "ready\n"
+        time.sleep(1)  # long enough for a worker that does not wait to see an empty folder
+        train(tiny_run, data, lambda *_: None, checkpoints=folder / "checkpoints", device="cpu")
+    ends = [(worker.communicate(timeout=60), worker.returncode) for worker in workers]
+    assert [code for _, code in ends] == [0, 0], ends
+    assert [row.step for row in read_journal(folder / "metrics.jsonl")] == [12]  # nothing left but to evaluate
 
 
 # --- with a real Ray, a real MLflow and the real training ------------------------------------------------------------
@@ -254,6 +331,20 @@ def test_a_killed_process_resumes_and_ends_with_the_metrics_of_an_undisturbed_ru
     steps = [step for step, _ in points(mlflow_here, run.run_id)]
     assert steps == list(range(2, 401, 2))
     assert [row.step for row in read_journal(folder / "metrics.jsonl")] == steps
+
+
+@pytest.mark.ray
+def test_a_torn_checkpoint_is_said_and_tagged_and_the_one_before_it_used(here: Here, tiny_run: RunConfig) -> None:
+    only = here.job(tiny_run)
+    checkpoints = here.out / "runs" / only.key / "checkpoints"
+    train(only.run, here.data, lambda *_: None, checkpoints=checkpoints, device="cpu")
+    torn = max(checkpoints.iterdir())
+    (torn / "training.safetensors").write_bytes(b"torn")
+    assert here.launch([only]).finished == (only.key,)
+    (run,) = here.in_mlflow().values()
+    assert f"{torn.name}/training.safetensors: torn" in run.tags["torn_checkpoint"]
+    assert f"row 0 seed 0: {run.tags['torn_checkpoint']}" in here.shown.getvalue()
+    assert timeless(run.metrics) == here.expected(only)
 
 
 @pytest.mark.ray

@@ -3,7 +3,10 @@
 import contextlib
 import fcntl
 import os
+import pty
 import re
+import shlex
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -96,6 +99,7 @@ def small_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ([*MINI, "--seeds", "many"], "argument --seeds: invalid int value: 'many'"),
         ([*MINI, "--workers", "3"], "--workers 3: they share train.batch_size=32"),
         ([*MINI, "--workers", "2", "--launcher", "inline"], "use --launcher train"),
+        ([*MINI, "--workers", "4096", "--set", "train.batch_size=4096"], "set --workers to at most"),
         ([*MINI, "--launcher", "trian"], "argument --launcher: invalid choice: 'trian'"),
         (["--stud", "recursion_depth"], "unrecognized arguments: --stud"),
         ([*STUDY, "--profile", "official"], "give --data FOLDER"),
@@ -106,22 +110,52 @@ def test_a_mistake_is_one_line_and_exit_code_2_and_nothing_is_written(
     arguments: list[str], said: str, tmp_path: Path
 ) -> None:
     assert said in _refused(_run(arguments, tmp_path))
-    assert not (tmp_path / "mlflow.db").exists()
-    assert [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".lock"] == []
+    assert list(tmp_path.iterdir()) == []
+
+
+HEADER = "source,question,answer,rating"
+QUESTION = r"(?<=\nours,)[^,]*"  # the first
+
+
+def _contradict(text: str) -> str:
+    """The first digit given in the first question becomes another one."""
+    return re.sub(r"(?<=\nours,)(\.*)(\d)", lambda found: f"{found[1]}{int(found[2]) % 4 + 1}", text, count=1)
 
 
 @pytest.mark.parametrize(
     ("spoil", "said", "also"),
     [
-        (lambda text: text.replace("source,question", "question,source", 1), "source,question,answer,rating", []),
-        (lambda text: re.sub(r"\nours,.", "\nours,", text, count=1), "15", []),
-        (lambda text: re.sub(r"\nours,.", "\nours,9", text, count=1), "9", []),
-        (None, "train.csv", []),
-        (lambda text: re.sub(r"\nours,.", "\nours,", text, count=1), "15", ["--plan"]),  # it reads the first board only
-        (None, "train.csv", ["--plan"]),
+        (
+            lambda text: text.replace("source,question", "question,source", 1),
+            f"train.csv, line 1: header 'question,source,answer,rating', expected '{HEADER}'",
+            [],
+        ),
+        (lambda text: re.sub(QUESTION, lambda found: found[0][1:], text, count=1), "question has 15 characters", []),
+        (
+            lambda text: re.sub(QUESTION, lambda found: "9" + found[0][1:], text, count=1),
+            "train.csv, line 2: question has '9' at row 1, column 1, expected 1-4 or '.'",
+            [],
+        ),
+        (_contradict, ", expected the question's '", []),
+        (None, "train.csv: missing", []),
+        (
+            lambda text: re.sub(QUESTION, lambda found: found[0][1:], text, count=1),
+            "question has 15 characters",
+            ["--plan"],
+        ),
+        (None, "train.csv: missing", ["--plan"]),
+    ],
+    ids=[
+        "a wrong header",
+        "a short board",
+        "a digit out of range",
+        "an answer that contradicts its question",
+        "no file",
+        "a short board, --plan",
+        "no file, --plan",
     ],
 )
-def test_a_bad_puzzle_file_is_one_line_and_nothing_of_a_set_is_left(
+def test_a_bad_puzzle_file_is_one_line_and_nothing_is_written(
     spoil: Callable[[str], str] | None, said: str, also: list[str], small_files: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "puzzles"
@@ -131,13 +165,49 @@ def test_a_bad_puzzle_file_is_one_line_and_nothing_of_a_set_is_left(
             text = (small_files / name).read_text()
             (folder / name).write_text(spoil(text) if name == "train.csv" else text)
     assert said in _refused(_run([*MINI, *FEW, "--data", str(folder), *also], tmp_path))
-    assert not list(tmp_path.rglob("manifest.json"))
+    assert list(tmp_path.iterdir()) == [folder]
 
 
-def test_an_mlflow_address_that_answers_nothing_is_said_before_any_training(tmp_path: Path) -> None:
-    answer = _run([*MINI, *SMALL, *FEW], tmp_path, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
-    assert "http://127.0.0.1:9" in _refused(answer)
-    assert not (tmp_path / "results" / "runs").exists()
+def test_a_board_of_80_characters_among_the_published_puzzles_is_named_with_its_line(tmp_path: Path) -> None:
+    folder = tmp_path / "puzzles"
+    folder.mkdir()
+    for name in ("train.csv", "test.csv"):
+        lines = (ROOT / "tests" / "fixtures" / "sudoku-extreme" / name).read_text().splitlines(keepends=True)
+        source, question, rest = lines[2].split(",", 2)
+        lines[2] = f"{source},{question[:80]},{rest}"
+        (folder / name).write_text("".join(lines))
+    said = _refused(_run([*STUDY, "--profile", "official", "--yes", *FEW, "--data", str(folder)], tmp_path))
+    assert "csv, line 3: question has 80 characters, expected 81 for 3x3 boxes" in said
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_puzzle_set_whose_arrays_do_not_match_its_manifest_is_named(tmp_path: Path) -> None:
+    study = find_study("recursion_depth")
+    settings = configure(study, study.rows[0], "mini", 0, FEW[1:]).data
+    folder, _ = command.build_puzzles(settings, None, tmp_path / "results")
+    array = folder / "train_labels.npy"
+    content = bytearray(array.read_bytes())
+    content[-1] ^= 1
+    array.write_bytes(content)
+    said = _refused(_run([*MINI, *SMALL, *FEW], tmp_path))
+    assert f"{folder.name}: train_labels has sha256 " in said
+    assert "the manifest says" in said
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:9", "sqlite:////no/such/folder/mlflow.db"])
+def test_an_mlflow_address_that_answers_nothing_is_said_before_anything_is_written(
+    address: str, tmp_path: Path
+) -> None:
+    answer = _run([*MINI, *SMALL, *FEW], tmp_path, MLFLOW_TRACKING_URI=address)
+    assert address in _refused(answer)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_python_without_our_dependencies_is_told_in_one_line_what_to_do(tmp_path: Path) -> None:
+    bare = [sys.executable, "-S", str(SCRIPT), "--list"]  # -S: no installed packages
+    answer = subprocess.run(bare, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert "run `make install`" in _refused(answer)
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
@@ -162,6 +232,44 @@ def test_more_than_a_gpu_hour_without_a_terminal_needs_yes(small_files: Path, tm
     assert "add --yes" in _refused(answer)
     assert "left: 14 of 14" in answer.stdout  # the plan
     assert not (tmp_path / "mlflow.db").exists()
+
+
+@pytest.mark.parametrize("answer", ["n\n", "\x04"], ids=["n", "Ctrl-D"])
+def test_at_a_terminal_a_person_is_asked_and_a_no_starts_nothing(
+    answer: str, small_files: Path, tmp_path: Path
+) -> None:
+    controller, terminal = pty.openpty()
+    arguments = [*STUDY, "--profile", "official", *FEW, "--data", str(small_files)]
+    process = subprocess.Popen(
+        [sys.executable, str(SCRIPT), *arguments],
+        cwd=tmp_path,
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"},
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+    )
+    os.close(terminal)
+    said = b""
+    with contextlib.suppress(OSError), open(controller, "r+b", buffering=0) as screen:  # it ends with an error: EIO
+        while part := screen.read(1000):
+            said += part
+            if b"Start? [y/N] " in said and answer:
+                screen.write(answer.encode())
+                answer = ""
+    assert process.wait(timeout=60) == 2, said.decode()
+    assert said.decode().splitlines()[-1].startswith("error: not started")
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_what_nohup_ignores_stays_ignored_and_kill_becomes_ctrl_c() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with command._termination_as_interrupt():
+            os.kill(os.getpid(), signal.SIGHUP)
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 # --- what answers without starting anything --------------------------------------------------------------------------
@@ -231,6 +339,7 @@ def test_a_study_ends_with_its_table_and_the_same_command_again_trains_nothing(
         assert f"results/mini/recursion_depth/{file}" in said
     assert "not comparable" in (here / "results" / "mini" / "recursion_depth" / "table.md").read_text()
     assert f"mlflow ui --backend-store-uri sqlite:///{mlflow_here}" in said
+    assert not (here / "results" / "launches" / "mini-recursion_depth.lock").exists()
 
     assert command.main([*MINI, *SMALL, *FEW]) == 0
     assert _ended() == ended, "nothing is trained twice"
@@ -338,8 +447,10 @@ def test_ctrl_c_ends_cleanly_and_says_how_to_continue(tmp_path: Path, monkeypatc
     said = process.communicate(timeout=60)[0]
     assert process.returncode == 130, said
     assert "Traceback" not in said
-    assert "the same command continues" in said
-    assert "python sweeps/run.py --study recursion_depth --profile mini --only 'k=1*'" in said
+    (line,) = [line for line in said.splitlines() if "the same command continues" in line]
+    python, *rest = shlex.split(line.partition("checkpoints: ")[2])
+    assert Path(shutil.which(python) or "").samefile(sys.executable)
+    assert rest == [str(SCRIPT), *MINI, *LONG, *FEW]
     assert {record.status for record in _records(tmp_path, monkeypatch)} == {"KILLED"}
 
 
