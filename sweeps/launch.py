@@ -59,8 +59,8 @@ class ProcessDied(RuntimeError):
     """A run's process died as often as was allowed: killed, out of memory, its machine gone."""
 
 
-class Interrupted(BaseException):
-    """Somebody wants the study to end now. Not an Exception: Tune lets it pass."""
+class Interrupted(Exception):
+    """Somebody wants the study to end now. An Exception, so that Tune gives back what its trials hold."""
 
 
 @dataclass(frozen=True)
@@ -236,7 +236,9 @@ def launch(
                 arrangement = arrange(machines, len(jobs), launcher, workers)
                 progress.say(_in_words(arrangement, machines))
                 _fit(jobs, arrangement, data, out, watch)
-        except Interrupted:
+        except Exception:  # Interrupted, in whatever Tune has wrapped it
+            if not watch.interrupted:
+                raise
             watch.kill_running()
     return Outcome(tuple(watch.finished), watch.failed, watch.interrupted)
 
@@ -354,6 +356,8 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """A run has come to its end, or has said why it could not."""
+        if self.interrupted:
+            return
         key = trial.config["key"]
         if key in self._failures:
             self._fail(key, self._failures[key])
@@ -365,6 +369,8 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """A run's process died once too often, or could not be started at all."""
+        if self.interrupted:
+            return
         key = trial.config["key"]
         if key not in self.running:
             self._begin(self.jobs[key])
