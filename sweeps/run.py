@@ -27,7 +27,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Literal, NoReturn
+from typing import TYPE_CHECKING, Literal
 
 if __package__ in (None, ""):  # run as a script, from wherever: the repository's root is what imports start from
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
@@ -41,6 +41,7 @@ if __package__ in (None, ""):  # run as a script, from wherever: the repository'
         )
         sys.exit(2)
 
+from sweeps.command_line import USER_ERROR, BadCommand, Parser, is_for_the_user, refuse
 from sweeps.plan import (
     Consent,
     Job,
@@ -64,15 +65,10 @@ if TYPE_CHECKING:
     from sweeps.launch import Machines, Outcome
     from sweeps.tracking import RunRecord, Tracker
 
-OURS = ("data_prep", "trm_core", "sweeps", "reports")
 PUBLISHED = "https://huggingface.co/datasets/sapientinc/sudoku-extreme"
 RECORDED_WITHIN_S = 20.0  # how long the report waits for MLflow to hold what has ended
-DONE, FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
+DONE, FAILED, INTERRUPTED = 0, 1, 130  # and command_line.USER_ERROR
 FULL = (errno.ENOSPC, errno.EDQUOT)  # the disk takes no more
-
-
-class BadCommand(ValueError):
-    """An option that does not exist, is missing, or has no sense in this place."""
 
 
 class NoPuzzles(ValueError):
@@ -123,13 +119,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in FULL:
             raise
-        print(f"error: {error}; make room, then give the same command again", file=sys.stderr)
-        return USER_ERROR
+        return refuse(f"{error}; make room, then give the same command again")
     except ValueError as error:
-        if type(error).__module__.split(".")[0] not in (*OURS, "__main__"):  # a mistake of ours: show all of it
+        if not is_for_the_user(error):
             raise
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return USER_ERROR
+        return refuse(str(error))
 
 
 def _main(arguments: Sequence[str], line: str) -> int:
@@ -170,15 +164,8 @@ def run_study(command: Command) -> int:
 # --- the command line ------------------------------------------------------------------------------------------------
 
 
-class _Parser(argparse.ArgumentParser):
-    """argparse that says a mistake in one line, like every other mistake here."""
-
-    def error(self, message: str) -> NoReturn:
-        raise BadCommand(f"{message}; see --help")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="python sweeps/run.py",
         description="Run a study: every row of one of the paper's tables, and the table at the end.",
         epilog="The same command again continues where it stopped; finished runs are not run again.",
