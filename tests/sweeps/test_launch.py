@@ -312,7 +312,7 @@ def test_a_killed_process_resumes_and_ends_with_the_metrics_of_an_undisturbed_ru
 ) -> None:
     from tests.sweeps.test_tracking import points
 
-    long = here.job(tiny_run.set(["train.steps=400", "train.eval_every=200", "train.checkpoint_every=10"]))
+    long = here.job(tiny_run.set(["train.steps=200", "train.eval_every=100", "train.checkpoint_every=10"]))
     folder = here.out / "runs" / long.key
 
     def kill() -> None:
@@ -329,7 +329,7 @@ def test_a_killed_process_resumes_and_ends_with_the_metrics_of_an_undisturbed_ru
     assert run.status == "FINISHED"
     assert timeless(run.metrics) == here.expected(long)
     steps = [step for step, _ in points(mlflow_here, run.run_id)]
-    assert steps == list(range(2, 401, 2))
+    assert steps == list(range(2, 201, 2))
     assert [row.step for row in read_journal(folder / "metrics.jsonl")] == steps
 
 
@@ -352,6 +352,7 @@ def test_an_interrupted_study_ends_at_once_with_its_runs_killed_and_goes_on_when
     here: Here, tiny_run: RunConfig
 ) -> None:
     jobs = [here.job(tiny_run.set(["train.steps=3000", "train.eval_every=3000"]), seed) for seed in range(3)]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored where the tests run
     asked: list[float] = []
 
     def interrupt() -> None:
@@ -378,14 +379,13 @@ def test_an_interrupted_study_ends_at_once_with_its_runs_killed_and_goes_on_when
 
 @pytest.mark.ray
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [1, 2])
-def test_ray_train_workers_end_where_the_inline_launcher_ends(here: Here, tiny_run: RunConfig, workers: int) -> None:
+def test_two_ray_train_workers_end_where_the_inline_launcher_ends(here: Here, tiny_run: RunConfig) -> None:
     only = here.job(tiny_run)
-    outcome = here.launch([only], launcher="train", workers=workers)
+    outcome = here.launch([only], launcher="train", workers=2)
     assert outcome == Outcome(finished=(only.key,))
     (run,) = here.in_mlflow().values()
     assert run.status == "FINISHED"
     assert run.tags["device"] == "cpu"
-    tolerance = 0.0 if workers == 1 else 1e-3  # two ranks add up in another order
-    assert timeless(run.metrics) == pytest.approx(here.expected(only), rel=tolerance, abs=tolerance)
+    expected = here.expected(only)
+    assert timeless(run.metrics) == pytest.approx(expected, rel=1e-3, abs=1e-3)  # two ranks add up in another order
     assert [step for step, _ in read_curve(run.run_id, "train/loss")] == [2, 4, 6, 8, 10, 12]
