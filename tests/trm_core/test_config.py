@@ -47,7 +47,7 @@ def test_a_setting_like_no_other_is_refused_with_the_list_of_all() -> None:
         ("optim.lr=NaN", "optim.lr=nan: input should be a finite number"),
         ("optim.ema=1", "optim.ema=1: input should be less than 1"),
         ("model.mixer=mpl", "model.mixer='mpl': input should be 'mlp' or 'attention'"),
-        ("data.box_rows=9", "data.box_rows=9: input should be less than or equal to 4"),
+        ("data.box_rows=9", "data.box_rows=9: input should be less than or equal to 6"),
         ("model.D", "--set model.D: expected NAME=VALUE"),
     ],
 )
