@@ -35,7 +35,7 @@ PROFILES: dict[ProfileName, Profile] = {
         description="Small models on 6x6 Sudoku generated on the spot: minutes on two CPU cores.",
         comparable=False,
         note=(
-            "300 steps are few: at this size HRM k=1, T=1 solved nothing before step 600 and 87 % at step 1,200"
+            "300 steps are few: at this size HRM k=1, T=1 had solved nothing at step 600 and 87 % at step 1,200"
             " (docs/LOG.md). Short runs can invert the paper's order."
         ),
         change={
