@@ -28,9 +28,9 @@ PUBLISHED_TEST_PUZZLES = 422_786  # Sudoku-Extreme's test file, where the set is
 # The released TRM-MLP run, 2.1e18 operations by our count, took about 18 h on one L40S (PAPER.md, section 3).
 ASSUMED_GPU_FLOPS_PER_S = 33e12
 
-# Training in fp32 on one thread, beside `measure_cpu`'s matrix products. Alone it is about 0.5; with as many runs at once
-# as there are cores they share the memory's bandwidth. Measured 2026-11-22: the mini study, two runs at once on two
-# cores, took 5 min 50 s where 0.5 had promised 3 min.
+# Training in fp32 on one thread, beside `measure_cpu`'s matrix products: about 0.5 for a run alone, half of that with a
+# run on every core. Measured 2026-11-22: the mini study, two runs at once on two cores, took 5 min 50 s where 0.5 had
+# promised 3 min.
 TRAINING_PER_MATMUL = 0.25
 
 ASK_ABOVE_GPU_HOURS = 1.0
