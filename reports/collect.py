@@ -20,7 +20,7 @@ from sweeps.profiles import PROFILES
 from sweeps.profiles import configure as configure_row
 from sweeps.study import ProfileName, Row, Study
 from sweeps.tracking import RunRecord
-from trm_core.config import BadSetting, RunConfig
+from trm_core.config import NOT_IN_THE_KEY, BadSetting, RunConfig
 
 Configure = Callable[[Study, Row, ProfileName, int, list[str]], RunConfig]
 Status = Literal["finished", "running", "failed", "killed"]
@@ -29,7 +29,7 @@ NOT_COMPARABLE = "not comparable with the paper's column"
 SMALL = "small puzzles, small model, few steps"  # what a profile that is not comparable means
 CELL_ACCURACY = "test/cell_accuracy"
 TOLD_BY_BASE = {"optim.lr": "learning rate", "optim.ema": "EMA"}  # a profile may set them for one base alone
-NOT_IN_THE_NUMBER = ("train.seed", "train.log_every", "train.checkpoint_every")  # what may differ within one row
+NOT_IN_THE_NUMBER = ("train.seed", *(f"train.{name}" for name in NOT_IN_THE_KEY))  # what may differ within one row
 
 
 @dataclass(frozen=True)

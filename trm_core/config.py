@@ -32,7 +32,7 @@ class Settings(BaseModel):
 class DataSettings(Settings):
     """Which puzzles, how many, and how they are augmented (paper, section 5)."""
 
-    puzzle: Literal["sudoku"] = "sudoku"
+    puzzle: Literal["sudoku", "maze", "arc"] = "sudoku"
     source: Literal["files", "generated"] = "files"  # the published CSV files, or our own generator
     box_rows: Annotated[int, Field(ge=2, le=6)] = 3
     box_cols: Annotated[int, Field(ge=2, le=6)] = 3
@@ -45,13 +45,13 @@ class DataSettings(Settings):
 
     @property
     def cells(self) -> int:
-        """L, the number of cells of a puzzle."""
-        return (self.box_rows * self.box_cols) ** 2
+        """L, the number of cells of a puzzle; mazes and ARC grids are laid in 30x30."""
+        return (self.box_rows * self.box_cols) ** 2 if self.puzzle == "sudoku" else 900
 
     @property
     def vocabulary(self) -> int:
-        """V: pad, blank and the digits (11 for 9x9)."""
-        return self.box_rows * self.box_cols + 2
+        """V. Sudoku: pad, blank, digits (11 for 9x9). Maze: pad, `# SGo`. ARC: pad, end, ten colours."""
+        return {"sudoku": self.box_rows * self.box_cols + 2, "maze": 6, "arc": 12}[self.puzzle]
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -73,17 +73,25 @@ class ModelSettings(Settings):
 
     mixer: Literal["mlp", "attention"] = "mlp"  # section 4.5
     networks: Literal["one", "separate"] = "one"  # section 4.3: one net for f_z and f_y, or two
-    features: Literal["y,z", "single z", "multi-scale z"] = "y,z"  # section 4.2, Table 2
-    gradient: Literal["full recursion", "one step"] = "full recursion"  # section 4.1
-    halting: Literal["bce", "q_learning"] = "bce"  # section 4.6: "q_learning" is "w/ ACT"
+    # section 4.2, Table 2; "y" is direct prediction: y ← f(y + x), no latent recursion (Table 4)
+    features: Literal["y,z", "single z", "multi-scale z", "y"] = "y,z"
+    gradient: Literal["full recursion", "one step", "last k"] = "full recursion"  # section 4.1
+    gradient_k: Positive | None = None  # "last k": of the n+1 recursions, so many carry a gradient (appendix: 4 of 7)
+    halting: Literal["bce", "q_learning", "none"] = (
+        "bce"  # section 4.6: "q_learning" is "w/ ACT"; "none": no early stop
+    )
     T: Positive = 3  # deep recursions per supervision step; all but the last without gradient
-    n: Positive = 6  # latent recursions per deep recursion
+    n: Annotated[int, Field(ge=0)] = 6  # latent recursions per deep recursion; 0 in direct prediction alone
     N_sup: Positive = 16  # supervision steps
     n_layers: Positive = 2  # of each network
     D: Annotated[int, Field(ge=2)] = 512  # width
     n_heads: Positive = 8
     expansion: Annotated[float, Field(gt=0)] = 4.0  # SwiGLU's inner width is 2/3 of expansion · width, …
     inner_multiple: Positive = 256  # … rounded up to a multiple of this
+    channel_mlp: Literal["swiglu", "mixture of experts"] = "swiglu"  # over the channels (appendix)
+    n_experts: Annotated[int, Field(ge=2)] = 4  # mixture only: SwiGLUs of the same width …
+    experts_per_token: Positive = 2  # … of which each position takes so many
+    output_head: Literal["own", "tied"] = "own"  # "tied": the token embedding's weights (appendix)
     puzzle_prefix: Annotated[int, Field(ge=0)] = 16  # positions of the puzzle embedding before the cells; 0: none
     loss: Literal["stablemax", "softmax"] = "stablemax"
     halting_loss_weight: Annotated[float, Field(ge=0)] = 0.5
@@ -96,10 +104,32 @@ class ModelSettings(Settings):
                 f'model.features="{self.features}" with model.networks="separate": the paper defines separate networks'
                 ' for y and z only; set model.features="y,z" or model.networks="one"'
             )
-        if self.features != "y,z" and self.gradient == "one step":
+        if self.features != "y,z" and self.gradient != "full recursion":
             raise ValueError(
-                f'model.features="{self.features}" with model.gradient="one step": the paper defines the one-step'
-                ' gradient for y and z only; set model.features="y,z" or model.gradient="full recursion"'
+                f'model.features="{self.features}" with model.gradient="{self.gradient}": the paper cuts the gradient'
+                ' short for y and z only; set model.features="y,z" or model.gradient="full recursion"'
+            )
+        if (self.features == "y") != (self.n == 0):
+            raise ValueError(
+                f'model.features="{self.features}" with model.n={self.n}: direct prediction, model.features="y", has no'
+                " latent recursion and model.n=0; everything else has a latent recursion and model.n of 1 or more"
+            )
+        if self.features == "y" and self.T != 1:
+            raise ValueError(f'model.features="y" with model.T={self.T}: direct prediction is one pass; set model.T=1')
+        if (self.gradient == "last k") != (self.gradient_k is not None):
+            raise ValueError(
+                f'model.gradient="{self.gradient}" with model.gradient_k={self.gradient_k}: "last k" needs the number'
+                " of recursions that carry a gradient, every other gradient none; set both or neither"
+            )
+        if self.gradient_k is not None and self.gradient_k > self.n + 1:
+            raise ValueError(
+                f"model.gradient_k={self.gradient_k} with model.n={self.n}: a deep recursion has only n+1 ="
+                f' {self.n + 1} recursions; set it lower, or model.gradient="full recursion"'
+            )
+        if self.experts_per_token > self.n_experts:
+            raise ValueError(
+                f"model.experts_per_token={self.experts_per_token} with model.n_experts={self.n_experts}: a position"
+                " cannot take more experts than there are"
             )
         if self.mixer == "attention" and (self.D % self.n_heads or self.D // self.n_heads % 2):
             raise ValueError(
@@ -116,6 +146,13 @@ class ModelSettings(Settings):
     def depth(self) -> int:
         """Effective depth per supervision step, T(n+1)·n_layers (section 4.8)."""
         return self.T * (self.n + 1) * self.n_layers
+
+    @property
+    def recursions_with_gradient(self) -> int:
+        """Of the n+1 recursions of the last deep recursion, the last so many carry a gradient: n of z and one of y."""
+        if self.gradient == "one step":
+            return 2  # z once, y once (section 2.2)
+        return self.n + 1 if self.gradient_k is None else self.gradient_k
 
     @property
     def nfp(self) -> int:
@@ -152,6 +189,16 @@ class TrainSettings(Settings):
     eval_N_sup: Positive | None = None  # supervision steps at evaluation; None: model.N_sup
     log_every: Positive = 10  # steps; not part of the key
     checkpoint_every: Positive = 500  # steps; not part of the key
+    activation_checkpointing: bool = False  # recompute the latent recursion in the backward; not part of the key
+    diagnostics: bool = False  # log how the recursion behaves at every evaluation; not part of the key
+
+
+NOT_IN_THE_KEY = (
+    "log_every",
+    "checkpoint_every",
+    "activation_checkpointing",
+    "diagnostics",
+)  # of train: no number moves
 
 
 class RunConfig(Settings):
@@ -200,9 +247,7 @@ class RunConfig(Settings):
 
     def key(self, data_hash: str) -> str:
         """The run's name: 16 hex digits from its settings, defaults left out, and the content hash of its puzzles."""
-        settings = self.model_dump(
-            mode="json", exclude_defaults=True, exclude={"train": {"log_every", "checkpoint_every"}}
-        )
+        settings = self.model_dump(mode="json", exclude_defaults=True, exclude={"train": set(NOT_IN_THE_KEY)})
         settings = {section: values for section, values in settings.items() if values}
         text = json.dumps([settings, data_hash], sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -218,9 +263,12 @@ class RunConfig(Settings):
         """Trained parameters of the network, puzzle embedding rows not counted (as the paper and the released code)."""
         m, positions = self.model, self.sequence
         swiglu = 3 * m.D * m.inner_width(m.D)
+        if m.channel_mlp == "mixture of experts":
+            swiglu = m.n_experts * (swiglu + m.D)
         mixer = 4 * m.D * m.D if m.mixer == "attention" else 3 * positions * m.inner_width(positions)
         networks = 2 if m.networks == "separate" else 1
-        heads = 2 * self.data.vocabulary * m.D + 2 * m.D + 2
+        tokens = self.data.vocabulary * m.D  # embedded, and read out
+        heads = tokens * (1 if m.output_head == "tied" else 2) + 2 * m.D + 2
         return networks * m.n_layers * (swiglu + mixer) + heads
 
     def forward_flops(self) -> int:
@@ -229,15 +277,17 @@ class RunConfig(Settings):
 
     def train_flops(self) -> int:
         """Floating-point operations of one training step on one puzzle: NFP forwards, and a backward of twice the
-        forward through what carries a gradient (the last n latent recursions and y, or one of each)."""
+        forward through what carries a gradient."""
         m = self.model
-        graph = (m.n + 1 if m.gradient == "full recursion" else 2) * m.n_layers
+        graph = m.recursions_with_gradient * m.n_layers
         head = 2 * self.data.cells * m.D * self.data.vocabulary
         return m.nfp * self.forward_flops() + 2 * (self._layer_flops() * graph + head)
 
     def _layer_flops(self) -> int:
         m, positions = self.model, self.sequence
         swiglu = 2 * positions * 3 * m.D * m.inner_width(m.D)
+        if m.channel_mlp == "mixture of experts":
+            swiglu = m.n_experts * (swiglu + 2 * positions * m.D)  # every expert is computed, most are weighed by 0
         if m.mixer == "attention":
             return swiglu + 2 * positions * 4 * m.D * m.D + 4 * positions * positions * m.D
         return swiglu + 2 * m.D * 3 * positions * m.inner_width(positions)

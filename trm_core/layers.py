@@ -49,6 +49,30 @@ class SwiGLU(nn.Module):
         return self.down(F.silu(gate) * up)  # type: ignore[no-any-return]
 
 
+class MixtureOfExperts(nn.Module):
+    """Several SwiGLUs; each position takes the few that a linear router likes best (paper, appendix: it failed).
+
+    The paper gives no details; this is the plain form: softmax over the chosen experts' scores, no balancing loss.
+    Every expert is computed at every position and those not chosen are weighed by zero.
+    """
+
+    def __init__(self, width: int, inner: int, n_experts: int, experts_per_token: int) -> None:
+        super().__init__()
+        self.router = Linear(width, n_experts)
+        self.experts = nn.ModuleList(SwiGLU(width, inner) for _ in range(n_experts))
+        self.experts_per_token = experts_per_token
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., width] → [..., width]."""
+        scores = self.router(x).float()
+        best, chosen = scores.topk(self.experts_per_token, dim=-1)
+        weights = torch.zeros_like(scores).scatter(-1, chosen, best.softmax(-1)).to(x.dtype)
+        out = torch.zeros_like(x)
+        for i, expert in enumerate(self.experts):
+            out = out + weights[..., i : i + 1] * expert(x)
+        return out
+
+
 def rope(positions: int, head_channels: int) -> tuple[Tensor, Tensor]:
     """Cosines and sines of the rotary embedding, [positions, head_channels / 2] each, float32 (Su et al. 2021)."""
     frequencies = 1.0 / ROPE_THETA ** (torch.arange(0, head_channels, 2, dtype=torch.float32) / head_channels)
@@ -96,7 +120,12 @@ class Layer(nn.Module):
             if settings.mixer == "attention"
             else SwiGLU(positions, settings.inner_width(positions))
         )
-        self.mlp = SwiGLU(settings.D, settings.inner_width(settings.D))
+        inner = settings.inner_width(settings.D)
+        self.mlp: nn.Module = (
+            SwiGLU(settings.D, inner)
+            if settings.channel_mlp == "swiglu"
+            else MixtureOfExperts(settings.D, inner, settings.n_experts, settings.experts_per_token)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, L, D] → [B, L, D]."""

@@ -6,6 +6,7 @@ The features are a tuple; the heads read the first:
     features="y,z"            (y, z)            section 4.2
     features="single z"       (z,)              Table 2
     features="multi-scale z"  (y, z1, …, zn)    Table 2
+    features="y"              (y,)              direct prediction, Table 4
 HRM (arXiv 2506.21734) is networks="separate", gradient="one step", halting="q_learning".
 """
 
@@ -43,9 +44,9 @@ class Model(nn.Module):
         self.puzzle_embedding = PuzzleEmbedding(n_puzzle_ids, m.D) if m.puzzle_prefix else None
         self.f_z = Network(m, run.sequence)
         self.f_y_apart = Network(m, run.sequence) if m.networks == "separate" else None
-        self.output_head = Linear(m.D, run.data.vocabulary)
+        self.output_head = Linear(m.D, run.data.vocabulary) if m.output_head == "own" else None
         self.halting_head = Linear(m.D, 2, bias=True)
-        n_features = {"y,z": 2, "single z": 1, "multi-scale z": m.n + 1}[m.features]
+        n_features = {"y,z": 2, "single z": 1, "multi-scale z": m.n + 1, "y": 1}[m.features]
         self.initial = nn.Buffer(torch.empty(n_features, m.D))
         self.initialise(torch.Generator().manual_seed(run.train.seed))
 
@@ -96,10 +97,12 @@ class Model(nn.Module):
         z[i % len(z)] = self.f_z(reduce(add, z) + (y + x))
         return (y, *z)
 
-    def refine_y(self, features: Features) -> Features:
+    def refine_y(self, x: Tensor, features: Features) -> Features:
         """y ← f_y(y + z), without x: which network call this is, the absence of x tells (section 4.3)."""
         if self.settings.features == "single z":
             return (self.f_y(features[0]),)
+        if self.settings.features == "y":
+            return (self.f_y(features[0] + x),)  # direct prediction has no z to carry x
         y, *z = features
         return (self.f_y(y + reduce(add, z)), *z)
 
@@ -107,18 +110,18 @@ class Model(nn.Module):
         """z refined for each of the steps, then y once (figure 3)."""
         for i in steps:
             features = self.refine_z(x, features, i)
-        return self.refine_y(features)
+        return self.refine_y(x, features)
 
     def deep_recursion(self, x: Tensor, features: Features) -> Features:
-        """T latent recursions; only the last carries a gradient, or only its last step (section 4.1)."""
+        """T latent recursions; only the last carries a gradient, all of it or its last recursions (section 4.1)."""
         m = self.settings
+        first = m.n + 1 - m.recursions_with_gradient  # of the last latent recursion: n of z, then y
         with torch.no_grad():
             for _ in range(m.T - 1):
                 features = self.latent_recursion(x, features, range(m.n))
-            if m.gradient == "one step":
-                for i in range(m.n - 1):
-                    features = self.refine_z(x, features, i)
-        return self.latent_recursion(x, features, range(m.n - 1, m.n) if m.gradient == "one step" else range(m.n))
+            for i in range(first):
+                features = self.refine_z(x, features, i)
+        return self.latent_recursion(x, features, range(first, m.n))
 
     def forward(
         self, inputs: Tensor, puzzle_vectors: Tensor | None, features: Features
@@ -126,8 +129,14 @@ class Model(nn.Module):
         """One supervision step. Returns (features, logits [B, cells, V], q [B, 2] float32: halt, continue)."""
         features = self.deep_recursion(self.embed(inputs, puzzle_vectors), features)
         y = features[0]
-        logits = self.output_head(y)[:, self.settings.puzzle_prefix :]
+        logits = self.read_out(y)[:, self.settings.puzzle_prefix :]
         return features, logits, self.halting_head(y[:, 0]).float()  # the halting head reads position 0
+
+    def read_out(self, y: Tensor) -> Tensor:
+        """The output head: y [B, L, D] → logits [B, L, V]; tied, by the token embedding's own weights (appendix)."""
+        if self.output_head is None:
+            return F.linear(y, self.embed_tokens.to(y.dtype))
+        return self.output_head(y)  # type: ignore[no-any-return]
 
     def puzzle_vectors(self, puzzle_ids: Tensor) -> Tensor | None:
         """[B] → [B, D], or None where there is no puzzle prefix."""

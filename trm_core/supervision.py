@@ -104,14 +104,19 @@ def supervision_step(model: Model, slots: Slots, min_steps: Tensor) -> Step:
         if m.halting == "q_learning":  # "w/ ACT": a second forward pass gives the value of going on
             _, _, q_next = model(slots.inputs, vectors, features)
             target = torch.sigmoid(torch.where(last, q_next[:, 0], q_next.amax(-1)))
-            wants_to_halt = q_halt > q_continue
-        else:
+        if m.halting == "q_learning" or (m.halting == "bce" and m.features == "y"):
+            wants_to_halt = q_halt > q_continue  # direct prediction compares too, though nothing trains its q_continue
+        elif m.halting == "bce":
             wants_to_halt = q_halt > 0
+        else:  # "none": every puzzle takes all N_sup steps (appendix)
+            wants_to_halt = torch.zeros_like(last)
         halted = last | wants_to_halt if m.N_sup > 1 else last
         halted = halted & (steps >= min_steps)
     if m.halting == "q_learning":
         halt_loss = halt_loss + halting_loss(q_continue, target)
-    loss = lm_loss.sum() + m.halting_loss_weight * halt_loss
+    loss = lm_loss.sum()
+    if m.halting != "none":  # the head is there and read, but nothing trains it
+        loss = loss + m.halting_loss_weight * halt_loss
 
     with torch.no_grad():
         sums = torch.stack(

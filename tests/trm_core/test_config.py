@@ -41,7 +41,7 @@ def test_a_setting_like_no_other_is_refused_with_the_list_of_all() -> None:
         ("model.T=2.5", "model.T=2.5: input should be a valid integer"),
         ("train.seed=true", "train.seed='true': input should be a valid integer"),
         ("model.D=none", "model.D=None: input should be a valid integer"),
-        ("model.n=0", "model.n=0: input should be greater than or equal to 1"),
+        ("model.n=-1", "model.n=-1: input should be greater than or equal to 0"),
         ("optim.lr=-1", "optim.lr=-1: input should be greater than 0"),
         ("optim.lr=nan", "optim.lr='nan': input should be a finite number"),
         ("optim.lr=NaN", "optim.lr=nan: input should be a finite number"),
