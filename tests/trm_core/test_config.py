@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from trm_core.config import BadSetting, DataSettings, RunConfig
+from trm_core.config import NOT_IN_THE_KEY, BadSetting, DataSettings, RunConfig
 
 SEPARATE = {"model": {"networks": "separate"}}
 
@@ -116,8 +116,13 @@ def test_equal_settings_have_equal_keys_however_they_were_written() -> None:
     assert plain.set(["model.n=2", "model.T=1"]).key("h") == plain.set(["model.T=1", "model.n=2"]).key("h")
 
 
-def test_how_often_a_run_is_logged_or_saved_is_no_part_of_its_key() -> None:
-    assert RunConfig().set(["train.log_every=3", "train.checkpoint_every=7"]).key("h") == RunConfig().key("h")
+def test_what_moves_no_number_is_no_part_of_the_key() -> None:
+    changes = {"log_every": 3, "checkpoint_every": 7, "activation_checkpointing": "true", "diagnostics": "true"}
+    assert set(changes) == set(NOT_IN_THE_KEY)
+    for name, value in changes.items():
+        changed = RunConfig().set([f"train.{name}={value}"])
+        assert changed != RunConfig()
+        assert changed.key("h") == RunConfig().key("h")
 
 
 def test_every_other_setting_and_the_puzzles_change_the_key() -> None:
@@ -126,20 +131,20 @@ def test_every_other_setting_and_the_puzzles_change_the_key() -> None:
         "model.networks": "separate", "model.features": "single z", "model.gradient": "one step",
         "model.halting": "q_learning", "model.loss": "softmax", "optim.name": "adamw", "optim.schedule": "cosine",
         "optim.ema_covers": "network", "optim.final_lr": 0.5, "train.precision": "fp32", "train.eval_N_sup": 5,
+        "model.channel_mlp": "mixture of experts", "model.output_head": "tied", "data.puzzle": "maze",
+        "model.gradient_k": 4,
     }  # fmt: skip
     base = RunConfig().set(["data.source=generated", "data.test=10"])
-    names = [
-        name
-        for name in base.flat()
-        if name not in ("train.log_every", "train.checkpoint_every", "data.puzzle", "data.source")
-    ]
+    left_out = {"data.source", *(f"train.{name}" for name in NOT_IN_THE_KEY)}
+    names = [name for name in base.flat() if name not in left_out]
     keys = {base.key("h"), base.key("other puzzles"), RunConfig().key("h")}
     for name in names:
         value = other.get(name)
         if value is None:
             now = base.flat()[name]
             value = now / 2 if isinstance(now, float) else 4 if name.startswith("data.box") else now + 1
-        keys.add(base.set([f"{name}={value}"]).key("h"))
+        together = ["model.gradient=last k"] if name == "model.gradient_k" else []  # has no sense alone
+        keys.add(base.set([f"{name}={value}", *together]).key("h"))
     assert len(keys) == len(names) + 3
 
 
