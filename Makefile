@@ -2,7 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check lint format install clean
+REFERENCE ?= tests/fixtures/golden
+
+.PHONY: demo test check parity lint format install clean
 .DEFAULT_GOAL := help
 
 help: ## what there is to make
@@ -16,6 +18,9 @@ test: .venv/installed ## every test
 
 check: lint ## format, lint, strict types, fast tests
 	$(BIN)/python -m pytest -m "not ray and not slow"
+
+parity: .venv/installed ## equality with the released code's numbers: make parity REFERENCE=FOLDER
+	$(BIN)/python -m trm_core.parity $(REFERENCE)
 
 lint: .venv/installed ## format, lint, strict types
 	$(BIN)/ruff format --check .

@@ -20,10 +20,12 @@ class EMA:
     @torch.no_grad()
     def update(self, model: Model) -> None:
         """Move towards the model by one step."""
-        torch._foreach_lerp_(list(self.model.parameters()), list(model.parameters()), 1 - self.decay)
+        average, new = list(self.model.parameters()), torch._foreach_mul(list(model.parameters()), 1 - self.decay)
+        torch._foreach_mul_(average, self.decay)  # two products and a sum, rounded as in the released code
+        torch._foreach_add_(average, new)
         if self.model.puzzle_embedding is not None and model.puzzle_embedding is not None:
-            average, current = self.model.puzzle_embedding.weights, model.puzzle_embedding.weights
+            table, current = self.model.puzzle_embedding.weights, model.puzzle_embedding.weights
             if self.puzzle_embedding:
-                average.lerp_(current, 1 - self.decay)
+                table.lerp_(current, 1 - self.decay)
             else:
-                average.copy_(current)
+                table.copy_(current)

@@ -52,7 +52,8 @@ class AdamATan2(Optimizer):
             scale = torch._foreach_sqrt(v)
             torch._foreach_div_(scale, math.sqrt(1 - beta2**t))
             turns = [torch.atan2(a, b) for a, b in zip(m, scale, strict=True)]
-            torch._foreach_add_(params, turns, alpha=-lr / (1 - beta1**t))
+            torch._foreach_mul_(turns, -lr / (1 - beta1**t))  # rounded before it is added, as in the reference numbers
+            torch._foreach_add_(params, turns)
 
 
 def make_optimiser(params: Iterable[nn.Parameter], settings: OptimSettings) -> Optimizer:
