@@ -76,7 +76,8 @@ class ModelSettings(Settings):
     # section 4.2, Table 2; "y" is direct prediction: y ← f(y + x), no latent recursion (Table 4)
     features: Literal["y,z", "single z", "multi-scale z", "y"] = "y,z"
     gradient: Literal["full recursion", "one step", "last k"] = "full recursion"  # section 4.1
-    gradient_k: Positive | None = None  # "last k": of the n+1 recursions, so many carry a gradient (appendix: 4 of 7)
+    # "last k": of the n+1 recursions, so many carry a gradient (appendix: 4 of 7); with 1, x would never get one
+    gradient_k: Annotated[int, Field(ge=2)] | None = None
     halting: Literal["bce", "q_learning", "none"] = (
         "bce"  # section 4.6: "q_learning" is "w/ ACT"; "none": no early stop
     )

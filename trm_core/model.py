@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trm_core.config import RunConfig
-from trm_core.layers import Linear, Network
+from trm_core.layers import Linear, Network, at_least_float32
 from trm_core.puzzle_embedding import PuzzleEmbedding
 
 Features = tuple[Tensor, ...]  # [B, L, D] each
@@ -130,7 +130,7 @@ class Model(nn.Module):
         features = self.deep_recursion(self.embed(inputs, puzzle_vectors), features)
         y = features[0]
         logits = self.read_out(y)[:, self.settings.puzzle_prefix :]
-        return features, logits, self.halting_head(y[:, 0]).float()  # the halting head reads position 0
+        return features, logits, at_least_float32(self.halting_head(y[:, 0]))  # the halting head reads position 0
 
     def read_out(self, y: Tensor) -> Tensor:
         """The output head: y [B, L, D] → logits [B, L, V]; tied, by the token embedding's own weights (appendix)."""
