@@ -133,7 +133,7 @@ def evaluate_command(options: argparse.Namespace) -> None:
         steps=options.steps or (run.train.eval_N_sup or run.model.N_sup,),
         device=device,
     )
-    print(f"step {saved.step} on {data.manifest.puzzle}, {options.split}, {run.train.precision} on {device.type}")
+    print(f"step {saved.step} on {run.data.puzzle}, {options.split}, {run.train.precision} on {device.type}")
     print(table(scores))
     if options.json is not None:
         facts = {
