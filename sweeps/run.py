@@ -41,7 +41,6 @@ if __package__ in (None, ""):  # run as a script, from wherever: the repository'
         )
         sys.exit(2)
 
-from sweeps.command_line import USER_ERROR, BadCommand, Parser, is_for_the_user, refuse
 from sweeps.plan import (
     Consent,
     Job,
@@ -57,6 +56,7 @@ from sweeps.plan import (
 )
 from sweeps.profiles import PROFILES, configure, find_profile
 from sweeps.study import ProfileName, Row, Study, all_studies, find_study
+from trm_core.command_line import USER_ERROR, BadCommand, Parser, is_for_the_user, refuse
 from trm_core.config import DataSettings
 
 if TYPE_CHECKING:

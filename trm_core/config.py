@@ -229,16 +229,7 @@ class RunConfig(Settings):
 
     def set(self, assignments: Iterable[str]) -> RunConfig:
         """This run with "model.D=96"-like assignments applied, in order. Raises BadSetting."""
-        changes: dict[str, dict[str, Any]] = {}
-        for assignment in assignments:
-            name, equals, text = assignment.partition("=")
-            if not equals:
-                raise BadSetting(f"--set {assignment}: expected NAME=VALUE, for example model.D=96")
-            if name not in self.flat():
-                raise BadSetting(f"{name}: no such setting{_nearest(name, self.flat())}")
-            section, _, field = name.partition(".")
-            changes.setdefault(section, {})[field] = _value(text)
-        return self.change(changes)
+        return self.change(assigned(assignments))
 
     def flat(self) -> dict[str, Any]:
         """Every setting as {"model.D": 512, …}."""
@@ -292,6 +283,21 @@ class RunConfig(Settings):
         if m.mixer == "attention":
             return swiglu + 2 * positions * 4 * m.D * m.D + 4 * positions * positions * m.D
         return swiglu + 2 * m.D * 3 * positions * m.inner_width(positions)
+
+
+def assigned(assignments: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """ "model.D=96"-like assignments, in order, as {"model": {"D": 96}}. Raises BadSetting."""
+    known = RunConfig().flat()
+    changes: dict[str, dict[str, Any]] = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals:
+            raise BadSetting(f"--set {assignment}: expected NAME=VALUE, for example model.D=96")
+        if name not in known:
+            raise BadSetting(f"{name}: no such setting{_nearest(name, known)}")
+        section, _, field = name.partition(".")
+        changes.setdefault(section, {})[field] = _value(text)
+    return changes
 
 
 def _value(text: str) -> Any:

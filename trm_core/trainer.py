@@ -42,7 +42,7 @@ def train(
     With torch.distributed initialised, all its workers train this run together, each on its part of the batch.
     Raises BadSetting, BadCheckpoint, CheckpointNotWritten, Diverged.
     """
-    trainer = Trainer(run, data, torch.device(_device(device)))
+    trainer = Trainer(run, data, torch.device(device_named(device)))
     path: Path | None = None  # of the newest checkpoint
     if checkpoints is not None:
         trainer.resume(checkpoints)
@@ -162,6 +162,8 @@ class Trainer:
         run = self.run
         metrics: dict[str, float] = {}
         for name in ("validation", "test"):
+            if not len(self.data.splits[name]):  # released datasets hold no validation puzzles out
+                continue
             scores = evaluate(
                 self.evaluated_model,
                 self.data.splits[name],
@@ -223,6 +225,11 @@ class Trainer:
 
     def restore(self, saved: Checkpoint) -> None:
         """Go on from a checkpoint of this very run, on any number of workers. Raises BadCheckpoint."""
+        if saved.weights_only:
+            raise BadCheckpoint(
+                f"the checkpoint of step {saved.step} has weights only (it was imported): no raw weights, optimiser or"
+                " slots to go on from; evaluate it with `python -m trm_core evaluate`, or train in another folder"
+            )
         theirs, ours = RunConfig.parse(saved.settings), self.run
         if theirs.key(saved.data_hash) != ours.key(self.data.content_hash):
             a, b = theirs.flat(), ours.flat()
@@ -248,7 +255,8 @@ class Trainer:
         self.step = saved.step
 
 
-def _device(name: str) -> str:
+def device_named(name: str) -> str:
+    """ "auto" is the GPU where there is one. Raises BadSetting."""
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
