@@ -18,6 +18,7 @@ from trm_core.data import TrainingBatches
 from trm_core.distributed import gather_batch, sum_over_workers, wait_for_all, world
 from trm_core.ema import EMA
 from trm_core.evaluate import evaluate
+from trm_core.memory import free_memory, refuse_what_does_not_fit
 from trm_core.metrics import no_sums, train_metrics
 from trm_core.model import Model
 from trm_core.optim import lr_factor, make_optimiser
@@ -40,7 +41,7 @@ def train(
     run may report steps again that were reported before it stopped, with the same metrics.
     checkpoints: the folder to save to and resume from; None: neither.
     With torch.distributed initialised, all its workers train this run together, each on its part of the batch.
-    Raises BadSetting, BadCheckpoint, CheckpointNotWritten, Diverged.
+    Raises BadSetting, NotEnoughMemory, BadCheckpoint, CheckpointNotWritten, Diverged.
     """
     trainer = Trainer(run, data, torch.device(_device(device)))
     path: Path | None = None  # of the newest checkpoint
@@ -92,6 +93,8 @@ class Trainer:
                 f"train.batch_size={run.train.batch_size}: {self.workers} workers share it and it does not divide;"
                 f" set it to a multiple of {self.workers}"
             )
+        free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
+        refuse_what_does_not_fit(run, free, workers=self.workers, n_puzzle_ids=data.n_puzzle_ids)
         self.batches = TrainingBatches(data, run)
         self.model = Model(run, data.n_puzzle_ids).to(device)
         self.parameters = dict(self.model.named_parameters())
@@ -113,6 +116,7 @@ class Trainer:
     def take_step(self) -> None:
         """One optimiser step: refill, one supervision step, gradients summed over workers, both optimisers, EMA."""
         run, model = self.run, self.model
+        self.optimiser.zero_grad(set_to_none=True)  # before the forward: its activations take the gradients' place
         batch = self.batches.draw(self.step, self.rank, self.workers, self.device)
         min_steps = exploration(model, run.train.seed, self.step, run.train.batch_size).chunk(self.workers)[self.rank]
         if self.device.type == "cuda":
@@ -120,7 +124,6 @@ class Trainer:
         slots = refill(model, self.slots or empty_slots(model, batch), batch)
         result = supervision_step(model, slots, min_steps.to(self.device, non_blocking=True))
 
-        self.optimiser.zero_grad(set_to_none=True)
         (result.loss / run.train.batch_size).backward()  # type: ignore[no-untyped-call]
         sum_over_workers(p.grad for p in self.parameters.values() if p.grad is not None)
 
