@@ -1,6 +1,7 @@
 """How much memory a training run needs, by formula: what is held between steps, and the highest moment of a step.
 
-Counted are tensors, as torch allocates them; a GPU's context and what its allocator cannot reuse come on top.
+Counted are tensors, as eager torch allocates them; a GPU's context and what its allocator cannot reuse come on top,
+and torch.compile, which fuses, may need less.
 B slots of one worker, L positions, D channels; u = B·L·D numbers in the compute dtype, f = B·L·D in float32.
 What one sublayer keeps for the backward (verified with torch.autograd.graph.saved_tensors_hooks):
 

@@ -99,7 +99,7 @@ def test_where_weights_outweigh_activations_the_optimiser_is_counted(checkpointi
     _assert_predicted(run, puzzles)
 
 
-def test_at_official_size_table_3s_oom_rows_do_not_fit_48_gb_and_the_others_do() -> None:
+def test_at_official_size_table_3s_oom_rows_fit_48_gb_with_checkpointing_only() -> None:
     L40S = 48e9
     official = {
         name: configure(find_study("recursion_depth"), row, "official", 0)
