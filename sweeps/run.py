@@ -58,6 +58,7 @@ from sweeps.profiles import PROFILES, configure, find_profile
 from sweeps.study import ProfileName, Row, Study, all_studies, find_study
 from trm_core.command_line import USER_ERROR, BadCommand, Parser, is_for_the_user, refuse
 from trm_core.config import DataSettings
+from trm_core.memory import gigabytes
 
 if TYPE_CHECKING:
     from data_prep.puzzle_set import PuzzleSet
@@ -410,7 +411,7 @@ def _plan(command: Command, jobs: Sequence[Job], records: Sequence[RunRecord], t
     rates = recorded_rates(records, command.gpus[0] if command.gpus else "cpu")
     fallback = assumed_gpu() if command.gpus else measure_cpu()
     done = {record.key for record in records if record.status == "FINISHED"}
-    return make_plan(jobs, done, rates, fallback, at_once=at_once, test_puzzles=test_puzzles)
+    return make_plan(jobs, done, rates, fallback, at_once=at_once, workers=command.workers, test_puzzles=test_puzzles)
 
 
 def _print_plan_only(command: Command) -> int:
@@ -466,7 +467,7 @@ def _print_plan(plan: Plan) -> None:
 
     table = Table(title=None)
     table.add_column("run")
-    for column in ("done", "depth", "NFP", "parameters", "FLOPs", "time"):
+    for column in ("done", "depth", "NFP", "parameters", "memory", "FLOPs", "time"):
         table.add_column(column, justify="right", no_wrap=True)
     for planned in plan.runs:
         run = planned.job.run
@@ -476,17 +477,19 @@ def _print_plan(plan: Plan) -> None:
             str(run.model.depth),
             str(run.model.nfp),
             f"{run.parameters():,}",
+            gigabytes(planned.memory),
             f"{planned.flops:.1e}",
             _duration(planned.seconds),
         )
     table.add_section()
     table.add_row(
-        f"left: {len(plan.todo)} of {len(plan.runs)}", "", "", "", "", f"{plan.flops:.1e}", _duration(plan.seconds)
+        f"left: {len(plan.todo)} of {len(plan.runs)}", "", "", "", "", "", f"{plan.flops:.1e}", _duration(plan.seconds)
     )
     console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(table)
     for source in plan.sources:
         console.print(f"Times are estimates, {plan.at_once} run(s) at once, from {source}.", highlight=False)
+    console.print("Memory is the peak of one worker, by formula (trm_core/memory.py).", highlight=False)
 
 
 def _duration(seconds: float) -> str:

@@ -22,6 +22,7 @@ from sweeps import run as command
 from sweeps.profiles import configure
 from sweeps.study import find_study
 from sweeps.tracking import RunRecord, read_curve, read_runs
+from trm_core.memory import gigabytes, peak_bytes
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "sweeps" / "run.py"
@@ -300,7 +301,8 @@ def test_plan_prints_every_run_with_its_cost_and_writes_nothing(tmp_path: Path) 
     line = next(line for line in answer.stdout.splitlines() if "TRM k=3, T=3, seed 1" in line)
     run = configure(find_study("recursion_depth"), find_study("recursion_depth").rows[5], "mini", 1)
     cells = [cell.strip() for cell in line.split("│")[1:-1]]
-    assert cells[:5] == ["TRM k=3, T=3, seed 1", "", "42", "1", f"{run.parameters():,}"]
+    memory = gigabytes(peak_bytes(run))
+    assert cells[:6] == ["TRM k=3, T=3, seed 1", "", "42", "1", f"{run.parameters():,}", memory]
     assert "left: 12 of 12" in answer.stdout
     assert "calibration on this CPU" in answer.stdout
     assert list(tmp_path.iterdir()) == []
