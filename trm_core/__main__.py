@@ -17,6 +17,7 @@ from trm_core import checkpoint as checkpoints_of
 from trm_core.checkpoint import BadCheckpoint, Checkpoint
 from trm_core.command_line import Parser, is_for_the_user, refuse
 from trm_core.config import RunConfig
+from trm_core.diagnostics import diagnose
 from trm_core.evaluate import evaluate_at
 from trm_core.model import Model
 from trm_core.trainer import device_named
@@ -55,6 +56,7 @@ def parser() -> Parser:
     add("--limit", type=_count, metavar="N", help="the first N puzzles (default: all)")
     add("--batch-size", type=_count, metavar="B", help="puzzles at once (default: the training's)")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto, a GPU where there is one")
+    add("--diagnostics", action="store_true", help="also how the recursion behaves: accuracy and residuals by step")
     add("--json", type=Path, metavar="FILE", help="write the numbers there too")
     return top
 
@@ -118,6 +120,18 @@ def table(scores: Mapping[int, Mapping[str, float]]) -> str:
     return "\n".join(lines)
 
 
+def by_step(behaviour: Mapping[str, float]) -> str:
+    """Diagnostics, a line per supervision step and one per recursion of the last of them; "" where not measured."""
+    columns = list(dict.fromkeys(name.split("/")[0] for name in behaviour))
+    rows = list(dict.fromkeys(name.split("/")[1] for name in behaviour))
+    lines = [f"{'':>14}" + "".join(f"{column.replace('_', ' '):>16}" for column in columns)]
+    for row in sorted(rows, key=lambda row: (row.startswith("recursion"), row)):
+        found = (behaviour.get(f"{column}/{row}") for column in columns)
+        cells = ("" if value is None else f"{value:.4g}" for value in found)
+        lines.append(f"{row.replace('_', ' '):>14}" + "".join(f"{cell:>16}" for cell in cells))
+    return "\n".join(line.rstrip() for line in lines)
+
+
 def evaluate_command(options: argparse.Namespace) -> None:
     """Score a checkpoint on puzzles at each depth asked for, in one pass; print, and write where asked."""
     device = torch.device(device_named(options.device))
@@ -135,6 +149,17 @@ def evaluate_command(options: argparse.Namespace) -> None:
     )
     print(f"step {saved.step} on {run.data.puzzle}, {options.split}, {run.train.precision} on {device.type}")
     print(table(scores))
+    behaviour: dict[str, float] = {}
+    if options.diagnostics:
+        behaviour = diagnose(
+            model,
+            data.splits[options.split],
+            limit=options.limit,
+            batch_size=options.batch_size or run.train.batch_size,
+            N_sup=run.train.eval_N_sup or run.model.N_sup,
+            device=device,
+        )
+        print(f"\n{by_step(behaviour)}")
     if options.json is not None:
         facts = {
             "checkpoint_step": saved.step,
@@ -142,6 +167,7 @@ def evaluate_command(options: argparse.Namespace) -> None:
             "split": options.split,
             "device": device.type,
             "precision": run.train.precision,
+            "diagnostics": behaviour,
             "steps": {str(step): {**at, "exact_interval_95": exact_interval(at)} for step, at in scores.items()},
         }
         try:

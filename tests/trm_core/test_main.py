@@ -108,6 +108,21 @@ def test_the_command_prints_and_writes_the_scores_at_each_depth(
         assert written == scores
 
 
+def test_diagnostics_add_a_line_per_supervision_step_and_per_recursion(
+    checkpoints: Path, puzzle_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "numbers.json"
+    assert main(["evaluate", str(checkpoints), str(puzzle_folder), "--diagnostics", "--json", str(out)]) == 0
+    found = json.loads(out.read_text())["diagnostics"]
+    accuracy = found["exact_accuracy/step_03"]
+    assert accuracy == json.loads(out.read_text())["steps"]["3"]["exact_accuracy"]
+    lines = capsys.readouterr().out.splitlines()
+    head = next(line for line in lines if "residual y" in line)
+    assert "exact accuracy" in head
+    assert sum(line.strip().startswith("step 0") for line in lines) == 4  # 1, 2, 3 and 2·N_sup; 4·N_sup is step 12
+    assert sum(line.strip().startswith("recursion") for line in lines) == 2 * (2 + 1)  # T(n+1)
+
+
 def test_the_table_is_aligned_and_in_per_cent() -> None:
     scores = {"exact_accuracy": 0.874, "cell_accuracy": 0.9512, "puzzles": 422786.0}
     lines = table({16: scores, 128: scores}).splitlines()

@@ -65,11 +65,10 @@ def test_the_peak_by_formula_is_the_measured_one_within_15_per_cent(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("checkpointing", [False, True])
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("name", TABLE_3)
-def test_so_it_is_for_every_row_of_table_3(name: str, precision: str, checkpointing: bool, puzzles: PuzzleSet) -> None:
+def test_so_it_is_for_every_row_of_table_3(name: str, checkpointing: bool, puzzles: PuzzleSet) -> None:
     row = TABLE_3[name]
-    train = {"precision": precision, "activation_checkpointing": checkpointing}
+    train = {"precision": "fp32", "activation_checkpointing": checkpointing}
     _assert_predicted(_small(row.base, row.change, {"train": train}), puzzles)
 
 
