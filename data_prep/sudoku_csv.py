@@ -57,9 +57,9 @@ def read_plain(path: Path) -> tuple[Split, str]:
 
 
 def from_plain_csv(folder: Path, *, train: int, validation: int, test: int | None, seed: int) -> PuzzleSet:
-    """A set from train.csv and test.csv, drawn as sudoku.from_csv draws it. test: None for all. Raises BadPuzzleFile."""
+    """A set from train.csv and test.csv, drawn as by sudoku.from_csv. test: None for all. Raises BadPuzzleFile."""
     if not folder.is_dir():
-        raise BadPuzzleFile(f"{folder}: no such folder; give the one with train.csv and test.csv (--data)")
+        raise BadPuzzleFile(f"{folder}: no such folder; give the one with train.csv and test.csv")
     (pool, pool_sha256), (tests, tests_sha256) = (read_plain(folder / name) for name in ("train.csv", "test.csv"))
     n_test = len(tests) if test is None else test
     if n_test > len(tests):
