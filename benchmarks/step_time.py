@@ -19,17 +19,33 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 import torch  # noqa: E402
-from rich.console import Console  # noqa: E402
-from rich.table import Table  # noqa: E402
 
-from data_prep.sudoku import generate  # noqa: E402
 from sweeps.recipes import recipe  # noqa: E402
 from trm_core.config import RunConfig  # noqa: E402
 from trm_core.trainer import Trainer  # noqa: E402
 
+# Dense bf16 peaks that the makers publish, TFLOP/s, by torch's name of the device. Not here: unknown, never a guess.
+PEAK_TFLOPS = {
+    "NVIDIA H200": 989.0,
+    "NVIDIA H100 80GB HBM3": 989.0,
+    "NVIDIA H100 PCIe": 756.0,
+    "NVIDIA A100-SXM4-80GB": 312.0,
+    "NVIDIA A100-SXM4-40GB": 312.0,
+    "NVIDIA A100 80GB PCIe": 312.0,
+    "NVIDIA A100-PCIE-40GB": 312.0,
+    "NVIDIA L40S": 362.0,
+    "NVIDIA GeForce RTX 4090": 165.2,
+    "NVIDIA GeForce RTX 5090": 209.5,
+}
+
 
 def main() -> None:
     """Measure and print."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from data_prep.sudoku import generate
+
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--D", type=int, default=512)
@@ -52,13 +68,13 @@ def main() -> None:
         )
         rows.append({"base": base} | measure(Trainer(run, puzzles, device), run, options.steps))
 
-    table = Table("base", "ms per step", "puzzles/s", "TFLOP/s", "peak memory, GB")
+    table = Table("base", *COLUMNS)
     for row in rows:
-        table.add_row(str(row["base"]), *(f"{row[name]:.3g}" for name in list(row)[1:]))
+        table.add_row(str(row["base"]), *(_cell(row[name]) for name in COLUMNS))
     Console().print(table)
     result = {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "device": torch.cuda.get_device_name() if device.type == "cuda" else platform.machine(),
+        "device": device_name(device),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "settings": {name: getattr(options, name) for name in ("D", "batch_size", "precision", "steps")},
@@ -68,9 +84,23 @@ def main() -> None:
         options.out.write_text(json.dumps(result, indent=1) + "\n")
 
 
-def measure(trainer: Trainer, run: RunConfig, steps: int) -> dict[str, float]:
-    """Median milliseconds per step after three steps of warm-up, and what follows from it."""
+COLUMNS = ("ms_per_step", "puzzles_per_s", "tflops", "utilisation", "peak_memory_gb")
+
+
+def device_name(device: torch.device) -> str:
+    """The GPU's name as torch gives it, or the processor's kind."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+
+
+def measure(trainer: Trainer, run: RunConfig, steps: int) -> dict[str, float | None]:
+    """Median milliseconds per step after three steps of warm-up, and what follows from it.
+
+    tflops counts matrix products by formula (train_flops); utilisation [0..1] is of the published bf16 peak. None:
+    not known on this device.
+    """
     cuda = trainer.device.type == "cuda"
+    if cuda:
+        torch.cuda.reset_peak_memory_stats()
     times = []
     for step in range(steps + 3):
         began = time.perf_counter()
@@ -80,12 +110,19 @@ def measure(trainer: Trainer, run: RunConfig, steps: int) -> dict[str, float]:
         if step >= 3:
             times.append(time.perf_counter() - began)
     seconds = statistics.median(times)
+    tflops = run.train_flops() * run.train.batch_size / seconds / 1e12
+    peak = PEAK_TFLOPS.get(device_name(trainer.device)) if run.train.precision == "bf16" else None
     return {
         "ms_per_step": 1000 * seconds,
         "puzzles_per_s": run.train.batch_size / seconds,
-        "tflops": run.train_flops() * run.train.batch_size / seconds / 1e12,
-        "peak_memory_gb": torch.cuda.max_memory_allocated() / 1e9 if cuda else float("nan"),
+        "tflops": tflops,
+        "utilisation": None if peak is None else tflops / peak,
+        "peak_memory_gb": torch.cuda.max_memory_allocated() / 1e9 if cuda else None,
     }
+
+
+def _cell(value: float | str | None) -> str:
+    return "-" if value is None else f"{value:.3g}" if isinstance(value, float) else value
 
 
 if __name__ == "__main__":

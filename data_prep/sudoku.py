@@ -28,18 +28,12 @@ from data_prep.puzzle_set import (
     remove_unfinished,
     sha256_of,
 )
+from data_prep.sudoku_csv import BUILDER, HEADER, PURPOSE_TEST, PURPOSE_TRAIN, BadPuzzleFile
 
 U8 = NDArray[np.uint8]
-HEADER = b"source,question,answer,rating"
-BUILDER = 1  # raise it when equal settings begin to give other puzzles
 LARGEST_SIDE = 12
 EXHAUSTED_AFTER = 10_000  # candidates in a row without a new puzzle, and the generator says that there are no more
-PURPOSE_TRAIN, PURPOSE_TEST = 1, 2  # which shuffle a hash belongs to
 BOXES = {4: (2, 2), 6: (2, 3), 8: (2, 4), 9: (3, 3), 10: (2, 5), 12: (3, 4)}  # the usual box of each side
-
-
-class BadPuzzleFile(PuzzleError):
-    """A puzzle file that is missing, empty or wrong in a line, or that holds fewer puzzles than asked for."""
 
 
 class BadSettings(PuzzleError):

@@ -1,0 +1,129 @@
+"""The published 9x9 Sudoku files as a PuzzleSet with numpy alone: no solver, so no numba and nothing to compile.
+
+The same rows as sudoku.from_csv, in the same order and with the same hash, but for one thing: only equal questions are
+kept apart between splits; that two puzzles are the same up to a symmetry needs the solver. The set's notes say so.
+"""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_prep.counter_hash import shuffled
+from data_prep.puzzle_set import PuzzleError, PuzzleSet, Split
+
+HEADER = b"source,question,answer,rating"
+BUILDER = 1  # raise it when equal settings begin to give other puzzles
+PURPOSE_TRAIN, PURPOSE_TEST = 1, 2  # which shuffle a hash belongs to
+CELLS, SIDE, BOX = 81, 9, 3
+NOTE = "puzzles that are the same up to a symmetry were not looked for, only equal ones"
+
+
+class BadPuzzleFile(PuzzleError):
+    """A puzzle file that is missing, empty or wrong in a line, or that holds fewer puzzles than asked for."""
+
+
+def read_plain(path: Path) -> tuple[Split, str]:
+    """All puzzles of a file and the file's SHA-256. Raises BadPuzzleFile with the line of the first offence."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BadPuzzleFile(
+            f"{path}: {error.strerror}, expected a file of {HEADER.decode()!r} lines; give the folder of train.csv and"
+            " test.csv"
+        ) from error
+    header, *lines = data.splitlines() or [b""]
+    if header != HEADER:
+        found = header[:60].decode("ascii", "backslashreplace")
+        raise BadPuzzleFile(f"{path}, line 1: header {found!r}, expected {HEADER.decode()!r}; put it on the first line")
+    rows = [line.split(b",") for line in lines]
+    for number, row in enumerate(rows, 2):
+        if [len(field) for field in row[1:3]] != [CELLS, CELLS] or len(row) != 4 or not row[3].isdigit():
+            raise BadPuzzleFile(
+                f"{path}, line {number}: expected {HEADER.decode()!r} with {CELLS} characters each in question and"
+                " answer and a whole number as rating; correct the line or remove it"
+            )
+    questions, answers = (_digits(b"".join(row[column] for row in rows)) for column in (1, 2))
+    wrong = (questions > SIDE).any(1) | ((questions > 0) & (questions != answers)).any(1) | ~_are_solutions(answers)
+    for i in np.flatnonzero(wrong)[:1]:
+        raise BadPuzzleFile(
+            f"{path}, line {i + 2}: expected digits or '.' for a blank, and an answer that keeps the question's digits"
+            " and has each digit once a row, column and box; correct the line or remove it"
+        )
+    ratings = np.array([int(row[3]) for row in rows], dtype=np.int32)
+    split = Split(questions + np.uint8(1), answers + np.uint8(1), np.zeros(len(rows), dtype=np.int32), ratings)
+    return split, hashlib.sha256(data).hexdigest()
+
+
+def from_plain_csv(folder: Path, *, train: int, validation: int, test: int | None, seed: int) -> PuzzleSet:
+    """A set from train.csv and test.csv, drawn as by sudoku.from_csv. test: None for all. Raises BadPuzzleFile."""
+    if not folder.is_dir():
+        raise BadPuzzleFile(f"{folder}: no such folder; give the one with train.csv and test.csv")
+    (pool, pool_sha256), (tests, tests_sha256) = (read_plain(folder / name) for name in ("train.csv", "test.csv"))
+    n_test = len(tests) if test is None else test
+    if n_test > len(tests):
+        raise BadPuzzleFile(f"{folder / 'test.csv'}: {len(tests)} puzzles, expected {n_test}; ask for fewer")
+    order = shuffled(len(pool), seed, PURPOSE_TRAIN)
+    candidates = order[~_occur(pool.inputs[order], tests.inputs)]
+    held_out, candidates = candidates[:validation], candidates[validation:]
+    candidates = candidates[~_occur(pool.inputs[candidates], pool.inputs[held_out])]
+    if len(held_out) < validation or len(candidates) < train:
+        raise BadPuzzleFile(
+            f"{folder / 'train.csv'}: {len(held_out) + len(candidates)} puzzles that no other split holds, expected"
+            f" {train} for train and {validation} for validation; ask for fewer (data.train, data.validation)"
+        )
+    drawn = shuffled(len(tests), seed, PURPOSE_TEST)[:n_test]
+    return PuzzleSet.build(
+        {
+            "train": _some(pool, candidates[:train]),
+            "validation": _some(pool, held_out),
+            "test": _some(tests, drawn),
+        },
+        puzzle="sudoku",
+        source="csv",
+        protocol="1k" if train == 1000 else str(train),
+        box_rows=BOX,
+        box_cols=BOX,
+        cells=CELLS,
+        vocab=SIDE + 2,
+        n_puzzle_ids=1,
+        seed=seed,
+        settings={
+            "builder": BUILDER,
+            "source": "csv",
+            "box": f"{BOX}x{BOX}",
+            "train": train,
+            "validation": validation,
+            "test": test,
+        },
+        source_sha256={"train.csv": pool_sha256, "test.csv": tests_sha256},
+        dropped_from_train=len(pool) - len(held_out) - len(candidates),
+        notes=(NOTE,),
+        licence="as the source files state",
+    )
+
+
+def _digits(characters: bytes) -> NDArray[np.uint8]:
+    """[N, 81]: 0 for a blank, 1 to 9, and more than 9 for what is none of them."""
+    boards = np.frombuffer(characters, dtype=np.uint8).reshape(-1, CELLS)
+    return np.where(boards == ord("."), np.uint8(0), boards - np.uint8(ord("0")))  # below "0" wraps to above 9
+
+
+def _are_solutions(answers: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Whether each digit stands once in every row, column and box: bool [N]."""
+    grids = answers.reshape(-1, SIDE, SIDE)
+    boxes = grids.reshape(-1, BOX, BOX, BOX, BOX).swapaxes(2, 3).reshape(-1, SIDE, SIDE)
+    units = np.sort(np.concatenate([grids, grids.swapaxes(1, 2), boxes], axis=1), axis=-1)
+    return np.asarray((units == np.arange(1, SIDE + 1)).all(axis=(1, 2)))
+
+
+def _occur(ours: NDArray[np.uint8], theirs: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Whether each of our boards is one of theirs: bool [N]."""
+    known = {board.tobytes() for board in theirs}
+    return np.array([board.tobytes() in known for board in ours], dtype=np.bool_)
+
+
+def _some(split: Split, rows: NDArray[np.int64]) -> Split:
+    rows = np.sort(rows)
+    return Split(**{name: array[rows] for name, array in split.arrays().items()})
