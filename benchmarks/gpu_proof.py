@@ -40,11 +40,11 @@ from benchmarks.equality import check_variant, compile_networks  # noqa: E402
 from benchmarks.step_time import COLUMNS, device_name, measure  # noqa: E402
 from data_prep.puzzle_set import PuzzleSet  # noqa: E402
 from data_prep.sudoku_csv import from_plain_csv  # noqa: E402
-from sweeps.command_line import BadCommand, Parser, is_for_the_user, refuse  # noqa: E402
 from sweeps.recipes import recipe  # noqa: E402
 from sweeps.study import BaseName  # noqa: E402
 from trm_core import checkpoint as checkpoints  # noqa: E402
 from trm_core.checkpoint import BadCheckpoint  # noqa: E402
+from trm_core.command_line import BadCommand, Parser, is_for_the_user, refuse  # noqa: E402
 from trm_core.config import RunConfig  # noqa: E402
 from trm_core.evaluate import evaluate  # noqa: E402
 from trm_core.parity import VARIANTS  # noqa: E402

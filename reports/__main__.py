@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from reports.report import Report, choose_profile, write_report
-from sweeps.command_line import Parser, is_for_the_user, refuse
 from sweeps.profiles import PROFILES, find_profile
 from sweeps.study import find_study
+from trm_core.command_line import Parser, is_for_the_user, refuse
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

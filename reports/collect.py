@@ -26,6 +26,7 @@ Configure = Callable[[Study, Row, ProfileName, int, list[str]], RunConfig]
 Status = Literal["finished", "running", "failed", "killed"]
 
 NOT_COMPARABLE = "not comparable with the paper's column"
+NO_COLUMN = "not comparable with runs at full size"  # the same where the paper prints no numbers
 SMALL = "small puzzles, small model, few steps"  # what a profile that is not comparable means
 CELL_ACCURACY = "test/cell_accuracy"
 TOLD_BY_BASE = {"optim.lr": "learning rate", "optim.ema": "EMA"}  # a profile may set them for one base alone
@@ -159,7 +160,7 @@ def collect(
     for record in sorted(taken, key=_recency):
         by_row.setdefault(record.row, {})[record.seed] = record
 
-    warning = _warning(profile, overrides)
+    warning = _warning(study, profile, overrides)
     table_rows = tuple(
         _row(study, row, profile, overrides, by_row.get(row.name, {}), configure, comparable=not warning)
         for row in study.rows
@@ -172,7 +173,7 @@ def collect(
         rows=table_rows,
         grid=_grid(table_rows),
         facts=_facts(profile, overrides, table_rows),
-        notes=_not_the_published_set(table_rows, comparable=not warning)
+        notes=_not_the_published_set(table_rows, comparable=not warning and study.has_paper_numbers)
         + _notes(study, profile, table_rows, records, taken, rows, configure),
     )
 
@@ -185,11 +186,11 @@ def _utc(moment: datetime) -> datetime:
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _warning(profile: ProfileName, overrides: Sequence[str]) -> str:
+def _warning(study: Study, profile: ProfileName, overrides: Sequence[str]) -> str:
     """Why ours cannot stand beside the paper's; empty where it can."""
     reasons = [] if PROFILES[profile].comparable else [f"{profile} profile ({SMALL})"]
     reasons += [f"settings changed ({', '.join(overrides)})"] if overrides else []
-    return f"{' and '.join(reasons)}: {NOT_COMPARABLE}" if reasons else ""
+    return f"{' and '.join(reasons)}: {NOT_COMPARABLE if study.has_paper_numbers else NO_COLUMN}" if reasons else ""
 
 
 def _changes(record: RunRecord, expected: RunConfig) -> tuple[str, ...] | None:
@@ -422,6 +423,14 @@ def _notes(
     configure: Configure,
 ) -> tuple[str, ...]:
     notes = [note for note in (study.note, PROFILES[profile].note) if note]
+    for declared in study.rows_of(profile):
+        changed = [
+            f"{section}.{name}={setting_text(value)}"
+            for section, values in declared.change_in.get(profile, {}).items()
+            for name, value in values.items()
+        ]
+        if changed:
+            notes.append(f"{declared.name} has settings of its own in {profile}: {', '.join(changed)}.")
     for row in rows:
         for run in row.runs:
             if run.accuracy is None:
@@ -434,11 +443,11 @@ def _notes(
         if record.row not in by_name:
             why["rows that the study no longer has"] += 1
             continue
-        changed = _changes(record, configure(study, by_name[record.row], profile, record.seed, []))
-        if changed is None:
+        differs = _changes(record, configure(study, by_name[record.row], profile, record.seed, []))
+        if differs is None:
             why["settings that no longer exist"] += 1
         else:
-            why[", ".join(changed) or "the profile's settings on other puzzles or of an older version"] += 1
+            why[", ".join(differs) or "the profile's settings on other puzzles or of an older version"] += 1
     if why:
         runs = "1 recorded run is" if len(left) == 1 else f"{len(left)} recorded runs are"
         reasons = "; ".join(f"{text} ({count})" if len(why) > 1 else text for text, count in sorted(why.items()))

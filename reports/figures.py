@@ -8,6 +8,7 @@ each becomes on a dark page.
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -100,7 +101,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Panel:
-    """What one metric looks like for one base."""
+    """What one metric looks like for one base; "": for all of them together."""
 
     metric: str
     base: str
@@ -131,12 +132,12 @@ class Series:
 
 
 def learning_curves(table: Table, curves: Curves) -> tuple[Panel, ...]:
-    """The curves of every row that has any, by metric and base."""
-    bases = tuple(dict.fromkeys(row.base for row in table.rows))
+    """The curves of every row that has any: by metric and, where the table sets models side by side, by base."""
+    bases = ("",) if table.grid is None else tuple(dict.fromkeys(row.base for row in table.rows))
     panels = []
     for metric, _ in PANELS:
         for base in bases:
-            rows = [row for row in table.rows if row.base == base]
+            rows = [row for row in table.rows if base in ("", row.base)]
             lines = [_line(row, _label(row, rows), metric, curves) for row in rows]
             panels.append(Panel(metric, base, tuple(line for line in lines if line is not None)))
     return tuple(panels)
@@ -188,6 +189,35 @@ def accuracy_against_depth(table: Table) -> tuple[Series, ...]:
     return tuple(series)
 
 
+@dataclass(frozen=True)
+class Dot:
+    """One row in the figure of rows. Accuracies as fractions; None: no number, `word` says why."""
+
+    row: str
+    base: str
+    ours: float | None
+    interval: Interval | None  # over seeds
+    word: str
+    paper: float | None
+    paper_word: str  # "OOM"
+
+
+def accuracy_by_row(table: Table) -> tuple[Dot, ...]:
+    """Ours and the paper's accuracy of each row, in the table's order."""
+    return tuple(
+        Dot(
+            row.name,
+            row.base,
+            row.mean,
+            row.seed_interval,
+            row.status.partition(":")[0],
+            row.paper / 100 if isinstance(row.paper, float) else None,
+            row.paper if isinstance(row.paper, str) else "",
+        )
+        for row in table.rows
+    )
+
+
 def _label(row: TableRow, rows: Sequence[TableRow]) -> str:
     """The row's name without the words that all names of its base begin with."""
     first = [name.split() for name in (other.name for other in rows)]
@@ -209,32 +239,31 @@ def draw_learning_curves(panels: Sequence[Panel], names: Mapping[str, str]) -> F
     by_place = {(panel.metric, panel.base): panel.lines for panel in panels}
     with mpl.rc_context(STYLE):  # type: ignore[arg-type]
         room = 0.35 + 0.065 * max(len(line.label) for panel in panels for line in panel.lines)  # for names, inches
-        figure, axes = _panels(len(metrics), len(bases), width=2.75, height=1.6, room=room)
+        width, height = (2.75, 1.6) if len(bases) > 1 else (4.2, 1.9)
+        figure, axes = _panels(len(metrics), len(bases), width=width, height=height, room=room)
         for at, (metric, title) in enumerate(metrics):
             for column, base in enumerate(bases):
                 panel = axes[at][column]
                 lines = by_place[metric, base]
-                colours = _colours(base, [line.depth for line in lines])
-                for line, colour in zip(lines, colours, strict=True):
+                for line, colour in zip(lines, _line_colours(lines), strict=True):
                     for steps, values in line.seeds:
                         panel.plot(steps, values, color=colour, linewidth=0.6, alpha=0.45)
                     panel.plot(line.steps, line.values, color=colour, linewidth=1.7)
-                if metric.endswith("accuracy"):
-                    panel.set_ylim(-0.02, 1.02)
-                    panel.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
-                else:
-                    panel.set_ylim(bottom=0)
-                panel.set_title(f"{title}, {names.get(base, base)}")
+                panel.set_title(f"{title}, {names.get(base, base)}" if base else title)
                 panel.tick_params(labelleft=column == 0)
                 if at == len(metrics) - 1:
                     panel.set_xlabel("training step")
+            if metric.endswith("accuracy"):
+                axes[at][0].set_ylim(-0.02, 1.02)
+                axes[at][0].yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
+            else:
+                axes[at][0].set_ylim(bottom=0)  # when all curves of all columns are there: they share it
         for at, (metric, _) in enumerate(metrics):  # when all limits stand
             for column, base in enumerate(bases):
-                lines = by_place[metric, base]
                 axes[at][column].set_xlim(0, _last(by_place, base))
-                ends = [(line.label, line.steps[-1], line.values[-1]) for line in lines if len(line.steps)]
-                colours = _colours(base, [line.depth for line in lines if len(line.steps)])
-                _name_ends(axes[at][column], ends, colours)
+                named = [line for line in by_place[metric, base] if len(line.steps)]
+                ends = [(line.label, line.steps[-1], line.values[-1]) for line in named]
+                _name_ends(axes[at][column], ends, _line_colours(named))
     return figure
 
 
@@ -283,6 +312,59 @@ def draw_accuracy_against_depth(series: Sequence[Series], *, comparable: bool, p
     return figure
 
 
+def draw_accuracy_by_row(dots: Sequence[Dot], *, comparable: bool, profile: str) -> Figure | None:
+    """A line per row, the accuracy along it: ours filled, the paper's hollow, apart where they cannot be compared."""
+    if all(dot.ours is None for dot in dots):
+        return None
+    has_paper = any(dot.paper is not None or dot.paper_word for dot in dots)
+    apart = has_paper and not comparable
+    with mpl.rc_context(STYLE):  # type: ignore[arg-type]
+        figure, axes = _panels(
+            1,
+            2 if apart else 1,
+            width=2.9 if apart else 4.6,
+            height=0.3 * len(dots) + 0.1,
+            room=0.3 + 0.06 * max(4, *(len(dot.word) for dot in dots if dot.ours is None), 0),
+            left=0.2 + 0.066 * max(len(dot.row) for dot in dots),
+        )
+        ours, papers = axes[0][0], axes[0][-1]
+        ours.set_title(
+            f"Exact accuracy, test: profile {profile}" + (" and the paper" if has_paper and not apart else "")
+        )
+        if apart:
+            papers.set_title("The paper, full size: not comparable")
+        for panel in dict.fromkeys((ours, papers)):
+            panel.set_xlim(-0.02, 1.02)
+            panel.set_ylim(len(dots) - 0.4, -0.6)  # the first row on top
+            panel.set_yticks(range(len(dots)), [dot.row for dot in dots])
+            panel.xaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
+            panel.tick_params(axis="y", length=0, labelleft=panel is ours)
+        for at, dot in enumerate(dots):
+            colour = _ramp(dot.base)[2]
+            if dot.paper is not None:
+                papers.plot([dot.paper], [at], color=colour, marker="o", markersize=5, markerfacecolor=PAPER, zorder=3)
+            if dot.interval is not None:
+                ends = [max(0.0, dot.interval.low), min(1.0, dot.interval.high)]
+                ours.plot(ends, [at, at], color=colour, linewidth=0.9, marker="|", markersize=6)
+            if dot.ours is not None:
+                ours.plot([dot.ours], [at], color=colour, marker="o", markersize=5)
+            ours_says = dot.word if dot.ours is None else f"{100 * dot.ours:.1f}"
+            _say_at_edge(ours, at, ours_says, dot.ours, colour)
+            if apart:
+                paper_says = dot.paper_word if dot.paper is None else f"{100 * dot.paper:.1f}"
+                _say_at_edge(papers, at, paper_says, dot.paper, colour)
+        if has_paper and not apart:
+            spreads = any(dot.interval for dot in dots)
+            _say_which(ours, "ours, bars: 95 % over seeds" if spreads else "ours, one seed", below=0.37)
+    return figure
+
+
+def _say_at_edge(panel: Axes, at: int, text: str, accuracy: float | None, colour: str) -> None:
+    """A row's number at the right edge; in place of a number, the word for why there is none."""
+    place = panel.get_yaxis_transform()
+    panel.text(1.03, at, text, transform=place, va="center", fontsize=8, color=FAINT if accuracy is None else colour)
+
+
 def _numbers(one: Series, kind: str) -> list[Mark]:
     """The marks of a series that carry a number: ours, the paper's, or ours where there are any."""
     marks = one.ours if kind == "ours" or (kind == "either" and one.ours) else one.paper
@@ -313,13 +395,23 @@ def _draw_paper(panel: Axes, one: Series, colour: str) -> None:
             panel.annotate(mark.word, (mark.depth, 0.0), **at)  # type: ignore[arg-type]
 
 
-def _say_which(panel: Axes, of_ours: str) -> None:
-    """Filled is ours, hollow is the paper's: in grey, since colour says the model."""
+def _say_which(panel: Axes, of_ours: str, *, below: float | None = None) -> None:
+    """Filled is ours, hollow is the paper's: in grey, since colour says the model.
+
+    below: inches under the panel, side by side and of dots that no line joins; None: inside, lower left.
+    """
     filled = Line2D([], [], color=FAINT, linewidth=1.4, marker="o", markersize=4.5)
     hollow = Line2D([], [], color=FAINT, linewidth=0.9, linestyle=(0, (4, 2)), marker="o", markersize=5)
     hollow.set_markerfacecolor(PAPER)
     names = [of_ours, "the paper, one run per cell"]
-    panel.legend([filled, hollow], names, loc="lower left", bbox_to_anchor=(0.0, 0.08), frameon=False)
+    if below is None:
+        panel.legend([filled, hollow], names, loc="lower left", bbox_to_anchor=(0.0, 0.08), frameon=False)
+        return
+    for line in (filled, hollow):
+        line.set_linestyle("none")
+    height = panel.bbox.height / panel.get_figure(root=True).dpi  # type: ignore[union-attr]
+    place = (0.0, -below / height)
+    panel.legend([filled, hollow], names, loc="center left", bbox_to_anchor=place, ncols=2, borderpad=0, frameon=False)
 
 
 def _ticks(depths: Sequence[int]) -> list[int]:
@@ -342,7 +434,7 @@ def _name_ends(
         return
     points = [panel.transData.transform((x, y)) for _, x, y in ends]
     pixels = panel.get_figure(root=True).dpi / 72  # type: ignore[union-attr]
-    heights = spread_apart([float(y) for _, y in points], 10.5 * pixels)
+    heights = spread_apart([float(y) for _, y in points], 10.5 * pixels, panel.bbox.y0, panel.bbox.y1)
     beside = {"leader": 13.0, "edge": 5.0, "point": 8.0}
     leader = {"arrowstyle": "-", "linewidth": 0.5, "shrinkA": 1, "shrinkB": 2, "relpos": (0, 0.5)}
     for (label, x, y), (left, low), height, colour in zip(ends, points, heights, colours, strict=True):
@@ -359,23 +451,39 @@ def _name_ends(
         )
 
 
-def spread_apart(wanted: Sequence[float], gap: float) -> list[float]:
-    """Positions at least `gap` apart, in the order of the wanted ones, with the least squared distance to them."""
+def spread_apart(
+    wanted: Sequence[float], gap: float, lowest: float = -math.inf, highest: float = math.inf
+) -> list[float]:
+    """Positions at least `gap` apart, in the order of the wanted ones, with the least squared distance to them.
+
+    Then moved between lowest and highest, as far as there is room; where there is not, they go on below.
+    """
     order = sorted(range(len(wanted)), key=lambda i: (wanted[i], i))
     blocks: list[list[float]] = []  # of wanted positions less their rank's gap; each block shares its mean
     for rank, index in enumerate(order):
         blocks.append([wanted[index] - rank * gap])
         while len(blocks) > 1 and mean(blocks[-2]) >= mean(blocks[-1]):
             blocks[-2:] = [blocks[-2] + blocks[-1]]
-    placed = [mean(block) for block in blocks for _ in block]
+    placed = [mean(block) + rank * gap for rank, block in enumerate(block for block in blocks for _ in block)]
+    placed = [max(position, lowest + rank * gap) for rank, position in enumerate(placed)]
+    placed = [min(position, highest - rank * gap) for rank, position in enumerate(reversed(placed))][::-1]
     result = [0.0] * len(wanted)
-    for rank, index in enumerate(order):
-        result[index] = placed[rank] + rank * gap
+    for position, index in zip(placed, order, strict=True):
+        result[index] = position
     return result
 
 
 def _ramp(base: str) -> tuple[str, ...]:
     return RAMPS[BASE_ORDER.index(base) % len(RAMPS)] if base in BASE_ORDER else RAMPS[-1]
+
+
+def _line_colours(lines: Sequence[Line]) -> list[str]:
+    """Each line's colour, from its own base's ramp."""
+    left = {
+        base: iter(_colours(base, [line.depth for line in lines if line.base == base]))
+        for base in {line.base for line in lines}
+    }
+    return [next(left[line.base]) for line in lines]
 
 
 def _colours(base: str, depths: Sequence[int]) -> list[str]:
@@ -389,9 +497,11 @@ def _colours(base: str, depths: Sequence[int]) -> list[str]:
     return colours
 
 
-def _panels(lines: int, columns: int, *, width: float, height: float, room: float) -> tuple[Figure, list[list[Axes]]]:
-    """Axes of a size in inches, with `room` right of each for the names of its lines."""
-    left, bottom, top, between = 0.62, 0.5, 0.32, 0.58
+def _panels(
+    lines: int, columns: int, *, width: float, height: float, room: float, left: float = 0.62
+) -> tuple[Figure, list[list[Axes]]]:
+    """Axes of a size in inches, with `room` right of each for the names of its lines, and `left` of the first."""
+    bottom, top, between = 0.5, 0.32, 0.58
     whole = left + columns * (width + room)
     tall = bottom + lines * height + (lines - 1) * between + top
     figure = Figure(figsize=(whole, tall), dpi=100, facecolor=PAPER)

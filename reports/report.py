@@ -68,12 +68,23 @@ def render(table: Table, curves: figures.Curves, out: Path) -> Report:
     folder = out / table.profile / table.study.name
     depth = figures.accuracy_against_depth(table)
     names = {one.base: one.name for one in depth}
+    bars = " Bars: 95 % interval of the mean over seeds." if any(row.seed_interval for row in table.rows) else ""
+    depths = rows = None
+    if table.grid is not None:  # the rows are a ladder of depths; else each is a change of its own
+        depths = figures.draw_accuracy_against_depth(depth, comparable=table.comparable, profile=table.profile)
+    else:
+        dots = figures.accuracy_by_row(table)
+        rows = figures.draw_accuracy_by_row(dots, comparable=table.comparable, profile=table.profile)
     drawn = (
         (
             "accuracy_against_depth",
-            "Exact accuracy on the test puzzles against effective depth."
-            + (" Bars: 95 % interval of the mean over seeds." if any(row.seed_interval for row in table.rows) else ""),
-            figures.draw_accuracy_against_depth(depth, comparable=table.comparable, profile=table.profile),
+            f"Exact accuracy on the test puzzles against effective depth.{bars}",
+            depths,
+        ),
+        (
+            "accuracy_by_row",
+            f"Exact accuracy on the test puzzles, row by row.{bars}",
+            rows,
         ),
         (
             "learning_curves",

@@ -146,8 +146,9 @@ ROW_HEADER = (
 
 
 def row_header(table: Table) -> tuple[str, ...]:
-    """The columns of the long table; the difference only where there may be one."""
-    return ROW_HEADER if table.comparable else ROW_HEADER[:-1]
+    """The columns of the long table: the paper's where it prints numbers, the difference where there may be one."""
+    left_out = 0 if table.comparable else 1
+    return ROW_HEADER[: len(ROW_HEADER) - (left_out if table.study.has_paper_numbers else 2)]
 
 
 def row_cells(table: Table, row: TableRow) -> tuple[str, ...]:
@@ -470,6 +471,8 @@ def _terminal_rows(table: Table) -> RichTable:
         "Ours": lambda row: ours(row, seeds),
         "Test set": lambda row: bracket(row.test_interval),
     }
+    if not table.study.has_paper_numbers:
+        del cell["Paper"]
     for name in cell:
         shown.add_column(Text(name), justify="left" if name == "Row" else "right", overflow="fold")
     for row in table.rows:

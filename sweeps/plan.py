@@ -19,6 +19,7 @@ import numpy as np
 from sweeps.profiles import configure
 from sweeps.study import ProfileName, Row, Study
 from trm_core.config import BadSetting, DataSettings, RunConfig
+from trm_core.memory import peak_bytes
 
 if TYPE_CHECKING:
     from sweeps.tracking import RunRecord
@@ -69,6 +70,7 @@ class PlannedRun:
     done: bool
     flops: float
     rate: Rate
+    memory: int  # bytes at the peak, per worker, by formula
 
     @property
     def seconds(self) -> float:
@@ -254,13 +256,21 @@ def make_plan(
     fallback: Rate,
     *,
     at_once: int = 1,
+    workers: int = 1,
     test_puzzles: int | None = None,
 ) -> Plan:
-    """The plan: `done` are the keys of finished runs, `rates` what recorded_rates found, `fallback` for the rest."""
+    """The plan: `done` are the keys of finished runs, `rates` what recorded_rates found, `fallback` for the rest.
+
+    workers: so many share a run's batch.
+    """
     return Plan(
         tuple(
             PlannedRun(
-                job, job.key in done, run_flops(job.run, test_puzzles), rates.get(job.row, rates.get("", fallback))
+                job,
+                job.key in done,
+                run_flops(job.run, test_puzzles),
+                rates.get(job.row, rates.get("", fallback)),
+                peak_bytes(job.run, workers=workers),
             )
             for job in jobs
         ),

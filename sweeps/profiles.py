@@ -1,21 +1,37 @@
-"""The scales at which a study is run: mini, official, paper. A study names switches; a profile sets sizes."""
+"""The scales at which a study is run: mini, official, paper. A study names switches; a profile sets sizes.
+
+A profile is a list of changes to the recipes, each with its reason; `differences` reads two profiles side by side.
+"""
 
 from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
-from pydantic import Field
-
 from sweeps.recipes import recipe
-from sweeps.study import BaseName, ProfileName, Row, Study
+from sweeps.study import EVERY_BASE, EVERY_PUZZLE, BaseName, ProfileName, PuzzleName, Row, Study
 from trm_core.config import RunConfig, Settings
 
 
 class UnknownProfile(ValueError):
     """A profile name that does not exist."""
+
+
+class NotAtThisScale(ValueError):
+    """A puzzle that a profile has no settings for."""
+
+
+class Change(Settings):
+    """Settings that a profile changes, why, and on which puzzles and recipes."""
+
+    settings: dict[str, dict[str, Any]]  # an EMA that a recipe has not stays off
+    why: str  # one clause, its source first
+    puzzles: tuple[PuzzleName, ...] = EVERY_PUZZLE
+    bases: tuple[BaseName, ...] = EVERY_BASE
 
 
 class Profile(Settings):
@@ -25,8 +41,12 @@ class Profile(Settings):
     description: str  # one sentence
     comparable: bool  # with the paper's column; printed on the table's face
     note: str = ""  # printed under every table of this profile
-    change: dict[str, dict[str, Any]] = Field(default_factory=dict)  # to every recipe; an EMA it has not stays off
-    change_base: dict[BaseName, dict[str, dict[str, Any]]] = Field(default_factory=dict)  # and to one of them
+    puzzles: tuple[PuzzleName, ...] = EVERY_PUZZLE  # that it has settings for
+    changes: tuple[Change, ...] = ()  # in order, the later winning
+
+    def changes_to(self, base: BaseName, puzzle: PuzzleName) -> tuple[Change, ...]:
+        """Those that touch this recipe on this puzzle."""
+        return tuple(change for change in self.changes if base in change.bases and puzzle in change.puzzles)
 
 
 PROFILES: dict[ProfileName, Profile] = {
@@ -38,39 +58,55 @@ PROFILES: dict[ProfileName, Profile] = {
             "300 steps are few: at this size HRM k=1, T=1 had solved nothing at step 600 and 87 % at step 1,200"
             " (docs/LOG.md). Short runs can invert the paper's order."
         ),
-        change={
-            "data": {
-                "source": "generated",
-                "box_rows": 2,
-                "box_cols": 3,
-                "clues": 22,  # of 36 cells: easy enough to be learnt in minutes
-                "train": 2000,
-                "validation": 200,
-                "test": 400,
-            },
-            "model": {"D": 48, "n_heads": 2, "N_sup": 4, "puzzle_prefix": 1, "inner_multiple": 16},
-            "optim": {
-                "lr": 3e-3,
-                "beta2": 0.99,
-                "weight_decay": 0.1,
-                "embedding_lr": 3e-3,
-                "embedding_weight_decay": 0.1,
-                "warmup_steps": 20,
-                "ema": 0.95,  # an average over 20 steps: the runs are short
-                "ema_covers": "all",
-            },
-            "train": {
-                "steps": 300,
-                "batch_size": 32,
-                "precision": "fp32",
-                "eval_every": 50,
-                "eval_puzzles": 100,
-                "checkpoint_every": 50,
-                "log_every": 5,
-            },
-        },
-        # At 3e-3 attention stays at chance (docs/LOG.md, 2026-11-22); the MLP mixer learns fastest there.
-        change_base={"hrm": {"optim": {"lr": 1e-3}}, "trm_att": {"optim": {"lr": 1e-3}}},
+        puzzles=("sudoku",),
+        changes=(
+            Change(
+                settings={
+                    "data": {
+                        "source": "generated",
+                        "box_rows": 2,
+                        "box_cols": 3,
+                        "clues": 22,  # of 36 cells
+                        "train": 2000,
+                        "validation": 200,
+                        "test": 400,
+                    }
+                },
+                why="6x6 puzzles, made on the spot, easy enough to be learnt in minutes",
+            ),
+            Change(
+                settings={
+                    "model": {"D": 48, "n_heads": 2, "N_sup": 4, "inner_multiple": 16},
+                    "train": {"steps": 300, "batch_size": 32, "precision": "fp32"},
+                },
+                why="two CPU cores: small, short, and no bf16 there",
+            ),
+            Change(settings={"model": {"puzzle_prefix": 1}}, why="one position, as in the paper"),
+            Change(
+                settings={
+                    "optim": {
+                        "lr": 3e-3,
+                        "beta2": 0.99,
+                        "weight_decay": 0.1,
+                        "embedding_lr": 3e-3,
+                        "embedding_weight_decay": 0.1,
+                        "warmup_steps": 20,
+                        "ema": 0.95,
+                        "ema_covers": "all",
+                    }
+                },
+                why="what learns in 300 steps (docs/LOG.md); an EMA of 0.95 averages over 20 of them",
+            ),
+            Change(
+                settings={"optim": {"lr": 1e-3}},
+                why="at 3e-3, the rate of the MLP mixer, attention stays at chance (docs/LOG.md)",
+                bases=("trm_att", "hrm", "direct"),
+            ),
+            Change(
+                settings={"train": {"eval_every": 50, "eval_puzzles": 100, "checkpoint_every": 50, "log_every": 5}},
+                why="looked at more often, on fewer puzzles",
+            ),
+        ),
     ),
     "official": Profile(
         name="official",
@@ -81,14 +117,40 @@ PROFILES: dict[ProfileName, Profile] = {
         name="paper",
         description="The paper's settings where the released code's differ: 60k epochs, AdamW, one prefix position.",
         comparable=True,
-        change={
-            "model": {
-                "puzzle_prefix": 1,  # the released code pads one vector to 16 positions
-                "halting_loss_weight": 1.0,  # the paper adds the halting loss as it is, the released code half of it
-            },
-            "optim": {"name": "adamw", "ema_covers": "all"},
-            "train": {"steps": 78125},  # 60k epochs of 1,000 puzzles at batch 768; the released code stops at 50k
-        },
+        changes=(
+            Change(
+                settings={"train": {"steps": 78125}},
+                why="60k epochs of 1,000 puzzles at batch 768 (paper, appendix); 50k (released code, README)",
+                puzzles=("sudoku", "maze"),
+            ),
+            Change(
+                settings={"optim": {"name": "adamw"}},
+                why="AdamW (paper, appendix); AdamATan2 (released code, trainer)",
+            ),
+            Change(
+                settings={"model": {"n": 6}},
+                why="T=3, n=6 throughout (paper); L_cycles=4 (released code, README)",
+                puzzles=("maze", "arc"),
+                bases=("trm", "trm_att"),
+            ),
+            Change(
+                settings={"model": {"puzzle_prefix": 1}},
+                why="one position (paper); one vector padded to 16 (released code, model)",
+            ),
+            Change(
+                settings={"model": {"halting_loss_weight": 1.0}},
+                why="the halting loss as it is (paper, figure 3); half of it (released code, losses)",
+            ),
+            Change(
+                settings={"optim": {"ema_covers": "all"}},
+                why="of all weights (paper, section 4.7); not of the puzzle embedding (released code, trainer)",
+            ),
+            Change(
+                settings={"data": {"augmentations": 7}},
+                why="8 dihedral variants, the original one of them (paper, appendix); off (released code, builder)",
+                puzzles=("maze",),
+            ),
+        ),
     ),
 }
 
@@ -104,22 +166,33 @@ def find_profile(name: str) -> Profile:
 
 
 def configure(study: Study, row: Row, profile: ProfileName, seed: int, overrides: Sequence[str] = ()) -> RunConfig:
-    """The run behind one row at one seed. Raises BadSetting.
+    """The run behind one row at one seed. Raises BadSetting, NotAtThisScale.
 
-    In this order, the later winning: the base recipe, the profile, the row's change, the seed, the overrides
-    ("model.D=96"). Only the end has to hold together, so a row may undo what a profile alone could not do without.
+    In this order, the later winning: the base recipe, the profile, the row's change, its change in this profile, the
+    seed, the overrides ("model.D=96"). Only the end has to hold together, so a row may undo what a profile alone could
+    not do without.
     """
-    base = recipe(row.base, study.puzzle)
-    scale = PROFILES[profile]
-    settings = _over(base.model_dump(), _fitting(scale.change, base))
-    settings = _over(settings, scale.change_base.get(row.base, {}))
+    settings = _at_scale(row.base, study.puzzle, PROFILES[profile])
     settings = _over(settings, row.change)
+    settings = _over(settings, row.change_in.get(profile, {}))
     settings = _over(settings, {"train": {"seed": seed}})
     return RunConfig.parse(settings).set(overrides)
 
 
+def _at_scale(base: BaseName, puzzle: PuzzleName, profile: Profile) -> dict[str, dict[str, Any]]:
+    """The recipe's settings under the profile. Raises NotAtThisScale."""
+    if puzzle not in profile.puzzles:
+        able = [other.name for other in PROFILES.values() if puzzle in other.puzzles]
+        raise NotAtThisScale(f"profile {profile.name} has no {puzzle} puzzles; use {' or '.join(able)}")
+    run = recipe(base, puzzle)
+    settings = run.model_dump()
+    for change in profile.changes_to(base, puzzle):
+        settings = _over(settings, _fitting(change.settings, run))
+    return settings
+
+
 def _fitting(change: Mapping[str, Mapping[str, Any]], base: RunConfig) -> dict[str, dict[str, Any]]:
-    """The profile's change without what this recipe has switched off: no profile gives HRM an EMA."""
+    """A profile's change without what this recipe has switched off: no profile gives HRM an EMA."""
     off = {"optim": {"ema", "ema_covers"}} if base.optim.ema is None else {}
     return {
         section: {name: value for name, value in values.items() if name not in off.get(section, set())}
@@ -133,3 +206,62 @@ def _over(settings: Mapping[str, Any], change: Mapping[str, Mapping[str, Any]]) 
     for section, values in change.items():
         over[section].update(values)
     return over
+
+
+# --- two profiles side by side ---------------------------------------------------------------------------------------
+
+Place = tuple[PuzzleName, BaseName]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A setting that two profiles do not share, on the puzzles and recipes where its two values are these."""
+
+    setting: str  # "model.n"
+    puzzles: tuple[PuzzleName, ...]
+    bases: tuple[BaseName, ...]
+    values: tuple[Any, Any]
+    why: str
+
+
+def shared_puzzles(first: Profile, second: Profile) -> tuple[PuzzleName, ...]:
+    """The puzzles that both profiles have settings for."""
+    return tuple(puzzle for puzzle in EVERY_PUZZLE if puzzle in first.puzzles and puzzle in second.puzzles)
+
+
+def differences(first: Profile, second: Profile) -> tuple[Difference, ...]:
+    """What differs between two profiles on the puzzles they share, setting by setting."""
+    places: dict[tuple[str, tuple[Any, Any], str], list[Place]] = {}
+    for puzzle, base in product(shared_puzzles(first, second), EVERY_BASE):
+        one, other = (RunConfig.parse(_at_scale(base, puzzle, profile)).flat() for profile in (first, second))
+        for setting in one:
+            if one[setting] != other[setting]:
+                why = _why(setting, (base, puzzle), first, second)
+                places.setdefault((setting, (one[setting], other[setting]), why), []).append((puzzle, base))
+    found = [
+        Difference(setting, of_puzzles, bases, values, why)
+        for (setting, values, why), where in places.items()
+        for of_puzzles, bases in _blocks(where)
+    ]
+    order = list(RunConfig().flat())
+    return tuple(sorted(found, key=lambda difference: order.index(difference.setting)))
+
+
+def _why(setting: str, of: tuple[BaseName, PuzzleName], first: Profile, second: Profile) -> str:
+    """The reason of whichever profile changes it; both, named, where both do."""
+    section, _, name = setting.partition(".")
+    reasons: dict[str, str] = {}
+    for profile in (first, second):
+        for change in profile.changes_to(*of):
+            if name in change.settings.get(section, {}):
+                reasons[profile.name] = change.why
+    if len(reasons) == 1:
+        return next(iter(reasons.values()))
+    return "; ".join(f"{name}: {why}" for name, why in reasons.items())
+
+
+def _blocks(places: Collection[Place]) -> Iterable[tuple[tuple[PuzzleName, ...], tuple[BaseName, ...]]]:
+    """Places as few blocks of puzzles x recipes: puzzles with the same recipes stand together."""
+    by_puzzle = {puzzle: tuple(base for of, base in places if of == puzzle) for puzzle, _ in places}
+    for bases in dict.fromkeys(by_puzzle.values()):
+        yield tuple(puzzle for puzzle, those in by_puzzle.items() if those == bases), bases

@@ -11,14 +11,28 @@ from typing import Any
 from sweeps.study import BaseName, PuzzleName
 from trm_core.config import RunConfig
 
+Changes = dict[str, dict[str, Any]]
+
 # The released trainer: 50k epochs of 1,000 puzzles at batch 768, AdamATan2, constant rate after the warm-up, and an EMA
 # that does not cover the puzzle embedding. Everything else is a default of RunConfig.
-_RELEASED: dict[str, dict[str, Any]] = {
+_RELEASED: Changes = {
     "train": {"steps": 65104, "batch_size": 768},
     "optim": {"name": "adam_atan2", "schedule": "constant", "ema_covers": "network"},
 }
 
-_BASES: dict[BaseName, dict[str, dict[str, Any]]] = {
+# What its commands change for the other puzzles.
+_PUZZLES: dict[PuzzleName, Changes] = {
+    "sudoku": {},
+    "maze": {"data": {"augmentations": 0}},  # off in the released builder unless asked for
+    "arc": {
+        "optim": {"embedding_lr": 1e-2, "weight_decay": 0.1, "embedding_weight_decay": 0.1},
+        # 100k epochs at batch 768. An epoch of ARC-1 is 960 tasks with 4.15 examples each: 3,633,410 examples of
+        # 876,405 augmented tasks. Another set of tasks is another number of steps.
+        "train": {"steps": 100_000 * 960 * 3_633_410 // (876_405 * 768)},
+    },
+}
+
+_BASES: dict[BaseName, Changes] = {
     "trm": {"model": {"mixer": "mlp"}},  # section 4.5: the MLP mixer wins on the small, fixed Sudoku board
     "trm_att": {"model": {"mixer": "attention"}},
     "hrm": {  # arXiv 2506.21734, trained like TRM: section 2 and Table 1
@@ -34,9 +48,18 @@ _BASES: dict[BaseName, dict[str, dict[str, Any]]] = {
         },
         "optim": {"ema": None},
     },
+    "direct": {  # HRM's baseline (Tables 4 and 5): its eight layers in one pass, supervised like the others
+        "model": {"mixer": "attention", "features": "y", "n_layers": 8, "n": 0, "T": 1, "puzzle_prefix": 1},
+        "optim": {"ema": None},
+    },
 }
+
+_FEWER_RECURSIONS: Changes = {"model": {"n": 4}}  # L_cycles=4 in the commands for Maze and ARC
 
 
 def recipe(base: BaseName, puzzle: PuzzleName) -> RunConfig:
     """The run that `base` names on this puzzle, at official scale."""
-    return RunConfig().change({"data": {"puzzle": puzzle}}).change(_RELEASED).change(_BASES[base])
+    run = RunConfig().change({"data": {"puzzle": puzzle}})
+    for change in (_RELEASED, _PUZZLES[puzzle], _BASES[base]):
+        run = run.change(change)
+    return run.change(_FEWER_RECURSIONS) if base in ("trm", "trm_att") and puzzle != "sudoku" else run

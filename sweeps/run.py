@@ -41,7 +41,6 @@ if __package__ in (None, ""):  # run as a script, from wherever: the repository'
         )
         sys.exit(2)
 
-from sweeps.command_line import USER_ERROR, BadCommand, Parser, is_for_the_user, refuse
 from sweeps.plan import (
     Consent,
     Job,
@@ -55,9 +54,11 @@ from sweeps.plan import (
     recorded_rates,
     select_rows,
 )
-from sweeps.profiles import PROFILES, configure, find_profile
-from sweeps.study import ProfileName, Row, Study, all_studies, find_study
+from sweeps.profiles import PROFILES, Difference, configure, differences, find_profile, shared_puzzles
+from sweeps.study import EVERY_BASE, BaseName, ProfileName, PuzzleName, Row, Study, all_studies, find_study
+from trm_core.command_line import USER_ERROR, BadCommand, Parser, is_for_the_user, refuse
 from trm_core.config import DataSettings
+from trm_core.memory import gigabytes
 
 if TYPE_CHECKING:
     from data_prep.puzzle_set import PuzzleSet
@@ -73,6 +74,10 @@ FULL = (errno.ENOSPC, errno.EDQUOT)  # the disk takes no more
 
 class NoPuzzles(ValueError):
     """A run on the published puzzles, and nobody said where they are."""
+
+
+class NoSuchPuzzles(ValueError):
+    """Puzzles of a kind that no set can be built of."""
 
 
 class AlreadyRunning(ValueError):
@@ -130,6 +135,9 @@ def _main(arguments: Sequence[str], line: str) -> int:
     options = _parser().parse_args(arguments)
     if options.list:
         _print_list()
+        return DONE
+    if options.explain:
+        _print_explanation(*options.explain)
         return DONE
     command = _command(options, line)
     if options.plan:
@@ -202,6 +210,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="the published puzzles: train.csv and test.csv")
     parser.add_argument("--plan", action="store_true", help="print the runs and what they cost, and start nothing")
     parser.add_argument("--list", action="store_true", help="print the studies there are")
+    parser.add_argument(
+        "--explain",
+        nargs=2,
+        metavar="PROFILE",
+        help="print what differs between two profiles, and why: --explain official paper",
+    )
     parser.add_argument(
         "--launcher",
         choices=("train", "inline"),
@@ -399,8 +413,13 @@ def _jobs(command: Command, data_hash: str) -> tuple[Job, ...]:
 
 
 def _settings(command: Command) -> DataSettings:
-    """What the puzzle set is built from, after every row's settings were checked. Raises BadSetting."""
-    return data_settings(_jobs(command, data_hash=""))
+    """What the puzzle set is built from, after every row's settings were checked. Raises BadSetting, NoSuchPuzzles."""
+    settings = data_settings(_jobs(command, data_hash=""))
+    if settings.puzzle != "sudoku":
+        raise NoSuchPuzzles(
+            f"data.puzzle={settings.puzzle}: only Sudoku puzzle sets can be built so far; leave data.puzzle out"
+        )
+    return settings
 
 
 def _plan(command: Command, jobs: Sequence[Job], records: Sequence[RunRecord], test_puzzles: int | None) -> Plan:
@@ -410,7 +429,7 @@ def _plan(command: Command, jobs: Sequence[Job], records: Sequence[RunRecord], t
     rates = recorded_rates(records, command.gpus[0] if command.gpus else "cpu")
     fallback = assumed_gpu() if command.gpus else measure_cpu()
     done = {record.key for record in records if record.status == "FINISHED"}
-    return make_plan(jobs, done, rates, fallback, at_once=at_once, test_puzzles=test_puzzles)
+    return make_plan(jobs, done, rates, fallback, at_once=at_once, workers=command.workers, test_puzzles=test_puzzles)
 
 
 def _print_plan_only(command: Command) -> int:
@@ -466,7 +485,7 @@ def _print_plan(plan: Plan) -> None:
 
     table = Table(title=None)
     table.add_column("run")
-    for column in ("done", "depth", "NFP", "parameters", "FLOPs", "time"):
+    for column in ("done", "depth", "NFP", "parameters", "memory", "FLOPs", "time"):
         table.add_column(column, justify="right", no_wrap=True)
     for planned in plan.runs:
         run = planned.job.run
@@ -476,17 +495,19 @@ def _print_plan(plan: Plan) -> None:
             str(run.model.depth),
             str(run.model.nfp),
             f"{run.parameters():,}",
+            gigabytes(planned.memory),
             f"{planned.flops:.1e}",
             _duration(planned.seconds),
         )
     table.add_section()
     table.add_row(
-        f"left: {len(plan.todo)} of {len(plan.runs)}", "", "", "", "", f"{plan.flops:.1e}", _duration(plan.seconds)
+        f"left: {len(plan.todo)} of {len(plan.runs)}", "", "", "", "", "", f"{plan.flops:.1e}", _duration(plan.seconds)
     )
     console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(table)
     for source in plan.sources:
         console.print(f"Times are estimates, {plan.at_once} run(s) at once, from {source}.", highlight=False)
+    console.print("Memory is the peak of one worker, by formula (trm_core/memory.py).", highlight=False)
 
 
 def _duration(seconds: float) -> str:
@@ -678,15 +699,78 @@ def _termination_as_interrupt() -> Iterator[None]:
 
 
 def _print_list() -> None:
-    """`--list`: the studies, their rows and how many runs one seed of each profile makes."""
+    """`--list`: the studies, the runs that a seed makes in each profile, and the rows, with the profiles of some."""
     for study in all_studies():
         runs = ", ".join(f"{profile} {len(study.rows_of(profile))}" for profile in PROFILES)
         print(f"{study.name}: {study.title} ({study.source})")
         print(f"  runs per seed: {runs}")
         for row in study.rows:
-            print(f"  {row.name}  [{', '.join(row.profiles)}]")
+            where = "" if len(row.profiles) == len(PROFILES) else f"  [{', '.join(row.profiles)}]"
+            print(f"  {row.name}{where}")
+        print()
     for profile in PROFILES.values():
         print(f"profile {profile.name}: {profile.description}")
+
+
+# --- two profiles side by side ---------------------------------------------------------------------------------------
+
+PUZZLE_WORDS: dict[PuzzleName, str] = {"sudoku": "Sudoku", "maze": "Maze", "arc": "ARC"}
+BASE_WORDS: dict[BaseName, str] = {
+    "trm": "TRM-MLP",
+    "trm_att": "TRM-Att",
+    "hrm": "HRM",
+    "direct": "direct prediction",
+}
+
+
+def _print_explanation(*names: str) -> None:
+    """`--explain`: a line per setting that differs; those with one reason stand together. Raises UnknownProfile."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    first, second = (find_profile(name) for name in names)
+    if first == second:
+        raise BadCommand(f"--explain {first.name} {second.name}: the same profile twice; name two different ones")
+    puzzles = shared_puzzles(first, second)
+    groups: dict[tuple[str, str], list[Difference]] = {}
+    for difference in differences(first, second):
+        groups.setdefault((difference.why, _where(difference, puzzles)), []).append(difference)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("setting", no_wrap=True)
+    table.add_column(first.name, justify="right", no_wrap=True)
+    table.add_column(second.name, justify="right", no_wrap=True)
+    table.add_column("where and why", ratio=1)
+    for (why, where), group in groups.items():
+        columns = zip(*((one.setting, *map(_shown, one.values)) for one in group), strict=True)
+        table.add_row(*(Text("\n".join(column)) for column in columns), Text(f"{where}: {why}" if where else why))
+        table.add_section()
+    console = Console(width=None if sys.stdout.isatty() else 100, highlight=False)
+    for profile in (first, second):
+        console.print(Text(f"{profile.name}: {profile.description}"))
+    console.print(table)
+    for profile in (first, second):
+        if lacking := [words for puzzle, words in PUZZLE_WORDS.items() if puzzle not in profile.puzzles]:
+            console.print(Text(f"{profile.name} has no {' or '.join(lacking)}; compared on the rest."))
+
+
+def _where(difference: Difference, puzzles: Collection[PuzzleName]) -> str:
+    """On which puzzles and recipes, in words; nothing where it is on all of them."""
+    words = "" if difference.bases == EVERY_BASE else ", ".join(BASE_WORDS[base] for base in difference.bases)
+    words = words.replace("TRM-MLP, TRM-Att", "TRM")
+    if len(difference.puzzles) == len(puzzles):
+        return words
+    return f"{words} on {', '.join(PUZZLE_WORDS[puzzle] for puzzle in difference.puzzles)}".strip()
+
+
+def _shown(value: str | float | None) -> str:
+    """A setting's value for a person: 65,104, 0.0001, none."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return "none" if value is None else str(value)
 
 
 if __name__ == "__main__":

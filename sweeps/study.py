@@ -11,9 +11,11 @@ from pydantic import Field, field_validator, model_validator
 
 from trm_core.config import RunConfig, Settings
 
-BaseName = Literal["trm", "trm_att", "hrm"]
-PuzzleName = Literal["sudoku"]
+BaseName = Literal["trm", "trm_att", "hrm", "direct"]
+PuzzleName = Literal["sudoku", "maze", "arc"]
 ProfileName = Literal["mini", "official", "paper"]
+EVERY_BASE: tuple[BaseName, ...] = ("trm", "trm_att", "hrm", "direct")
+EVERY_PUZZLE: tuple[PuzzleName, ...] = ("sudoku", "maze", "arc")
 EVERY_PROFILE: tuple[ProfileName, ...] = ("mini", "official", "paper")
 
 
@@ -27,6 +29,8 @@ class Row(Settings):
     name: str  # unique in its study, and what --only matches: "TRM k=3, T=3"
     base: BaseName
     change: dict[str, dict[str, Any]] = Field(default_factory=dict)  # {"model": {"n": 2, "T": 1}}
+    # and in one profile besides: what it takes to learn at that scale; printed under the table
+    change_in: dict[ProfileName, dict[str, dict[str, Any]]] = Field(default_factory=dict)
     paper: float | Literal["OOM"] | None = None  # the paper's cell, per cent
     paper_depth: int | None = None  # where the paper prints another depth than its own formula
     place: dict[str, str] = Field(default_factory=dict)  # in a grid table: {"k": "3", "T": "3", "model": "TRM"}
@@ -37,6 +41,15 @@ class Row(Settings):
     def _changes_only_settings_that_exist(cls, change: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         RunConfig().change(change)
         return change
+
+    @field_validator("change_in")
+    @classmethod
+    def _changes_only_settings_that_exist_in_a_profile(
+        cls, change_in: dict[ProfileName, dict[str, dict[str, Any]]]
+    ) -> dict[ProfileName, dict[str, dict[str, Any]]]:
+        for change in change_in.values():
+            RunConfig().change(change)
+        return change_in
 
 
 class Study(Settings):
@@ -57,6 +70,11 @@ class Study(Settings):
         if twice:
             raise ValueError(f"study {self.name}: two rows are named {twice[0]!r}; row names must differ")
         return self
+
+    @property
+    def has_paper_numbers(self) -> bool:
+        """Whether the paper prints anything for these rows; else a table has no column of the paper's."""
+        return any(row.paper is not None for row in self.rows)
 
     def rows_of(self, profile: ProfileName) -> tuple[Row, ...]:
         """The rows that this profile runs."""

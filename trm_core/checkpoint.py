@@ -5,6 +5,9 @@ step_00000100/
     training.safetensors   raw weights, both optimisers, slots, sums under way (SignSGD keeps no state)
     checkpoint.json        step, settings, data hash, and the SHA-256 of both files; written last
 
+A checkpoint that was imported from another program (trm_core.official) has weights only: training.safetensors holds no
+tensor and the data hash is empty. It can be evaluated, not resumed.
+
 A folder appears under its name in one rename, after its files are on the disk. Every random draw of a run is a
 function of (seed, step), so the step is also the state of every generator and the position in the data.
 Safetensors hold arrays only: opening one can run no code.
@@ -46,7 +49,12 @@ class Checkpoint:
     settings: dict[str, Any]  # RunConfig as nested mappings
     data_hash: str
     weights: dict[str, Tensor]
-    training: dict[str, Tensor]
+    training: dict[str, Tensor]  # empty where there are weights only
+
+    @property
+    def weights_only(self) -> bool:
+        """Whether there is nothing to go on from."""
+        return not self.training
 
 
 def save(checkpoint: Checkpoint, folder: Path) -> Path:
@@ -70,6 +78,7 @@ def save(checkpoint: Checkpoint, folder: Path) -> Path:
                     "format": FORMAT,
                     "step": checkpoint.step,
                     "data_hash": checkpoint.data_hash,
+                    "weights_only": checkpoint.weights_only,  # for the reader; load() looks at the tensors
                     "sha256": digests,
                     "settings": checkpoint.settings,
                 },
@@ -130,6 +139,16 @@ def newest(folder: Path) -> Checkpoint | None:
     if errors:
         raise BadCheckpoint(f"{folder}: no good checkpoint ({'; '.join(errors)}); delete {folder} to start anew")
     return None
+
+
+def open_at(path: Path) -> Checkpoint:
+    """The checkpoint that a step_… folder is, or the newest good one below a folder. Raises BadCheckpoint."""
+    if (path / "checkpoint.json").exists():
+        return load(path)
+    found = newest(path)
+    if found is None:
+        raise BadCheckpoint(f"{path}: no checkpoint there; expected a step_… folder, or a folder of them")
+    return found
 
 
 def _steps(folder: Path) -> list[Path]:

@@ -76,7 +76,8 @@ class ModelSettings(Settings):
     # section 4.2, Table 2; "y" is direct prediction: y ← f(y + x), no latent recursion (Table 4)
     features: Literal["y,z", "single z", "multi-scale z", "y"] = "y,z"
     gradient: Literal["full recursion", "one step", "last k"] = "full recursion"  # section 4.1
-    gradient_k: Positive | None = None  # "last k": of the n+1 recursions, so many carry a gradient (appendix: 4 of 7)
+    # "last k": of the n+1 recursions, so many carry a gradient (appendix: 4 of 7); with 1, x would never get one
+    gradient_k: Annotated[int, Field(ge=2)] | None = None
     halting: Literal["bce", "q_learning", "none"] = (
         "bce"  # section 4.6: "q_learning" is "w/ ACT"; "none": no early stop
     )
@@ -228,16 +229,7 @@ class RunConfig(Settings):
 
     def set(self, assignments: Iterable[str]) -> RunConfig:
         """This run with "model.D=96"-like assignments applied, in order. Raises BadSetting."""
-        changes: dict[str, dict[str, Any]] = {}
-        for assignment in assignments:
-            name, equals, text = assignment.partition("=")
-            if not equals:
-                raise BadSetting(f"--set {assignment}: expected NAME=VALUE, for example model.D=96")
-            if name not in self.flat():
-                raise BadSetting(f"{name}: no such setting{_nearest(name, self.flat())}")
-            section, _, field = name.partition(".")
-            changes.setdefault(section, {})[field] = _value(text)
-        return self.change(changes)
+        return self.change(assigned(assignments))
 
     def flat(self) -> dict[str, Any]:
         """Every setting as {"model.D": 512, …}."""
@@ -291,6 +283,21 @@ class RunConfig(Settings):
         if m.mixer == "attention":
             return swiglu + 2 * positions * 4 * m.D * m.D + 4 * positions * positions * m.D
         return swiglu + 2 * m.D * 3 * positions * m.inner_width(positions)
+
+
+def assigned(assignments: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """ "model.D=96"-like assignments, in order, as {"model": {"D": 96}}. Raises BadSetting."""
+    known = RunConfig().flat()
+    changes: dict[str, dict[str, Any]] = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals:
+            raise BadSetting(f"--set {assignment}: expected NAME=VALUE, for example model.D=96")
+        if name not in known:
+            raise BadSetting(f"{name}: no such setting{_nearest(name, known)}")
+        section, _, field = name.partition(".")
+        changes.setdefault(section, {})[field] = _value(text)
+    return changes
 
 
 def _value(text: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 
 import torch
+from torch import Tensor
 
 from trm_core.model import Model
 
@@ -20,7 +21,8 @@ class EMA:
     @torch.no_grad()
     def update(self, model: Model) -> None:
         """Move towards the model by one step."""
-        average, new = list(self.model.parameters()), torch._foreach_mul(list(model.parameters()), 1 - self.decay)
+        average: list[Tensor] = list(self.model.parameters())
+        new = list(torch._foreach_mul(list(model.parameters()), 1 - self.decay))
         torch._foreach_mul_(average, self.decay)  # two products and a sum, rounded as in the released code
         torch._foreach_add_(average, new)
         if self.model.puzzle_embedding is not None and model.puzzle_embedding is not None:

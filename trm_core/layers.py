@@ -16,9 +16,14 @@ ROPE_THETA = 10_000.0
 RMS_EPS = 1e-5
 
 
+def at_least_float32(x: Tensor) -> Tensor:
+    """bf16 → float32, where rounding would show; float32 and float64 as they are."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def rms_norm(x: Tensor) -> Tensor:
     """x over the root mean square of its last axis; no learnt gain, float32 inside (released code, layers.py)."""
-    x32 = x.float()
+    x32 = at_least_float32(x)
     return (x32 * torch.rsqrt(x32.square().mean(-1, keepdim=True) + RMS_EPS)).to(x.dtype)
 
 
@@ -64,7 +69,7 @@ class MixtureOfExperts(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., width] → [..., width]."""
-        scores = self.router(x).float()
+        scores = at_least_float32(self.router(x))
         best, chosen = scores.topk(self.experts_per_token, dim=-1)
         weights = torch.zeros_like(scores).scatter(-1, chosen, best.softmax(-1)).to(x.dtype)
         out = torch.zeros_like(x)
@@ -82,7 +87,7 @@ def rope(positions: int, head_channels: int) -> tuple[Tensor, Tensor]:
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotary position embedding of x [B, L, any number of heads, channels]; float32 inside."""
-    first, second = x.float().chunk(2, dim=-1)
+    first, second = at_least_float32(x).chunk(2, dim=-1)
     cos, sin = cos.unsqueeze(-2), sin.unsqueeze(-2)
     return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1).to(x.dtype)
 

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from trm_core.layers import at_least_float32
+
 IGNORE = -100  # a cell that does not count
 
 
@@ -26,7 +28,7 @@ def stablemax_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 def softmax_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy per cell, float32 inside. Shapes and unit as stablemax_cross_entropy."""
-    return F.cross_entropy(logits.float().transpose(1, 2), labels, ignore_index=IGNORE, reduction="none")
+    return F.cross_entropy(at_least_float32(logits).transpose(1, 2), labels, ignore_index=IGNORE, reduction="none")
 
 
 CELL_LOSSES = {"stablemax": stablemax_cross_entropy, "softmax": softmax_cross_entropy}

@@ -11,6 +11,13 @@ time/steps_per_second   optimiser steps, since the last report
 {validation,test}/exact_accuracy   [0..1]
 {validation,test}/cell_accuracy    [0..1]
 {validation,test}/puzzles          how many were evaluated
+
+With train.diagnostics, at every evaluation (diagnostics.py; steps and recursions count from 01):
+train/halted_at/step_01             share [0..1] of the puzzles that halted since the last evaluation: at that step
+train/ema_distance                  L2 norm of the EMA's weights minus the raw ones, over that of the raw ones
+validation/{exact,cell}_accuracy/step_01    [0..1] after supervision steps 1, …, N_sup, 2·N_sup, 4·N_sup
+validation/residual_{y,z}/step_01           ‖new − old‖ / ‖old‖ over a supervision step 1, …, N_sup, mean over puzzles
+validation/residual_{y,z}/recursion_01      the same over each of the T(n+1) recursions of supervision step N_sup
 """
 
 from __future__ import annotations
@@ -40,6 +47,13 @@ def train_metrics(sums: Tensor) -> dict[str, float]:
         metrics["train/cell_accuracy"] = s["cell"] / s["halted"]
         metrics["train/steps_to_halt"] = s["steps"] / s["halted"]
     return metrics
+
+
+def halting_metrics(halted_at: Tensor) -> dict[str, float]:
+    """How many halted at each supervision step [N_sup], over all workers → shares; none where nothing halted."""
+    counts = halted_at.tolist()
+    total = sum(counts)
+    return {f"train/halted_at/step_{step:02d}": count / total for step, count in enumerate(counts, 1)} if total else {}
 
 
 def no_sums(device: torch.device) -> Tensor:

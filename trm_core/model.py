@@ -20,9 +20,10 @@ from operator import add
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from trm_core.config import RunConfig
-from trm_core.layers import Linear, Network
+from trm_core.layers import Linear, Network, at_least_float32
 from trm_core.puzzle_embedding import PuzzleEmbedding
 
 Features = tuple[Tensor, ...]  # [B, L, D] each
@@ -39,6 +40,7 @@ class Model(nn.Module):
         self.settings = m
         self.cells = run.data.cells
         self.dtype = torch.bfloat16 if run.train.precision == "bf16" else torch.float32
+        self.activation_checkpointing = run.train.activation_checkpointing
 
         self.embed_tokens = nn.Parameter(torch.empty(run.data.vocabulary, m.D))
         self.puzzle_embedding = PuzzleEmbedding(n_puzzle_ids, m.D) if m.puzzle_prefix else None
@@ -88,23 +90,29 @@ class Model(nn.Module):
             x = torch.cat((prefix.view(-1, m.puzzle_prefix, m.D), x), dim=1)
         return math.sqrt(m.D) * x
 
+    def apply_network(self, net: Network, x: Tensor) -> Tensor:
+        """net(x); with activation checkpointing only x is kept, and the backward computes the rest a second time."""
+        if self.activation_checkpointing and torch.is_grad_enabled():
+            return checkpoint(net, x, use_reentrant=False, preserve_rng_state=False)  # type: ignore[no-any-return]
+        return net(x)  # type: ignore[no-any-return]
+
     def refine_z(self, x: Tensor, features: Features, i: int) -> Features:
         """One latent recursion: z ← f_z(z + (y + x)). With several z, their sum goes in and the i-th is renewed."""
         if self.settings.features == "single z":
-            return (self.f_z(features[0] + x),)
+            return (self.apply_network(self.f_z, features[0] + x),)
         y, *z = features
         # z + (y + x), in this order of additions: equality with the reference numbers depends on it
-        z[i % len(z)] = self.f_z(reduce(add, z) + (y + x))
+        z[i % len(z)] = self.apply_network(self.f_z, reduce(add, z) + (y + x))
         return (y, *z)
 
     def refine_y(self, x: Tensor, features: Features) -> Features:
         """y ← f_y(y + z), without x: which network call this is, the absence of x tells (section 4.3)."""
         if self.settings.features == "single z":
-            return (self.f_y(features[0]),)
+            return (self.apply_network(self.f_y, features[0]),)
         if self.settings.features == "y":
-            return (self.f_y(features[0] + x),)  # direct prediction has no z to carry x
+            return (self.apply_network(self.f_y, features[0] + x),)  # direct prediction has no z to carry x
         y, *z = features
-        return (self.f_y(y + reduce(add, z)), *z)
+        return (self.apply_network(self.f_y, y + reduce(add, z)), *z)
 
     def latent_recursion(self, x: Tensor, features: Features, steps: Sequence[int]) -> Features:
         """z refined for each of the steps, then y once (figure 3)."""
@@ -130,7 +138,7 @@ class Model(nn.Module):
         features = self.deep_recursion(self.embed(inputs, puzzle_vectors), features)
         y = features[0]
         logits = self.read_out(y)[:, self.settings.puzzle_prefix :]
-        return features, logits, self.halting_head(y[:, 0]).float()  # the halting head reads position 0
+        return features, logits, at_least_float32(self.halting_head(y[:, 0]))  # the halting head reads position 0
 
     def read_out(self, y: Tensor) -> Tensor:
         """The output head: y [B, L, D] → logits [B, L, V]; tied, by the token embedding's own weights (appendix)."""

@@ -256,7 +256,7 @@ def _evaluation(model: Model, arrays: Arrays, device: torch.device, *, moved: bo
     model.load_state_dict({key: _one_unit_on(tensor) for key, tensor in weights.items()} if moved else weights)
     batch = _batch(arrays, "eval_in", device)
     features, vectors = model.initial_features(len(batch.inputs)), model.puzzle_vectors(batch.puzzle_ids)
-    found = {}
+    found: Quantities = {}
     for s in range(m.N_sup):
         features, logits, q = model(batch.inputs, vectors, features)
         found |= {f"eval{s}/logits": logits, f"eval{s}/q": q[:, 0]}

@@ -15,10 +15,12 @@ from trm_core import checkpoint as checkpoints_of
 from trm_core.checkpoint import BadCheckpoint, Checkpoint
 from trm_core.config import BadSetting, RunConfig
 from trm_core.data import TrainingBatches
+from trm_core.diagnostics import diagnose, ema_distance
 from trm_core.distributed import gather_batch, sum_over_workers, wait_for_all, world
 from trm_core.ema import EMA
 from trm_core.evaluate import evaluate
-from trm_core.metrics import no_sums, train_metrics
+from trm_core.memory import free_memory, refuse_what_does_not_fit
+from trm_core.metrics import halting_metrics, no_sums, train_metrics
 from trm_core.model import Model
 from trm_core.optim import lr_factor, make_optimiser
 from trm_core.supervision import Slots, empty_slots, exploration, refill, supervision_step
@@ -40,9 +42,9 @@ def train(
     run may report steps again that were reported before it stopped, with the same metrics.
     checkpoints: the folder to save to and resume from; None: neither.
     With torch.distributed initialised, all its workers train this run together, each on its part of the batch.
-    Raises BadSetting, BadCheckpoint, CheckpointNotWritten, Diverged.
+    Raises BadSetting, NotEnoughMemory, BadCheckpoint, CheckpointNotWritten, Diverged.
     """
-    trainer = Trainer(run, data, torch.device(_device(device)))
+    trainer = Trainer(run, data, torch.device(device_named(device)))
     path: Path | None = None  # of the newest checkpoint
     if checkpoints is not None:
         trainer.resume(checkpoints)
@@ -92,6 +94,8 @@ class Trainer:
                 f"train.batch_size={run.train.batch_size}: {self.workers} workers share it and it does not divide;"
                 f" set it to a multiple of {self.workers}"
             )
+        free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
+        refuse_what_does_not_fit(run, free, workers=self.workers, n_puzzle_ids=data.n_puzzle_ids)
         self.batches = TrainingBatches(data, run)
         self.model = Model(run, data.n_puzzle_ids).to(device)
         self.parameters = dict(self.model.named_parameters())
@@ -103,6 +107,10 @@ class Trainer:
         )
         self.slots: Slots | None = None
         self.sums = no_sums(device)  # of the steps since the last report, this worker's slots
+        # How many halted at each supervision step since the last evaluation, this worker's slots; for diagnostics.
+        self.halted_at = torch.zeros(
+            run.model.N_sup if run.train.diagnostics else 0, dtype=torch.float64, device=device
+        )
         self.step = 0
 
     @property
@@ -113,6 +121,7 @@ class Trainer:
     def take_step(self) -> None:
         """One optimiser step: refill, one supervision step, gradients summed over workers, both optimisers, EMA."""
         run, model = self.run, self.model
+        self.optimiser.zero_grad(set_to_none=True)  # before the forward: its activations take the gradients' place
         batch = self.batches.draw(self.step, self.rank, self.workers, self.device)
         min_steps = exploration(model, run.train.seed, self.step, run.train.batch_size).chunk(self.workers)[self.rank]
         if self.device.type == "cuda":
@@ -120,7 +129,6 @@ class Trainer:
         slots = refill(model, self.slots or empty_slots(model, batch), batch)
         result = supervision_step(model, slots, min_steps.to(self.device, non_blocking=True))
 
-        self.optimiser.zero_grad(set_to_none=True)
         (result.loss / run.train.batch_size).backward()  # type: ignore[no-untyped-call]
         sum_over_workers(p.grad for p in self.parameters.values() if p.grad is not None)
 
@@ -142,6 +150,8 @@ class Trainer:
             self.ema.update(model)
         self.slots = result.slots
         self.sums += result.sums
+        if run.train.diagnostics:
+            self.halted_at.index_add_(0, result.slots.steps - 1, result.slots.halted.double())
 
     def window_metrics(self) -> dict[str, float]:
         """train/* since the last call, over all workers. Raises Diverged."""
@@ -162,6 +172,8 @@ class Trainer:
         run = self.run
         metrics: dict[str, float] = {}
         for name in ("validation", "test"):
+            if not len(self.data.splits[name]):  # released datasets hold no validation puzzles out
+                continue
             scores = evaluate(
                 self.evaluated_model,
                 self.data.splits[name],
@@ -171,14 +183,34 @@ class Trainer:
                 device=self.device,
             )
             metrics |= {f"{name}/{score}": value for score, value in scores.items()}
+        return metrics | self.diagnose() if run.train.diagnostics else metrics
+
+    def diagnose(self) -> dict[str, float]:
+        """How the recursion behaves on the first train.eval_puzzles of validation, where training halted, EMA."""
+        run = self.run
+        found = diagnose(
+            self.evaluated_model,
+            self.data.splits["validation"],
+            limit=run.train.eval_puzzles,
+            batch_size=run.train.batch_size,
+            N_sup=run.train.eval_N_sup or run.model.N_sup,
+            device=self.device,
+        )
+        metrics = {f"validation/{name}": value for name, value in found.items()}
+        halted_at = self.halted_at.clone()
+        sum_over_workers([halted_at])
+        self.halted_at.zero_()
+        metrics |= halting_metrics(halted_at)
+        if self.ema is not None:
+            metrics["train/ema_distance"] = ema_distance(self.model, self.ema.model)
         return metrics
 
     def save(self, folder: Path) -> Path:
         """A checkpoint of this step; slots are gathered from all workers, the first one writes."""
         assert self.slots is not None
         slots = {name: gather_batch(tensor) for name, tensor in self.slots.tensors().items()}
-        sums = self.sums.clone()
-        sum_over_workers([sums])
+        sums, halted_at = self.sums.clone(), self.halted_at.clone()
+        sum_over_workers([sums, halted_at])
         path = folder / f"step_{self.step:08d}"
         if self.rank == 0:
             training: dict[str, Tensor] = {f"model/{name}": tensor for name, tensor in self.model.state_dict().items()}
@@ -189,6 +221,8 @@ class Trainer:
                 for key, tensor in self.optimiser.state[parameter].items()
             }
             training["sums"] = sums
+            if self.run.train.diagnostics:
+                training["halted_at"] = halted_at
             path = checkpoints_of.save(
                 Checkpoint(
                     self.step,
@@ -223,6 +257,11 @@ class Trainer:
 
     def restore(self, saved: Checkpoint) -> None:
         """Go on from a checkpoint of this very run, on any number of workers. Raises BadCheckpoint."""
+        if saved.weights_only:
+            raise BadCheckpoint(
+                f"the checkpoint of step {saved.step} has weights only (it was imported): no raw weights, optimiser or"
+                " slots to go on from; evaluate it with `python -m trm_core evaluate`, or train in another folder"
+            )
         theirs, ours = RunConfig.parse(saved.settings), self.run
         if theirs.key(saved.data_hash) != ours.key(self.data.content_hash):
             a, b = theirs.flat(), ours.flat()
@@ -245,10 +284,13 @@ class Trainer:
             {name: tensor.to(self.device).chunk(self.workers)[self.rank] for name, tensor in parts["slots"].items()}
         )
         self.sums = saved.training["sums"].to(self.device) / self.workers
+        if self.run.train.diagnostics and "halted_at" in saved.training:  # not where diagnostics were off until now
+            self.halted_at = saved.training["halted_at"].to(self.device) / self.workers
         self.step = saved.step
 
 
-def _device(name: str) -> str:
+def device_named(name: str) -> str:
+    """ "auto" is the GPU where there is one. Raises BadSetting."""
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():

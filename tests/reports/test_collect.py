@@ -195,3 +195,11 @@ def test_a_comparable_table_says_that_it_was_not_measured_on_the_published_test_
     note = "Measured on 1,000 test puzzles, not the published test set of 422,786 puzzles"
     assert any(text.startswith(note) for text in table.notes) == noted
     assert (row(table, "TRM k=1").difference is not None) == (profile == "official")
+
+
+def test_a_row_with_settings_of_its_own_in_the_profile_is_named_under_the_table(study: Study) -> None:
+    own = study.rows[0].model_copy(update={"change_in": {"mini": {"optim": {"lr": 0.006, "ema": None}}}})
+    changed = study.model_copy(update={"rows": (own, *study.rows[1:])})
+    note = "TRM k=1 has settings of its own in mini: optim.lr=0.006, optim.ema=none."
+    assert note in collect(changed, "mini", []).notes
+    assert not any("settings of its own" in text for text in collect(changed, "official", []).notes)

@@ -9,7 +9,7 @@ import pytest
 
 from reports import figures
 from reports.collect import Table, collect
-from sweeps.study import Study
+from sweeps.study import Row, Study
 from tests.reports.records import record
 
 
@@ -72,6 +72,85 @@ def test_names_are_spread_apart_about_where_they_want_to_be() -> None:
     assert figures.spread_apart([10.0, 0.0], 2.0) == [10.0, 0.0], "what is far apart stays"
     placed = np.sort(figures.spread_apart([0.0, 0.5, 0.6, 9.0, 9.1], 1.0))
     assert np.diff(placed).min() >= 1.0 - 1e-9
+
+
+def test_names_stay_inside_their_panel_where_there_is_room() -> None:
+    assert figures.spread_apart([9.0, 9.5, 10.0], 2.0, 0.0, 10.0) == pytest.approx([6.0, 8.0, 10.0])
+    assert figures.spread_apart([0.0, 0.5], 2.0, 0.0, 10.0) == pytest.approx([0.0, 2.0])
+    assert figures.spread_apart([5.0, 5.0, 5.0], 6.0, 0.0, 10.0) == pytest.approx([-2.0, 4.0, 10.0]), "no room: below"
+
+
+@pytest.fixture
+def plain_study() -> Study:
+    """Like Table 1: no places, two bases."""
+    return Study(
+        name="plain",
+        title="Plain",
+        puzzle="sudoku",
+        source="Table 0",
+        rows=(
+            Row(name="TRM", base="trm", paper=87.4),
+            Row(name="w/ ACT", base="trm", change={"model": {"halting": "q_learning"}}, paper="OOM"),
+            Row(name="HRM", base="hrm", paper=55.0),
+        ),
+    )
+
+
+def test_the_figure_of_rows_holds_ours_and_the_papers_in_the_tables_order(plain_study: Study) -> None:
+    table = collect(plain_study, "mini", [record(plain_study, "TRM", 0.9, seed=s) for s in (0, 1)])
+    trm, act, hrm = figures.accuracy_by_row(table)
+    assert (trm.row, trm.ours, trm.interval) == ("TRM", 0.9, table.rows[0].seed_interval)
+    assert trm.paper == pytest.approx(0.874)
+    assert (act.ours, act.word, act.paper, act.paper_word) == (None, "did not run", None, "OOM")
+    assert (hrm.base, hrm.paper) == ("hrm", 0.55)
+
+
+@pytest.mark.parametrize("comparable", [True, False])
+def test_the_figure_of_rows_names_each_row_once_with_its_numbers(plain_study: Study, comparable: bool) -> None:
+    dots = figures.accuracy_by_row(collect(plain_study, "mini", [record(plain_study, "TRM", 0.943)]))
+    figure = figures.draw_accuracy_by_row(dots, comparable=comparable, profile="mini")
+    assert figure is not None
+    image = figures.svg(figure)
+    assert [image.count(f">{name}<") for name in ("TRM", "w/ ACT", "HRM", "94.3", "did not run")] == [1, 1, 1, 1, 2]
+    assert (">87.4<" in image and ">OOM<" in image and "not comparable" in image) == (not comparable)
+    assert figures.draw_accuracy_by_row(dots[1:], comparable=comparable, profile="mini") is None, "no number of ours"
+
+
+def test_without_numbers_of_the_papers_the_figure_of_rows_is_ours_alone(plain_study: Study) -> None:
+    rows = tuple(row.model_copy(update={"paper": None}) for row in plain_study.rows)
+    study = plain_study.model_copy(update={"rows": rows})
+    dots = figures.accuracy_by_row(collect(study, "mini", [record(study, "TRM", 0.9)]))
+    figure = figures.draw_accuracy_by_row(dots, comparable=False, profile="mini")
+    assert figure is not None
+    assert len(figure.axes) == 1
+    assert "paper" not in figures.svg(figure).lower()
+
+
+def test_rows_without_a_place_share_their_panels_and_keep_their_models_colours(plain_study: Study) -> None:
+    table = collect(plain_study, "mini", [record(plain_study, name, 0.5) for name in ("TRM", "w/ ACT", "HRM")])
+    curves = {(row.runs[0].run_id, "train/loss"): [(1, 2.0), (2, 1.0)] for row in table.rows}
+    panels = figures.learning_curves(table, curves)
+    assert {panel.base for panel in panels} == {""}
+    assert [line.label for line in panels[-1].lines] == ["TRM", "w/ ACT", "HRM"]
+    figure = figures.draw_learning_curves(panels, {})
+    assert figure is not None
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["Training loss"]
+    colours = [line.get_color() for line in figure.axes[0].lines[1::2]]  # the means
+    assert (colours[0] in figures.RAMPS[0], colours[1] in figures.RAMPS[0], colours[2] in figures.RAMPS[1]) == (
+        True,
+    ) * 3
+    assert colours[0] != colours[1]
+
+
+def test_every_column_of_learning_curves_shows_its_highest_loss(table: Table) -> None:
+    def line(base: str, highest: float) -> figures.Line:
+        steps, values = np.array([1.0, 2.0]), np.array([highest, 1.0])
+        return figures.Line(base, base, base, 6, ((steps, values),), steps, values)
+
+    panels = [figures.Panel("train/loss", base, (line(base, top),)) for base, top in (("hrm", 2.0), ("trm", 9.0))]
+    figure = figures.draw_learning_curves(panels, {})
+    assert figure is not None
+    assert all(axes.get_ylim()[1] >= 9.0 for axes in figure.axes)
 
 
 @pytest.mark.parametrize("comparable", [True, False])

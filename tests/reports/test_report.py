@@ -61,6 +61,16 @@ def test_a_report_lies_below_profile_and_study_and_says_which_files_it_wrote(stu
     assert str(tmp_path) not in b"".join(files_below(written.folder).values()).decode(errors="replace")
 
 
+def test_a_study_without_places_has_the_figure_of_rows_in_place_of_the_one_of_depths(
+    study: Study, tmp_path: Path
+) -> None:
+    rows = tuple(row.model_copy(update={"place": {}}) for row in study.rows)
+    plain = study.model_copy(update={"rows": rows})
+    written = render(collect(plain, "mini", [record(plain, "TRM k=1", 0.9)]), {}, tmp_path).files
+    assert [name for name in written if name.endswith(".png")] == ["figures/accuracy_by_row.png"]
+    assert "row by row" in (tmp_path / "mini" / "small_depth" / "page.html").read_text()
+
+
 def test_a_figure_that_can_no_longer_be_drawn_does_not_stay_behind(study: Study, tmp_path: Path) -> None:
     folder = small_report(study, tmp_path).folder
     render(collect(study, "mini", [record(study, "TRM k=1", None, status="KILLED")]), {}, tmp_path)

@@ -14,7 +14,7 @@ from reports import tables
 from reports.collect import Table, collect
 from reports.page import page
 from sweeps.profiles import PROFILES
-from sweeps.study import Study
+from sweeps.study import ProfileName, Study
 from tests.reports.records import record
 
 WARNING = "not comparable with the paper's column"
@@ -185,3 +185,28 @@ def test_markdown_cells_cannot_break_the_table_or_carry_html(study: Study) -> No
     rows = (study.rows[0].model_copy(update={"name": "a|b <script> *x* `y` [z](w) f_H"}),)
     text = tables.markdown(collect(study.model_copy(update={"rows": rows}), "mini", []))
     assert r"a\|b \<script> \*x\* \`y\` \[z\](w) f_H" in text
+
+
+@pytest.fixture
+def no_numbers(study: Study) -> Study:
+    """The study as if the paper printed nothing for it, without places."""
+    rows = tuple(row.model_copy(update={"paper": None, "paper_depth": None, "place": {}}) for row in study.rows)
+    return study.model_copy(update={"rows": rows})
+
+
+@pytest.mark.parametrize("profile", ["mini", "official"])
+def test_a_study_without_numbers_of_the_papers_has_no_column_for_them_in_any_form(
+    no_numbers: Study, profile: ProfileName
+) -> None:
+    table = collect(no_numbers, profile, [record(no_numbers, "TRM k=1", 0.9, profile=profile)])
+    forms = [tables.terminal(table), tables.markdown(table), tables.latex(table), page(table, [])]
+    for text in forms:
+        assert "TRM k=1" in text
+        assert "90.0" in text
+        assert "Paper" not in text.replace("of the paper", "")
+        assert "Difference" not in text
+        assert "paper's column" not in text
+        assert ("ot comparable with runs at full size" in text) == (profile == "mini")
+    assert tables.rows_csv(table).splitlines()[1].count(",") == tables.rows_csv(table).splitlines()[0].count(",")
+    header = next(line for line in forms[1].splitlines() if line.startswith("| Row"))
+    assert [cell.strip() for cell in header.split("|")[1:-1]] == list(tables.ROW_HEADER[:-2])

@@ -211,7 +211,7 @@ def test_what_is_done_costs_nothing_more() -> None:
 
 def _plan(*flops: float, at_once: int = 1) -> Plan:
     (job,) = make_jobs(STUDY, MINI[:1], "mini", seeds=1, data_hash="h")
-    return Plan(tuple(PlannedRun(job, False, each, RATE) for each in flops), at_once)
+    return Plan(tuple(PlannedRun(job, False, each, RATE, 0) for each in flops), at_once)
 
 
 def test_runs_beside_each_other_take_less_time_but_never_less_than_the_longest() -> None:

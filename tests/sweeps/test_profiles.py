@@ -1,9 +1,20 @@
 """Which of recipe, profile, row and --set wins; and what the profiles change."""
 
-import pytest
+from itertools import combinations, product
 
-from sweeps.profiles import PROFILES, UnknownProfile, configure, find_profile
-from sweeps.study import ProfileName, Row, Study
+import pytest
+from pydantic import ValidationError
+
+from sweeps.profiles import (
+    PROFILES,
+    NotAtThisScale,
+    UnknownProfile,
+    configure,
+    differences,
+    find_profile,
+    shared_puzzles,
+)
+from sweeps.study import EVERY_BASE, BaseName, ProfileName, PuzzleName, Row, Study
 from trm_core.config import BadSetting
 
 STUDY = Study(
@@ -22,7 +33,7 @@ TRM, NO_EMA, NARROW, HRM = STUDY.rows
 
 
 def test_a_profile_changes_the_recipe() -> None:
-    assert configure(STUDY, TRM, "mini", 0).model.D == PROFILES["mini"].change["model"]["D"] != 512
+    assert configure(STUDY, TRM, "mini", 0).model.D == 48
     assert configure(STUDY, TRM, "official", 0).model.D == 512
 
 
@@ -30,6 +41,16 @@ def test_a_rows_change_wins_over_the_profile() -> None:
     run = configure(STUDY, NARROW, "mini", 0)
     assert (run.model.D, run.train.steps) == (32, 7)
     assert configure(STUDY, NO_EMA, "mini", 0).optim.ema is None
+
+
+def test_a_rows_change_in_a_profile_wins_in_that_profile_and_is_nowhere_else() -> None:
+    change = {"optim": {"lr": 0.5}}
+    row = Row(name="row", base="trm", change={"optim": {"lr": 0.25, "beta2": 0.5}}, change_in={"mini": change})
+    mini, official = (configure(STUDY, row, profile, 0).optim for profile in ("mini", "official"))
+    assert (mini.lr, mini.beta2, official.lr, official.beta2) == (0.5, 0.5, 0.25, 0.5)
+    assert configure(STUDY, row, "mini", 0, ["optim.lr=0.125"]).optim.lr == 0.125
+    with pytest.raises(ValidationError, match=r"optim\.rl: no such setting"):
+        Row(name="row", base="trm", change_in={"mini": {"optim": {"rl": 0.5}}})
 
 
 def test_what_is_set_wins_over_all() -> None:
@@ -59,6 +80,57 @@ def test_official_and_paper_differ_where_the_paper_and_its_released_code_do_and_
         "model.halting_loss_weight": (0.5, 1.0),
     }
     assert 60_000 * 1000 / 768 == 78_125
+
+
+@pytest.mark.parametrize(
+    ("puzzle", "base", "beside"),
+    [
+        ("maze", "trm", {"model.n": (4, 6), "data.augmentations": (0, 7)}),
+        ("arc", "trm_att", {"model.n": (4, 6)}),
+        ("maze", "hrm", {"data.augmentations": (0, 7)}),
+        ("arc", "direct", {}),
+    ],
+)
+def test_on_maze_and_arc_official_and_paper_differ_in_n_and_augmentation_too(
+    puzzle: PuzzleName, base: BaseName, beside: dict[str, tuple[int, int]]
+) -> None:
+    study = Study(name="a", title="A", puzzle=puzzle, source="Table 0", rows=(Row(name="row", base=base),))
+    official, paper = (configure(study, study.rows[0], profile, 0).flat() for profile in ("official", "paper"))
+    everywhere: dict[str, tuple[object, object]] = {
+        "optim.name": ("adam_atan2", "adamw"),
+        "model.halting_loss_weight": (0.5, 1.0),
+    }
+    if base in ("trm", "trm_att"):
+        everywhere |= {"optim.ema_covers": ("network", "all"), "model.puzzle_prefix": (16, 1)}
+    if puzzle == "maze":
+        everywhere |= {"train.steps": (65_104, 78_125)}  # on ARC both train for 100k epochs
+    found = {name: (official[name], paper[name]) for name in official if official[name] != paper[name]}
+    assert found == everywhere | beside
+
+
+def test_mini_has_no_mazes_and_says_which_profiles_have() -> None:
+    study = Study(name="a", title="A", puzzle="maze", source="Table 0", rows=(Row(name="row", base="trm"),))
+    with pytest.raises(NotAtThisScale, match="profile mini has no maze puzzles; use official or paper"):
+        configure(study, study.rows[0], "mini", 0)
+
+
+@pytest.mark.parametrize(("first", "second"), list(combinations(PROFILES, 2)))
+def test_the_differences_of_two_profiles_lead_from_every_run_of_the_one_to_the_others(
+    first: ProfileName, second: ProfileName
+) -> None:
+    found = differences(PROFILES[first], PROFILES[second])
+    assert all(difference.why for difference in found)
+    for puzzle, base in product(shared_puzzles(PROFILES[first], PROFILES[second]), EVERY_BASE):
+        study = Study(name="a", title="A", puzzle=puzzle, source="Table 0", rows=(Row(name="row", base=base),))
+        here = [difference for difference in found if puzzle in difference.puzzles and base in difference.bases]
+        assert len({difference.setting for difference in here}) == len(here), "a setting differs in one way"
+        change: dict[str, dict[str, object]] = {}
+        for difference in here:
+            section, _, name = difference.setting.partition(".")
+            change.setdefault(section, {})[name] = difference.values[1]
+        one, other = (configure(study, study.rows[0], profile, 0) for profile in (first, second))
+        assert one != other
+        assert one.change(change) == other
 
 
 def test_only_official_and_paper_may_stand_beside_the_papers_column() -> None:

@@ -22,6 +22,7 @@ from sweeps import run as command
 from sweeps.profiles import configure
 from sweeps.study import find_study
 from sweeps.tracking import RunRecord, read_curve, read_runs
+from trm_core.memory import gigabytes, peak_bytes
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "sweeps" / "run.py"
@@ -102,6 +103,10 @@ def small_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ([*MINI, "--workers", "4096", "--set", "train.batch_size=4096"], "set --workers to at most"),
         ([*MINI, "--launcher", "trian"], "argument --launcher: invalid choice: 'trian'"),
         (["--stud", "recursion_depth"], "unrecognized arguments: --stud"),
+        ([*MINI, "--set", "data.puzzle=maze"], "only Sudoku puzzle sets can be built so far"),
+        (["--explain", "official", "papr"], "'papr': no such profile; did you mean paper?"),
+        (["--explain", "mini", "mini"], "the same profile twice"),
+        (["--explain", "mini"], "argument --explain: expected 2 arguments"),
         ([*STUDY, "--profile", "official"], "give --data FOLDER"),
         ([*STUDY, "--profile", "official", "--plan"], "give --data FOLDER"),
     ],
@@ -286,6 +291,39 @@ def test_list_names_every_study_with_its_rows_profiles_and_number_of_runs(tmp_pa
         assert said in answer.stdout
 
 
+def test_explain_prints_what_differs_between_two_profiles_where_and_why_within_100_columns(tmp_path: Path) -> None:
+    answer = _run(["--explain", "official", "paper"], tmp_path)
+    assert answer.returncode == 0, answer.stderr
+    assert max(len(line) for line in answer.stdout.splitlines()) <= 100
+    said = " ".join(answer.stdout.split())
+    for line in (
+        "optim.name adam_atan2 adamw AdamW (paper, appendix)",
+        "model.n 4 6 TRM on Maze, ARC: T=3, n=6 throughout (paper)",
+        "train.steps 65,104 78,125 on Sudoku, Maze: 60k epochs",
+        "model.puzzle_prefix 16 1 TRM: one position (paper)",
+        "model.halting_loss_weight 0.5 1 the halting loss as it is (paper",
+        "optim.ema_covers network all TRM: of all weights (paper",
+        "data.augmentations 0 7 on Maze: 8 dihedral variants",
+    ):
+        assert line in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_explain_compares_official_and_mini_and_says_on_which_puzzles_it_cannot(tmp_path: Path) -> None:
+    answer = _run(["--explain", "official", "mini"], tmp_path)
+    assert answer.returncode == 0, answer.stderr
+    said = " ".join(answer.stdout.split())
+    assert "optim.lr 0.0001 0.001 TRM-Att, HRM, direct prediction: at 3e-3" in said
+    assert "mini has no Maze or ARC; compared on the rest." in said
+
+
+def test_explain_loads_no_torch_no_ray_and_no_mlflow() -> None:
+    asked = "import sys; from sweeps.run import main; main(['--explain', 'official', 'paper']);"
+    asked += "print('loaded', *sorted({'torch', 'ray', 'mlflow', 'optuna'} & set(sys.modules)))"
+    answer = subprocess.run([sys.executable, "-c", asked], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert answer.stdout.splitlines()[-1] == "loaded"
+
+
 def test_the_module_answers_as_the_script_does(tmp_path: Path) -> None:
     answer = subprocess.run(
         [sys.executable, "-m", "sweeps.run", "--list"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
@@ -300,7 +338,8 @@ def test_plan_prints_every_run_with_its_cost_and_writes_nothing(tmp_path: Path) 
     line = next(line for line in answer.stdout.splitlines() if "TRM k=3, T=3, seed 1" in line)
     run = configure(find_study("recursion_depth"), find_study("recursion_depth").rows[5], "mini", 1)
     cells = [cell.strip() for cell in line.split("│")[1:-1]]
-    assert cells[:5] == ["TRM k=3, T=3, seed 1", "", "42", "1", f"{run.parameters():,}"]
+    memory = gigabytes(peak_bytes(run))
+    assert cells[:6] == ["TRM k=3, T=3, seed 1", "", "42", "1", f"{run.parameters():,}", memory]
     assert "left: 12 of 12" in answer.stdout
     assert "calibration on this CPU" in answer.stdout
     assert list(tmp_path.iterdir()) == []

@@ -22,7 +22,7 @@ def test_a_row_that_changes_a_setting_that_does_not_exist_fails_where_it_is_writ
 
 
 def test_a_row_with_a_base_that_is_no_recipe_fails_where_it_is_written() -> None:
-    with pytest.raises(ValidationError, match="'trm', 'trm_att' or 'hrm'"):
+    with pytest.raises(ValidationError, match="'trm', 'trm_att', 'hrm' or 'direct'"):
         Row(name="TRM", base="trn")
 
 

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from data_prep.puzzle_set import PuzzleSet
 from trm_core.config import RunConfig
 from trm_core.layers import RMS_EPS, ROPE_THETA, Attention, Layer, SwiGLU, rms_norm
 from trm_core.model import Model
+from trm_core.trainer import Trainer
 
 VARIANTS: list[dict[str, Any]] = [
     {},
@@ -188,3 +190,43 @@ def test_bf16_activations_come_close_to_fp32_and_weights_stay_fp32(tiny: RunConf
         assert q.dtype == torch.float32
         outputs.append(logits.detach().float())
     assert (outputs[0] - outputs[1]).abs().max() < 0.1 * outputs[0].abs().max()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize(
+    "switches",
+    [
+        {},
+        {"mixer": "attention"},
+        {"features": "single z"},
+        {"features": "multi-scale z"},
+        {"channel_mlp": "mixture of experts"},
+        {"networks": "separate", "gradient": "one step", "mixer": "attention", "halting": "q_learning"},
+    ],
+    ids=str,
+)
+def test_activation_checkpointing_changes_no_bit_of_losses_gradients_and_weights(
+    tiny: RunConfig, puzzles: PuzzleSet, switches: dict[str, Any], precision: str
+) -> None:
+    ends = []
+    for checkpointing in (False, True):
+        train = {"precision": precision, "activation_checkpointing": checkpointing}
+        trainer = Trainer(tiny.change({"model": switches, "train": train}), puzzles, torch.device("cpu"))
+        for _ in range(4):
+            trainer.take_step()
+        gradients = {f"grad/{name}": p.grad for name, p in trainer.parameters.items()}
+        ends.append({"sums": trainer.sums} | gradients | trainer.model.state_dict())
+    assert all(tensor is not None and torch.equal(tensor, ends[1][name]) for name, tensor in ends[0].items())
+
+
+def test_with_activation_checkpointing_the_backward_runs_each_network_application_with_a_gradient_once_more(
+    tiny: RunConfig,
+) -> None:
+    run = tiny.change({"model": {"T": 3, "n": 4}, "train": {"activation_checkpointing": True}})
+    model, inputs = Model(run), _inputs(run)
+    calls: list[bool] = []
+    model.f_z.register_forward_pre_hook(lambda *_: calls.append(torch.is_grad_enabled()))
+    features, *_ = model(inputs, torch.zeros(3, run.model.D), model.initial_features(3))
+    assert calls == [False] * 10 + [True] * 5
+    features[0].sum().backward()
+    assert calls[15:] == [True] * 5

@@ -6,6 +6,7 @@ python train_in_a_process.py SETTINGS.json PUZZLES CHECKPOINTS REPORTS.jsonl [RA
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,6 +35,7 @@ def main() -> None:
     train(run, PuzzleSet.open(Path(puzzles)), report, checkpoints=Path(checkpoints), device="cpu")
     if group:
         dist.destroy_process_group()
+        os._exit(0)  # trained and torn down; torch's own threads now and then abort the interpreter's exit after gloo
 
 
 main()

@@ -1,0 +1,191 @@
+"""The command line: `python -m trm_core evaluate CHECKPOINT DATA [--steps 16,32,64,128]`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from scipy import stats
+
+from data_prep.puzzle_set import SPLITS, PuzzleSet
+from data_prep.released import is_released, open_released
+from trm_core import checkpoint as checkpoints_of
+from trm_core.checkpoint import BadCheckpoint, Checkpoint
+from trm_core.command_line import Parser, is_for_the_user, refuse
+from trm_core.config import RunConfig
+from trm_core.diagnostics import diagnose
+from trm_core.evaluate import evaluate_at
+from trm_core.model import Model
+from trm_core.trainer import device_named
+
+CONFIDENCE = 0.95
+
+
+class OtherPuzzles(ValueError):
+    """Puzzles that the checkpoint's model cannot read."""
+
+
+class CannotWrite(ValueError):
+    """A file of numbers that cannot be written."""
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} found, expected a number of 1 or more")
+    return int(text)
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    return tuple(sorted({_count(part) for part in text.split(",")}))
+
+
+def parser() -> Parser:
+    """Every option of the command line."""
+    top = Parser(prog="python -m trm_core", description="Puzzles and checkpoints to numbers.", allow_abbrev=False)
+    commands = top.add_subparsers(dest="command", required=True, metavar="evaluate")
+    evaluate = commands.add_parser("evaluate", help="accuracy of a checkpoint at each depth", allow_abbrev=False)
+    add = evaluate.add_argument
+    add("checkpoint", type=Path, metavar="CHECKPOINT", help="a step_… folder, or a folder of them (newest)")
+    add("data", type=Path, metavar="DATA", help="a puzzle set of ours, or a dataset of the released code")
+    add("--split", choices=SPLITS, default="test", help="default: test")
+    add("--steps", type=_counts, metavar="16,32,…", help="supervision steps to score at (default: as it was trained)")
+    add("--limit", type=_count, metavar="N", help="the first N puzzles (default: all)")
+    add("--batch-size", type=_count, metavar="B", help="puzzles at once (default: the training's)")
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto, a GPU where there is one")
+    add("--diagnostics", action="store_true", help="also how the recursion behaves: accuracy and residuals by step")
+    add("--json", type=Path, metavar="FILE", help="write the numbers there too")
+    return top
+
+
+def open_model(saved: Checkpoint) -> tuple[RunConfig, Model]:
+    """(settings, the model as it is evaluated) of a checkpoint, on the CPU. Raises BadCheckpoint, BadSetting."""
+    run = RunConfig.parse(saved.settings)
+    rows = saved.weights.get("puzzle_embedding.weights")
+    model = Model(run, 1 if rows is None else len(rows))
+    try:
+        model.load_state_dict(saved.weights)
+    except RuntimeError as error:
+        raise BadCheckpoint(f"step {saved.step}: its weights do not fit its settings ({str(error)[:300]})") from None
+    return run, model.requires_grad_(False)
+
+
+def open_puzzles(folder: Path) -> PuzzleSet:
+    """A puzzle set of ours, or a dataset of the released code. Raises BadManifest, BadDataset."""
+    return open_released(folder) if is_released(folder) else PuzzleSet.open(folder)
+
+
+def check_puzzles(run: RunConfig, model: Model, data: PuzzleSet, split: str) -> None:
+    """Raises OtherPuzzles where the model was made for others, or where there are none."""
+    if (data.cells, data.vocab) != (run.data.cells, run.data.vocabulary):
+        raise OtherPuzzles(
+            f"puzzles of {data.cells} cells and {data.vocab} tokens, but the checkpoint's model reads {run.data.cells}"
+            f" cells and {run.data.vocabulary} tokens ({run.data.puzzle}); give the puzzles it was trained for"
+        )
+    puzzles = data.splits[split]
+    if not len(puzzles):
+        others = ", ".join(name for name, other in data.splits.items() if len(other))
+        raise OtherPuzzles(f"split {split} is empty; give --split one of {others}")
+    if model.puzzle_embedding is not None and puzzles.puzzle_ids.max() >= len(model.puzzle_embedding.weights):
+        raise OtherPuzzles(
+            f"puzzle identifier {puzzles.puzzle_ids.max()}, but the checkpoint's model has"
+            f" {len(model.puzzle_embedding.weights)}; give the dataset it was trained on"
+        )
+
+
+def exact_interval(scores: Mapping[str, float]) -> tuple[float, float]:
+    """Wilson 95 % interval of exact accuracy, both ends as fractions: what another draw of puzzles may give.
+
+    Of whole answers alone: the cells of one puzzle are right or wrong together, so they are no sample of their own.
+    """
+    puzzles = round(scores["puzzles"])
+    solved = round(scores["exact_accuracy"] * puzzles)
+    low, high = stats.binomtest(solved, puzzles).proportion_ci(CONFIDENCE, method="wilson")
+    return float(low), float(high)
+
+
+def table(scores: Mapping[int, Mapping[str, float]]) -> str:
+    """Scores by supervision steps, aligned, in per cent."""
+    lines = [f"{'steps':>7}  {'exact %':>8}  {'95 % interval':>15}  {'cells %':>8}  {'puzzles':>9}"]
+    for step, at in scores.items():
+        low, high = exact_interval(at)
+        between = f"{100 * low:.2f} to {100 * high:.2f}"
+        lines.append(
+            f"{step:>7}  {100 * at['exact_accuracy']:>8.2f}  {between:>15}  {100 * at['cell_accuracy']:>8.2f}"
+            f"  {round(at['puzzles']):>9,}"
+        )
+    return "\n".join(lines)
+
+
+def by_step(behaviour: Mapping[str, float]) -> str:
+    """Diagnostics, a line per supervision step and one per recursion of the last of them; "" where not measured."""
+    columns = list(dict.fromkeys(name.split("/")[0] for name in behaviour))
+    rows = list(dict.fromkeys(name.split("/")[1] for name in behaviour))
+    lines = [f"{'':>14}" + "".join(f"{column.replace('_', ' '):>16}" for column in columns)]
+    for row in sorted(rows, key=lambda row: (row.startswith("recursion"), row)):
+        found = (behaviour.get(f"{column}/{row}") for column in columns)
+        cells = ("" if value is None else f"{value:.4g}" for value in found)
+        lines.append(f"{row.replace('_', ' '):>14}" + "".join(f"{cell:>16}" for cell in cells))
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def evaluate_command(options: argparse.Namespace) -> None:
+    """Score a checkpoint on puzzles at each depth asked for, in one pass; print, and write where asked."""
+    device = torch.device(device_named(options.device))
+    saved = checkpoints_of.open_at(options.checkpoint)
+    data = open_puzzles(options.data)
+    run, model = open_model(saved)
+    check_puzzles(run, model, data, options.split)
+    scores = evaluate_at(
+        model.to(device),
+        data.splits[options.split],
+        limit=options.limit,
+        batch_size=options.batch_size or run.train.batch_size,
+        steps=options.steps or (run.train.eval_N_sup or run.model.N_sup,),
+        device=device,
+    )
+    print(f"step {saved.step} on {run.data.puzzle}, {options.split}, {run.train.precision} on {device.type}")
+    print(table(scores))
+    behaviour: dict[str, float] = {}
+    if options.diagnostics:
+        behaviour = diagnose(
+            model,
+            data.splits[options.split],
+            limit=options.limit,
+            batch_size=options.batch_size or run.train.batch_size,
+            N_sup=run.train.eval_N_sup or run.model.N_sup,
+            device=device,
+        )
+        print(f"\n{by_step(behaviour)}")
+    if options.json is not None:
+        facts = {
+            "checkpoint_step": saved.step,
+            "data_hash": data.content_hash,
+            "split": options.split,
+            "device": device.type,
+            "precision": run.train.precision,
+            "diagnostics": behaviour,
+            "steps": {str(step): {**at, "exact_interval_95": exact_interval(at)} for step, at in scores.items()},
+        }
+        try:
+            options.json.write_text(json.dumps(facts, indent=1) + "\n")
+        except OSError as error:
+            raise CannotWrite(f"{options.json}: not written ({error.strerror}); the numbers are those above") from None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; 0, or 2 after a user's mistake, told in one line on stderr."""
+    try:
+        evaluate_command(parser().parse_args(arguments))
+    except ValueError as error:
+        if not is_for_the_user(error):
+            raise
+        return refuse(str(error))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,179 @@
+"""How much memory a training run needs, by formula: what is held between steps, and the highest moment of a step.
+
+Counted are tensors, as eager torch allocates them; a GPU's context and what its allocator cannot reuse come on top,
+and torch.compile, which fuses, may need less.
+B slots of one worker, L positions, D channels; u = B·L·D numbers in the compute dtype, f = B·L·D in float32.
+What one sublayer keeps for the backward (verified with torch.autograd.graph.saved_tensors_hooks):
+
+    SwiGLU       its input (u), and gate, up, silu(gate), silu(gate)·up: 4 inner widths per row
+    attention    its input (u), q, k, v as projected (3u), q, k rotated (2u), the heads' output (u), the softmax's
+                 logarithms; no L x L matrix, on CPU and GPU alike
+    rms_norm     the float32 sum that is normed (f)
+    weights      float32; in bf16 each application of a network keeps its own cast of them
+
+So a supervision step keeps n_layers · (n+1) of these; with activation checkpointing the inputs of the n+1
+applications, and one application whole, the one whose backward is under way. No torch in this file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from trm_core.config import RunConfig
+
+FLOAT32, FLOAT64, INT64 = 4, 8, 8  # bytes
+
+
+class NotEnoughMemory(ValueError):
+    """A run whose predicted peak is more than the device has."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes that one worker needs: what it always holds, and what comes on top at each high moment of a step."""
+
+    held: Mapping[str, int]  # weights, optimiser state, EMA, puzzle embedding, slots
+    moments: Mapping[str, int]  # the backward's start, …: never two at a time
+
+    @property
+    def peak(self) -> int:
+        """The most at any time."""
+        return sum(self.held.values()) + max(self.moments.values())
+
+    @property
+    def peak_moment(self) -> str:
+        """When that is."""
+        return max(self.moments, key=self.moments.__getitem__)
+
+
+def peak_bytes(run: RunConfig, *, workers: int = 1, n_puzzle_ids: int = 1) -> int:
+    """Predicted peak of one worker's memory, in bytes."""
+    return memory(run, workers=workers, n_puzzle_ids=n_puzzle_ids).peak
+
+
+def memory(run: RunConfig, *, workers: int = 1, n_puzzle_ids: int = 1) -> Memory:
+    """The formula."""
+    m, size = run.model, _Sizes(run, run.train.batch_size // workers)
+    weights = FLOAT32 * run.parameters()
+    embedding = FLOAT32 * n_puzzle_ids * m.D if m.puzzle_prefix else 0
+    n_features = {"y,z": 2, "single z": 1, "multi-scale z": m.n + 1, "y": 1}[m.features]
+    puzzles = 2 * INT64 * size.B * run.data.cells  # inputs and labels
+    features = n_features * size.u
+    held = {
+        "weights": weights,
+        "optimiser state": 2 * weights,
+        "EMA": 0 if run.optim.ema is None else weights + embedding,
+        "puzzle embedding": embedding,
+        "slots": features + puzzles,
+    }
+
+    # Until it is done, a step holds beside the old slots the refilled ones, its own features, its batch and its logits.
+    step = 2 * features + 2 * puzzles + size.logits
+    whole = size.kept_by_a_network()
+    # An application is kept whole, or by its input and then made whole again when its backward comes.
+    kept, again = (size.u, whole) if run.train.activation_checkpointing else (whole, 0)
+    n_kept = m.recursions_with_gradient
+    moments = {
+        "loss": step + n_kept * kept + size.loss_at_work(),
+        "start of the backward": step + size.kept_by_the_loss() + n_kept * kept + again + size.backward_at_work(),
+        "optimiser step": step + 3 * weights,  # gradients, and two temporaries of their size
+        "evaluation": _Sizes(run, run.train.batch_size).forward_at_work(n_features),
+    }
+    if n_kept > 1:  # the weights have gradients by now, and those of the features and of x are on their way down
+        passed_on = (n_features + 1) * size.u + weights
+        moments["middle of the backward"] = step + (n_kept - 1) * kept + again + passed_on + size.backward_at_work()
+    if m.halting == "q_learning":
+        forward = size.forward_at_work(n_features)
+        moments["continue loss"] = step + size.kept_by_the_loss() + n_kept * kept + forward
+    return Memory(held, moments)
+
+
+def refuse_what_does_not_fit(run: RunConfig, available: int | None, *, workers: int = 1, n_puzzle_ids: int = 1) -> None:
+    """Raises NotEnoughMemory where one worker's predicted peak is above the bytes available; None: not known."""
+    needed = peak_bytes(run, workers=workers, n_puzzle_ids=n_puzzle_ids)
+    if available is None or needed <= available:
+        return
+    advice = "a smaller train.batch_size, a smaller model.D, or more workers"
+    if not run.train.activation_checkpointing:
+        less = run.change({"train": {"activation_checkpointing": True}})
+        there = peak_bytes(less, workers=workers, n_puzzle_ids=n_puzzle_ids)
+        advice = f"train.activation_checkpointing=true (then {gigabytes(there)}), {advice}"
+    m = run.model
+    raise NotEnoughMemory(
+        f"depth {m.depth} (model.T={m.T}, model.n={m.n}, model.n_layers={m.n_layers}) with train.batch_size="
+        f"{run.train.batch_size} on {workers} worker(s) needs {gigabytes(needed)} of memory per worker and"
+        f" {gigabytes(available)} are free; set {advice}"
+    )
+
+
+def gigabytes(n_bytes: float) -> str:
+    """Bytes as a person says them: 41.8 GB, 0.03 GB."""
+    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{max(n_bytes / 1e9, 0.01):.2f} GB"
+
+
+def free_memory() -> int | None:
+    """Bytes that this machine can give to a new process; None where the system does not say (macOS, Windows)."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        pass
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+class _Sizes:
+    """Bytes of what appears in a step of B slots."""
+
+    def __init__(self, run: RunConfig, B: int) -> None:
+        m = run.model
+        self.run, self.B, self.number = run, B, 2 if run.train.precision == "bf16" else FLOAT32
+        self.L = run.sequence
+        self.u = self.number * B * self.L * m.D
+        self.f = FLOAT32 * B * self.L * m.D
+        self.over_channels = self.number * B * self.L * m.inner_width(m.D)  # one inner width of the channels' SwiGLU
+        self.over_positions = self.number * B * m.D * m.inner_width(self.L)  # … of the MLP mixer
+        self.logits = self.number * B * self.L * run.data.vocabulary
+        self.cells = B * run.data.cells * run.data.vocabulary
+
+    def kept_by_a_network(self) -> int:
+        """For the backward of one application of a network."""
+        m, run = self.run.model, self.run
+        if m.mixer == "attention":
+            mixer = 7 * self.u + FLOAT32 * self.B * m.n_heads * self.L
+        else:
+            mixer = self.u + 4 * self.over_positions
+        channels = self.u + 4 * self.over_channels
+        if m.channel_mlp == "mixture of experts":
+            channels = self.u + m.n_experts * (4 * self.over_channels + self.u)
+        casts = 0
+        if self.number != FLOAT32:
+            heads = run.data.vocabulary * m.D * (1 if m.output_head == "tied" else 2) + 2 * m.D + 2
+            casts = self.number * (run.parameters() - heads) // (2 if m.networks == "separate" else 1)
+        return m.n_layers * (mixer + channels + 2 * self.f) + casts
+
+    def kept_by_the_loss(self) -> int:
+        """Stablemax: a bool, and three float64 per token and cell. Softmax: float32 log-probabilities."""
+        return (1 + 3 * FLOAT64 if self.run.model.loss == "stablemax" else 2 * FLOAT32) * self.cells
+
+    def loss_at_work(self) -> int:
+        """The most while the loss is computed: two float64 more than it keeps."""
+        return (
+            self.kept_by_the_loss() + (3 * FLOAT64 if self.run.model.loss == "stablemax" else 2 * FLOAT32) * self.cells
+        )
+
+    def backward_at_work(self) -> int:
+        """On top of what is kept, at the start of a network's backward: in rms_norm's, or in SwiGLU's product."""
+        return max(5 * self.f, self.u - self.f + 2 * self.over_channels)
+
+    def forward_at_work(self, n_features: int) -> int:
+        """The most of a forward pass without gradient: x, the features old and new, and one sublayer at work."""
+        m = self.run.model
+        rotation = 3 * self.u + (4 if self.number == FLOAT32 else 6) * self.f
+        mixer = rotation if m.mixer == "attention" else self.u + 4 * self.over_positions
+        return (n_features + 3) * self.u + max(mixer, 4 * self.over_channels, 3 * self.f)
