@@ -172,7 +172,13 @@ def test_the_figure_draws_every_point_inside_its_frame() -> None:
             assert curve.TOP <= y <= curve.HEIGHT - curve.BOTTOM
 
 
-@pytest.mark.slow  # compiling takes most of a minute
+@pytest.mark.slow  # compiling takes a minute
+@pytest.mark.filterwarnings(
+    "ignore:.*torch.jit.script_method.* is deprecated:DeprecationWarning"
+)  # by torch's compiler
+@pytest.mark.filterwarnings(
+    "ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning"
+)  # and by its tracer
 def test_parity_and_benchmark_run_end_to_end(tmp_path: Path) -> None:
     sizes = ["--D", "16", "--batch-size", "2", "--steps", "1", "--variants", "direct", "trm_mlp", "--profile"]
     assert proof(tmp_path, "--sections", "parity", "benchmark", *sizes) == 0
