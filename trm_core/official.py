@@ -455,7 +455,12 @@ def parser() -> Parser:
     into.add_argument("state_dict", type=Path, metavar="STATE_DICT", help="what their trainer saved, or .safetensors")
     into.add_argument("out", type=Path, metavar="OUT", help="a new folder, for a checkpoint of ours")
     into.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help="what the tensors do not tell: model.T=3"
+        "--set",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="what the tensors do not tell: model.T=3",
     )
     into.add_argument("--settings", type=Path, metavar="FILE", help="a run's settings as JSON; --set goes before it")
     out = commands.add_parser("export", help="ours to theirs", allow_abbrev=False)
