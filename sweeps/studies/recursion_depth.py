@@ -72,5 +72,8 @@ study = Study(
         _hrm(k=6, T=6, paper=57.5),
         _trm(k=6, T=6, paper="OOM"),
     ),
-    note="OOM: out of memory in the paper; trained here with activation checkpointing. The paper gives one run per cell, without seeds.",
+    note=(
+        "OOM: out of memory in the paper; trained here with activation checkpointing."
+        " The paper gives one run per cell, without seeds."
+    ),
 )
