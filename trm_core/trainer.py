@@ -94,6 +94,11 @@ class Trainer:
                 f"train.batch_size={run.train.batch_size}: {self.workers} workers share it and it does not divide;"
                 f" set it to a multiple of {self.workers}"
             )
+        if run.train.diagnostics and not len(data.validation):
+            raise BadSetting(
+                "train.diagnostics=true: measured on the validation split, and these puzzles have none;"
+                " set train.diagnostics=false and use `python -m trm_core evaluate --diagnostics` afterwards"
+            )
         free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
         refuse_what_does_not_fit(run, free, workers=self.workers, n_puzzle_ids=data.n_puzzle_ids)
         self.batches = TrainingBatches(data, run)

@@ -20,7 +20,7 @@ from data_prep.released import open_released
 from data_prep.sudoku import generate
 from trm_core.__main__ import exact_interval, main, open_model, table
 from trm_core.checkpoint import Checkpoint, open_at, save
-from trm_core.config import RunConfig
+from trm_core.config import BadSetting, RunConfig
 from trm_core.evaluate import evaluate, evaluate_at
 from trm_core.model import Model
 from trm_core.official import import_state_dict, to_theirs
@@ -172,6 +172,14 @@ def test_a_model_trains_on_a_released_dataset_without_a_validation_split(
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------
+
+
+def test_diagnostics_of_a_training_without_a_validation_split_are_refused(
+    tiny: RunConfig, released_folder: Path
+) -> None:
+    run = tiny.change({"train": {"diagnostics": True}})
+    with pytest.raises(BadSetting, match="measured on the validation split"):
+        train(run, open_released(released_folder), lambda *_: None)
 
 
 def test_puzzles_of_another_size_are_refused_by_name(
