@@ -1,12 +1,15 @@
-"""The command line: `python -m data_prep sudoku --source FOLDER|generate --out DIR`."""
+"""The command line: `python -m data_prep sudoku|maze --source FOLDER|generate --out DIR`; verify DIR; show DIR 17."""
 
 import argparse
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, get_args
 
-from data_prep.puzzle_set import PuzzleError, PuzzleSet
+from data_prep.maze import MazeAugmentation, build_maze
+from data_prep.puzzle_set import SPLITS, PuzzleError, PuzzleSet
+from data_prep.show import show
 from data_prep.sudoku import build_sudoku
 
 
@@ -37,27 +40,58 @@ def _count(text: str) -> int | None:
 def parser() -> argparse.ArgumentParser:
     """Every option of the command line."""
     top = _Parser(prog="python -m data_prep", description="Puzzle files to arrays.", allow_abbrev=False)
-    puzzles = top.add_subparsers(dest="puzzle", required=True, metavar="sudoku")
-    sudoku = puzzles.add_parser("sudoku", help="Sudoku of any box size up to 12x12", allow_abbrev=False)
-    sudoku.add_argument("--source", required=True, help="a folder with train.csv and test.csv, or `generate`")
-    sudoku.add_argument(
-        "--out", required=True, type=Path, help="the folder to write; reused if built with these settings"
-    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="sudoku|maze|verify|show")
+
+    sudoku = commands.add_parser("sudoku", help="Sudoku of any box size up to 12x12", allow_abbrev=False)
+    _add_build_options(sudoku)
     sudoku.add_argument("--box", type=_box, help="rows x columns of a box, such as 2x3 (default: 3x3, or by the file)")
     sudoku.add_argument("--train", type=_count, default=1000, help="training puzzles, or `all` (default: 1000)")
     sudoku.add_argument("--validation", type=int, default=1000, help="held out of the training puzzles (default: 1000)")
-    sudoku.add_argument("--test", type=_count, help="test puzzles (default: all of the file, 1000 generated)")
-    sudoku.add_argument("--seed", type=int, default=0, help="of every choice (default: 0)")
     sudoku.add_argument("--clues", type=int, help="stop removing clues here (default: go on to a minimal puzzle)")
+
+    maze = commands.add_parser("maze", help="mazes and one shortest path of each", allow_abbrev=False)
+    _add_build_options(maze)
+    maze.add_argument("--side", type=int, help="cells of a side (default: 30, or by the file)")
+    maze.add_argument("--train", type=_count, help="training mazes (default: all that are left, 1000 generated)")
+    maze.add_argument("--validation", type=int, default=100, help="held out of the training mazes (default: 100)")
+    maze.add_argument(
+        "--least-path", type=int, help="generated: cells of the shortest path at least (default: 110, 18 at side 10)"
+    )
+    maze.add_argument("--verify", action="store_true", help="files: hold every answer against the tie-break")
+
+    verify = commands.add_parser("verify", help="hash every array of a set again", allow_abbrev=False)
+    verify.add_argument("folder", type=Path, help="a puzzle set")
+
+    shown = commands.add_parser("show", help="draw a puzzle and its answer", allow_abbrev=False)
+    shown.add_argument("folder", type=Path, help="a puzzle set")
+    shown.add_argument("number", type=int, help="which puzzle, counted from 0")
+    shown.add_argument("--split", choices=SPLITS, default="test", help="of which split (default: test)")
+    shown.add_argument("--variant", type=int, default=0, help="which augmentation (default: 0, the original)")
+    shown.add_argument(
+        "--augment",
+        choices=get_args(MazeAugmentation),
+        help="mazes: how a variant comes by its answer (default: recomputed)",
+    )
     return top
+
+
+def _add_build_options(puzzle: argparse.ArgumentParser) -> None:
+    """The options that every puzzle has."""
+    puzzle.add_argument("--source", required=True, help="a folder with train.csv and test.csv, or `generate`")
+    puzzle.add_argument(
+        "--out", required=True, type=Path, help="the folder to write; reused if built with these settings"
+    )
+    puzzle.add_argument("--test", type=_count, help="test puzzles (default: all of the file, 1000 generated)")
+    puzzle.add_argument("--seed", type=int, default=0, help="of every choice (default: 0)")
 
 
 def describe(out: Path, puzzles: PuzzleSet) -> str:
     """What was built, for a person."""
     manifest = puzzles.manifest
     counts = ", ".join(f"{name} {n:,}" for name, n in manifest.counts.items())
+    boxes = f"{manifest.box_rows}x{manifest.box_cols} boxes" if manifest.box_rows else f"{manifest.cells} cells"
     lines = [
-        f"{out}: {manifest.puzzle}, {manifest.box_rows}x{manifest.box_cols} boxes, protocol {manifest.protocol}",
+        f"{out}: {manifest.puzzle}, {boxes}, protocol {manifest.protocol}",
         *manifest.notes,
         f"puzzles: {counts}",
         f"content hash: {manifest.content_hash}",
@@ -65,24 +99,43 @@ def describe(out: Path, puzzles: PuzzleSet) -> str:
     return "\n".join(lines)
 
 
+def run(options: argparse.Namespace) -> str:
+    """Do what the command line asks for; what to print. Raises PuzzleError."""
+    if options.command == "verify":
+        puzzles = PuzzleSet.open(options.folder)
+        return f"{describe(options.folder, puzzles)}\nverified: every array has the sha256 that the manifest says"
+    if options.command == "show":
+        return show(
+            PuzzleSet.open(options.folder, verify=False),
+            options.number,
+            split=options.split,
+            variant=options.variant,
+            augmentation=options.augment,
+            columns=shutil.get_terminal_size().columns,
+        )
+    numbers = {name: getattr(options, name) for name in (*SPLITS, "seed")}
+    if options.command == "maze":
+        puzzles = build_maze(
+            options.out,
+            source=options.source,
+            side=options.side,
+            least_path=options.least_path,
+            verify=options.verify,
+            **numbers,
+        )
+    else:
+        puzzles = build_sudoku(options.out, source=options.source, box=options.box, clues=options.clues, **numbers)
+    return describe(options.out, puzzles)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0, or 2 after a user's mistake, told in one line on stderr."""
     options = parser().parse_args(arguments)
     try:
-        puzzles = build_sudoku(
-            options.out,
-            source=options.source,
-            box=options.box,
-            train=options.train,
-            validation=options.validation,
-            test=options.test,
-            seed=options.seed,
-            clues=options.clues,
-        )
+        print(run(options))
     except PuzzleError as error:
         print(error, file=sys.stderr)
         return 2
-    print(describe(options.out, puzzles))
     return 0
 
 

@@ -1,5 +1,7 @@
-"""Symmetries of a Sudoku as a pure function of (seed, puzzle, variant): nothing is stored, nothing is carried on."""
+"""Symmetries of a puzzle as a pure function of (seed, puzzle, variant): nothing is stored, nothing is carried on."""
 
+import functools
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -117,3 +119,41 @@ def augment_sudoku(
     """
     symmetry = variant_symmetry(puzzle_index, variant, seed=seed, box_rows=box_rows, box_cols=box_cols)
     return symmetry.apply_pair(inputs, labels)
+
+
+# --- the eight symmetries of a square ---
+
+MIRROR = 4  # the left-right mirror's place among the moves
+INVERSE_MOVES = np.array([0, 3, 2, 1, 4, 5, 6, 7])  # the move that undoes each
+
+
+@functools.lru_cache
+def dihedral_sources(side: int) -> NDArray[np.int64]:
+    """The old cell of each new cell of a square board for each of its symmetries: int64 [8, L].
+
+    In the released code's order: as it is, turned left by 90, 180 and 270 degrees, mirrored left-right, upside down,
+    transposed, transposed along the other diagonal.
+    """
+    board = np.arange(side * side, dtype=np.int64).reshape(side, side)
+    images = [np.rot90(board, turns) for turns in range(4)]
+    images += [np.fliplr(board), np.flipud(board), board.T, np.fliplr(np.rot90(board))]
+    sources = np.stack(images).reshape(8, -1)
+    sources.flags.writeable = False
+    return sources
+
+
+def move(boards: NDArray[np.uint8], moves: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """The image of each square board uint8 [B, L] under its move int64 [B], 0 .. 7; INVERSE_MOVES[moves] undoes it."""
+    return _look_up(boards, dihedral_sources(math.isqrt(boards.shape[1]))[moves])
+
+
+def variant_moves(puzzle_index: NDArray[np.int64], variant: NDArray[np.int64], *, seed: int) -> NDArray[np.int64]:
+    """The move of each (puzzle, variant) under a seed, int64 [B]; variant 0 is the identity.
+
+    Variants 0 .. 7 of a puzzle are the eight moves, each once, the seven others in an order of the puzzle's own; then
+    they repeat.
+    """
+    keys = draws(states(seed, puzzle_index, np.zeros_like(puzzle_index)), 7)
+    others = np.argsort(keys, axis=1, kind="stable").astype(np.int64) + 1
+    order = np.concatenate([np.zeros((len(others), 1), dtype=np.int64), others], axis=1)
+    return np.asarray(order[np.arange(len(order)), variant % 8])

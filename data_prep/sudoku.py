@@ -113,7 +113,7 @@ def solve(inputs: U8, *, box_rows: int, box_cols: int, limit: int = 2) -> Solved
     n = len(inputs)
     solved = Solved(np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64), np.empty(inputs.shape, dtype=np.uint8))
     places, units = _geometry(box_rows, box_cols)
-    kernels.solve_all(_plain(inputs), places, units, limit, solved.n_solutions, solved.guesses, solved.labels)
+    kernels.solve_all(plain(inputs), places, units, limit, solved.n_solutions, solved.guesses, solved.labels)
     return solved
 
 
@@ -129,7 +129,7 @@ def canonical_forms(inputs: U8, labels: U8, *, box_rows: int, box_cols: int) -> 
         inputs, labels = (b.reshape(-1, side, side).swapaxes(1, 2).reshape(b.shape) for b in (inputs, labels))
     forms = np.empty(inputs.shape, dtype=np.uint8)
     orders = _column_orders(box_rows, box_cols)
-    kernels.canonical_forms(_plain(inputs), _plain(labels), box_rows, box_cols, orders, forms)
+    kernels.canonical_forms(plain(inputs), plain(labels), box_rows, box_cols, orders, forms)
     return forms
 
 
@@ -140,28 +140,28 @@ def class_hashes(inputs: U8, *, box_rows: int, box_cols: int) -> NDArray[np.uint
     """
     check_box(box_rows, box_cols)
     hashes = np.empty(len(inputs), dtype=np.uint64)
-    kernels.class_hashes(_plain(inputs), box_rows, box_cols, hashes)
+    kernels.class_hashes(plain(inputs), box_rows, box_cols, hashes)
     return hashes
 
 
-def _plain(array: U8) -> U8:
+def plain(array: U8) -> U8:
     """The same bytes as an ordinary writable array: numba compiles once for it, not once for each flavour."""
     plain = np.ascontiguousarray(array).view(np.ndarray)
     return plain if plain.flags.writeable else plain.copy()
 
 
-def _split(inputs: U8, labels: U8, ratings: NDArray[np.int32]) -> Split:
+def split_of(inputs: U8, labels: U8, ratings: NDArray[np.int32]) -> Split:
     return Split(inputs, labels, np.zeros(len(inputs), dtype=np.int32), ratings)
 
 
-def _named(*names: str) -> str:
+def named(*names: str) -> str:
     """What sets these numbers, for an error: the settings of `sweeps/run.py --set`, the options of this package."""
     return f"({', '.join(f'data.{name}' for name in names)}; {', '.join(f'--{name}' for name in names)})"
 
 
-def _check_count(name: str, n: int | None, at_least: int) -> None:
+def check_count(name: str, n: int | None, at_least: int) -> None:
     if n is not None and n < at_least:
-        raise BadSettings(f"{name}: {n} puzzles asked for, expected at least {at_least}; ask for more {_named(name)}")
+        raise BadSettings(f"{name}: {n} puzzles asked for, expected at least {at_least}; ask for more {named(name)}")
 
 
 # --- generated puzzles ---
@@ -179,11 +179,11 @@ def generate(
     """
     side = check_box(box_rows, box_cols)
     for name, n in (("train", train), ("validation", validation), ("test", test)):
-        _check_count(name, n, 1 if name == "train" else 0)
+        check_count(name, n, 1 if name == "train" else 0)
     if clues is not None and not 0 <= clues <= side * side:
         raise BadSettings(
             f"clues: {clues}, expected 0 to {side * side} on a {side}x{side} board; "
-            f"ask for a number between {_named('clues')}"
+            f"ask for a number between {named('clues')}"
         )
     wanted = train + validation + test
     inputs, labels, n_drawn = _draw_classes(box_rows, box_cols, wanted, seed, clues)
@@ -193,7 +193,7 @@ def generate(
     parts = {name: slice(starts[name], ends[name]) for name in SPLITS}
     notes = (f"{n_drawn - wanted} of {n_drawn} candidates were equivalent to an earlier puzzle and were drawn again",)
     return PuzzleSet.build(
-        {name: _split(inputs[part], labels[part], ratings[part]) for name, part in parts.items()},
+        {name: split_of(inputs[part], labels[part], ratings[part]) for name, part in parts.items()},
         puzzle="sudoku",
         source="generated",
         protocol="generated",
@@ -242,8 +242,8 @@ def _draw_classes(box_rows: int, box_cols: int, wanted: int, seed: int, clues: i
             side = box_rows * box_cols
             raise TooFewPuzzles(
                 f"generate: {n_found} different {side}x{side} puzzles found (up to symmetry), expected {wanted}; "
-                f"none new in {EXHAUSTED_AFTER} candidates; ask for fewer puzzles {_named('train', *SPLITS[1:])}, "
-                f"for another number of clues {_named('clues')} or for a larger box"
+                f"none new in {EXHAUSTED_AFTER} candidates; ask for fewer puzzles {named('train', *SPLITS[1:])}, "
+                f"for another number of clues {named('clues')} or for a larger box"
             )
     return inputs, labels, n_drawn
 
@@ -274,7 +274,7 @@ def read_csv(path: Path, *, box: tuple[int, int] | None = None) -> Rows:
     Every row is checked: lengths, characters, answer against question, answer a Sudoku, rating an integer. Raises
     BadPuzzleFile with the line of the first offence.
     """
-    data = _read_bytes(path)
+    data = read_bytes(path)
     header, _, _ = bytes(data[:200]).partition(b"\n")
     if header.rstrip(b"\r") != HEADER:
         found = header.rstrip(b"\r")[:60].decode("ascii", "backslashreplace")
@@ -296,7 +296,7 @@ def read_csv(path: Path, *, box: tuple[int, int] | None = None) -> Rows:
     return Rows(path, box_rows, box_cols, inputs, labels, ratings, sha256_of(data))
 
 
-def _read_bytes(path: Path) -> U8:
+def read_bytes(path: Path) -> U8:
     """A file as uint8 [bytes]."""
     try:
         data = np.fromfile(path, dtype=np.uint8)
@@ -371,15 +371,15 @@ def from_csv(
     """
     folder = Path(folder)
     for name, n, at_least in (("train", train, 1), ("validation", validation, 0), ("test", test, 0)):
-        _check_count(name, n, at_least)
-    _check_folder(folder)
+        check_count(name, n, at_least)
+    check_folder(folder)
     pool = read_csv(folder / "train.csv", box=box)
     tests = read_csv(folder / "test.csv", box=(pool.box_rows, pool.box_cols))
     chosen, n_like_test, n_like_validation = _choose(pool, tests, train, validation, seed)
     n_test = len(tests) if test is None else test
     if n_test > len(tests):
         raise BadPuzzleFile(
-            f"{tests.path}: {len(tests)} puzzles, expected {n_test}; ask for fewer test puzzles {_named('test')}"
+            f"{tests.path}: {len(tests)} puzzles, expected {n_test}; ask for fewer test puzzles {named('test')}"
         )
     chosen["test"] = np.sort(shuffled(len(tests), seed, PURPOSE_TEST)[:n_test])
     rows = {"train": pool, "validation": pool, "test": tests}
@@ -391,7 +391,7 @@ def from_csv(
     hashes = {"train.csv": pool.sha256, "test.csv": tests.sha256}
     return PuzzleSet.build(
         {
-            name: _split(rows[name].inputs[index], rows[name].labels[index], rows[name].ratings[index])
+            name: split_of(rows[name].inputs[index], rows[name].labels[index], rows[name].ratings[index])
             for name, index in ((name, chosen[name]) for name in SPLITS)
         },
         puzzle="sudoku",
@@ -418,7 +418,7 @@ def _csv_settings(
     return {"builder": BUILDER, "source": "csv", "box": f"{box_rows}x{box_cols}", **counts}
 
 
-def _check_folder(folder: Path) -> None:
+def check_folder(folder: Path) -> None:
     if not folder.is_dir():
         raise BadPuzzleFile(
             f"{folder}: {'a file' if folder.exists() else 'missing'}, expected a folder with train.csv and test.csv; "
@@ -443,7 +443,7 @@ def _choose(
         raise BadPuzzleFile(
             f"{pool.path}: {len(held_out) + len(candidates)} puzzles that no other split holds, expected "
             f"{max(n_train, 1)} for train and {validation} for validation; "
-            f"ask for fewer {_named('train', 'validation')}"
+            f"ask for fewer {named('train', 'validation')}"
         )
     chosen = {"train": np.sort(candidates[:n_train]), "validation": np.sort(held_out)}
     return chosen, int(like_test.sum()), int(like_validation.sum())
@@ -503,25 +503,25 @@ def build_sudoku(
     if str(source) == "generate":
         if train is None:
             raise BadSettings(
-                f"train: all puzzles asked for, but generated ones have no end; ask for a number {_named('train')}"
+                f"train: all puzzles asked for, but generated ones have no end; ask for a number {named('train')}"
             )
         box_rows, box_cols = box or (3, 3)
         n_test = 1000 if test is None else test
         asked = _generate_settings(box_rows, box_cols, train, validation, n_test, clues)
-        kept = _reuse(out, asked, {}, seed)
+        kept = reuse(out, asked, {}, seed)
         return kept or generate(
             box_rows, box_cols, train=train, validation=validation, test=n_test, seed=seed, clues=clues
         ).save(out)
     if clues is not None:
         raise BadSettings(
-            f"clues: {clues} asked for, but {source} holds puzzles as they are; leave clues out {_named('clues')}"
+            f"clues: {clues} asked for, but {source} holds puzzles as they are; leave clues out {named('clues')}"
         )
     folder = Path(source)
     if (out / MANIFEST).is_file():
-        _check_folder(folder)
-        hashes = {name: _sha256(folder / name) for name in ("train.csv", "test.csv")}
+        check_folder(folder)
+        hashes = {name: sha256_of_file(folder / name) for name in ("train.csv", "test.csv")}
         box_rows, box_cols = box or _box_of(out)
-        kept = _reuse(out, _csv_settings(box_rows, box_cols, train, validation, test), hashes, seed)
+        kept = reuse(out, _csv_settings(box_rows, box_cols, train, validation, test), hashes, seed)
         if kept is not None:
             return kept
     return from_csv(folder, train=train, validation=validation, test=test, seed=seed, box=box).save(out)
@@ -533,11 +533,11 @@ def _box_of(out: Path) -> tuple[int, int]:
     return manifest.box_rows or 0, manifest.box_cols or 0
 
 
-def _sha256(path: Path) -> str:
-    return sha256_of(_read_bytes(path))
+def sha256_of_file(path: Path) -> str:
+    return sha256_of(read_bytes(path))
 
 
-def _reuse(
+def reuse(
     out: Path, asked: Mapping[str, int | str | None], source_sha256: Mapping[str, str], seed: int
 ) -> PuzzleSet | None:
     """The set in `out` if it was built with these settings; None if `out` is free; OtherContent or BadManifest else."""
