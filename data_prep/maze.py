@@ -23,10 +23,6 @@ from data_prep.augment import MIRROR, dihedral_sources, move, variant_moves
 from data_prep.counter_hash import UINT64, shuffled
 from data_prep.puzzle_set import MANIFEST, SPLITS, PuzzleSet, Split, read_manifest, remove_unfinished, sha256_of
 from data_prep.sudoku import (
-    HEADER,
-    PURPOSE_TEST,
-    PURPOSE_TRAIN,
-    BadPuzzleFile,
     BadSettings,
     TooFewPuzzles,
     check_count,
@@ -38,6 +34,7 @@ from data_prep.sudoku import (
     sha256_of_file,
     split_of,
 )
+from data_prep.sudoku_csv import HEADER, PURPOSE_TEST, PURPOSE_TRAIN, BadPuzzleFile
 
 U8 = NDArray[np.uint8]
 I64 = NDArray[np.int64]
