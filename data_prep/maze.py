@@ -137,8 +137,9 @@ def augment_maze(
     """The given variant of each maze and of its answer; variant 0 is the original.
 
     "none": every variant is the original. "released": question and answer are moved, one of eight ways, as in the
-    released code. The moved answer is a shortest path, but under six of the eight moves never the one of the tie-break,
-    so this teaches answers that exact match calls wrong. "recomputed": the question is moved, its answer is found anew
+    released code. The moved answer is a shortest path, but that of the tie-break only now and then: of 300 published
+    mazes for 279 mirrored left-right and for none under the other six. So this teaches answers that exact match calls
+    wrong. "recomputed": the question is moved, its answer is found anew
     by the tie-break. "mirror": likewise, odd variants are the left-right mirror and no other move is used.
     inputs, labels: uint8 [B, L]. puzzle_index, variant: int64 [B]. Returns new arrays of the same shape. Each row
     depends on its own puzzle, index and variant and on the seed, not on the batch it stands in.

@@ -72,3 +72,29 @@ def test_a_wrong_option_is_named_in_one_line(
     told = capsys.readouterr().err
     assert message in told
     assert told.count("\n") == 1
+
+
+MAZE = ["--source", "generate", "--side", "10", "--train", "5", "--validation", "2", "--test", "3"]
+
+
+def test_mazes_are_built_verified_and_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = str(tmp_path / "set")
+    assert main(["maze", "--out", out, *MAZE]) == 0
+    built = capsys.readouterr().out
+    assert "maze, 100 cells, protocol generated" in built
+    assert "puzzles: train 5, validation 2, test 3" in built
+    assert main(["verify", out]) == 0
+    assert capsys.readouterr().out == built + "verified: every array has the sha256 that the manifest says\n"
+    path = tmp_path / "set" / "test_labels.npy"
+    path.write_bytes(path.read_bytes()[:-1] + b"\0")
+    assert main(["verify", out]) == 2
+    assert "test_labels has sha256" in capsys.readouterr().err
+    assert main(["show", out, "4", "--split", "train", "--variant", "3", "--augment", "released"]) == 0
+    assert capsys.readouterr().out.startswith("train 4, variant 3, rating ")
+
+
+def test_a_puzzle_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = str(tmp_path / "set")
+    assert main(["maze", "--out", out, *MAZE]) == 0
+    assert main(["show", out, "3"]) == 2
+    assert capsys.readouterr().err == "puzzle 3: the test split has 3 puzzles, expected 0 to 2\n"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from data_prep.puzzle_set import BadManifest, CannotSave, Manifest, OtherContent, PuzzleSet
-from data_prep.sudoku import generate
+from data_prep.sudoku import from_csv, generate
 
 
 @pytest.fixture
@@ -37,6 +37,13 @@ def test_the_manifest_tells_geometry_and_counts(small_set: PuzzleSet) -> None:
     assert (manifest.puzzle, manifest.box_rows, manifest.box_cols) == ("sudoku", 2, 3)
     assert manifest.counts == {"train": 30, "validation": 10, "test": 12}
     assert small_set.test.puzzle_ids.tolist() == [0] * 12
+
+
+def test_sudoku_sets_keep_the_content_hash_they_have_always_had(sudoku_extreme: Path) -> None:
+    made = generate(2, 2, train=6, validation=2, test=3, seed=1)
+    assert made.content_hash == "354aea7e3dd713863b4a77abc8c4bb073c04bb9650c320d798524cf11ca58db5"
+    read = from_csv(sudoku_extreme, train=20, validation=5, test=7, seed=1)
+    assert read.content_hash == "b78e6a700fe55516e4e2f8fbe0d9bc2ac4c1cf6adb76e8cfb34bec32e344adb7"
 
 
 def test_two_saved_builds_are_byte_identical(saved: Path, tmp_path: Path) -> None:
