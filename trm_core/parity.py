@@ -9,8 +9,9 @@ step and our optimisers do the same from the same weights, and every quantity is
 logits of the MLP mixer are 3e-5 off after a single supervision step, so two correct float32 programs differ by as much
 wherever their matrix products add in another order, and BLAS libraries do. The reference's add one product after the
 other, each by a fused multiply-add, in equal blocks of at most 384 products. `SequentialMatmul` does that on any CPU,
-slowly; with it the logits and losses of the first step are bit-identical in all variants, and so are the gradients of
-the MLP mixer but for the halting head's. It changes no formula: without it the same code runs on the CPU's own BLAS.
+slowly; with it the logits of the first step are bit-identical in all variants, and so are the gradients of the MLP
+mixer where the halting logits, which go through another kernel, are taken from the reference. It changes no formula:
+without it the same code runs on the CPU's own BLAS.
 
 **What float32 cannot tell.** Over six steps of training the three most sensitive variants amplify a difference in the
 last bit to percent: the square root of the reference's CPU is not ours to the last bit. The command fails on whatever
