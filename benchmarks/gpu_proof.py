@@ -98,6 +98,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     clock = Clock(options.minutes)
     device = _device(options.device)
     run = _settings(options)
+    assert run.data.train is not None
     data = from_plain_csv(
         options.data,
         train=run.data.train,

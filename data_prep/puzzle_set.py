@@ -1,6 +1,7 @@
 """PuzzleSet: puzzles as arrays beside a manifest that says what they are and what every byte of them hashes to.
 
-A folder holds <split>_<array>.npy for each split and, written last, manifest.json: where it stands, the set is whole.
+A folder holds <split>_<array>.npy for each split, groups_<array>.npy where puzzles have identifiers of their own (ARC),
+and, written last, manifest.json: where it stands, the set is whole.
 """
 
 import contextlib
@@ -23,6 +24,7 @@ MANIFEST = "manifest.json"
 FORMAT = 1
 SPLITS = ("train", "validation", "test")
 DTYPES = {"inputs": "|u1", "labels": "|u1", "puzzle_ids": "<i4", "ratings": "<i4"}
+GROUP_DTYPES = {"names": "|S64", "starts": "<i4", "variants": "<i4"}
 FOREIGN_LEFTOVER_S = 24 * 3600  # another machine's unfinished folder is taken for abandoned after a day
 
 
@@ -63,6 +65,31 @@ class Split:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """The G groups of a set whose puzzles have identifiers: a group is a task and its variants, the original first.
+
+    names: bytes [G]. starts: int32 [G + 1]; the identifiers of group g are starts[g] .. starts[g + 1] - 1; identifier
+    0, the blank one, is nobody's. variants: int32 [n_puzzle_ids], what each identifier does to its task, 0: nothing.
+    In a split the examples of a group stand together and carry the original's identifier, starts[g], as puzzle id.
+    """
+
+    names: NDArray[np.bytes_]
+    starts: NDArray[np.int32]
+    variants: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The arrays by name, in the order in which they are declared."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def of(self, puzzle_ids: NDArray[np.int32]) -> NDArray[np.int64]:
+        """The group of each identifier [B]; -1 for the blank one."""
+        return np.searchsorted(self.starts, puzzle_ids, side="right").astype(np.int64) - 1
+
+
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -92,6 +119,7 @@ class Manifest(_Frozen):
     settings: dict[str, int | str | None]  # what the builder was asked for; equal settings, equal content
     source_sha256: dict[str, str]  # of each file read, by its name
     dropped_from_train: int = 0  # train candidates equivalent to a puzzle of another split
+    leaks: tuple[str, ...] = ()  # tasks of the test split that are learnt from too, where that was allowed
     notes: tuple[str, ...] = ()  # what the builder has to tell, a sentence each
     licence: str
     arrays: dict[str, ArrayEntry]
@@ -123,9 +151,10 @@ class PuzzleSet:
 
     manifest: Manifest
     splits: Mapping[str, Split]
+    groups: Groups | None = None  # where puzzles have identifiers of their own
 
     @classmethod
-    def build(cls, splits: Mapping[str, Split], **manifest: Any) -> "PuzzleSet":
+    def build(cls, splits: Mapping[str, Split], *, groups: Groups | None = None, **manifest: Any) -> "PuzzleSet":
         """A set from arrays: counts, array entries and content hash are computed; the rest of Manifest is given."""
         assert tuple(splits) == SPLITS, f"splits {tuple(splits)}, expected {SPLITS}"
         arrays = {}
@@ -134,6 +163,10 @@ class PuzzleSet:
                 assert array.dtype.newbyteorder("<").str == DTYPES[name], f"{split_name}/{name} is {array.dtype}"
                 assert len(array) == len(split), f"{split_name}/{name}: {len(array)} rows, expected {len(split)}"
                 arrays[f"{split_name}_{name}"] = array_entry(array)
+        if groups is not None:
+            for name, array in groups.arrays().items():
+                assert array.dtype.newbyteorder("<").str == GROUP_DTYPES[name], f"groups/{name} is {array.dtype}"
+                arrays[f"groups_{name}"] = array_entry(array)
         facts = Manifest(
             **manifest,
             counts={name: len(split) for name, split in splits.items()},
@@ -141,7 +174,7 @@ class PuzzleSet:
             content_hash="",
         )
         content_hash = content_hash_of(facts.model_dump(), arrays)
-        return cls(facts.model_copy(update={"content_hash": content_hash}), dict(splits))
+        return cls(facts.model_copy(update={"content_hash": content_hash}), dict(splits), groups)
 
     @classmethod
     def open(cls, folder: str | Path, verify: bool = True) -> "PuzzleSet":
@@ -156,7 +189,10 @@ class PuzzleSet:
         for split_name in SPLITS:
             arrays = {name: _open_array(folder, f"{split_name}_{name}", manifest) for name in DTYPES}
             splits[split_name] = Split(**arrays)
-        puzzles = cls(manifest, splits)
+        groups = None
+        if any(name.startswith("groups_") for name in manifest.arrays):
+            groups = Groups(**{name: _open_array(folder, f"groups_{name}", manifest) for name in GROUP_DTYPES})
+        puzzles = cls(manifest, splits, groups)
         _check_counts(folder, puzzles)
         if verify:
             puzzles.verify(folder)
@@ -164,15 +200,14 @@ class PuzzleSet:
 
     def verify(self, folder: str | Path) -> None:
         """Hash every array again; raises BadManifest naming the first that differs (folder: where the set lies)."""
-        for split_name, split in self.splits.items():
-            for name, array in split.arrays().items():
-                expected = self.manifest.arrays[f"{split_name}_{name}"].sha256
-                found = array_entry(array).sha256
-                if found != expected:
-                    raise BadManifest(
-                        f"{folder}: {split_name}_{name} has sha256 {found[:12]}..., "
-                        f"the manifest says {expected[:12]}...; {_rebuild(folder)}"
-                    )
+        for name, array in self.arrays().items():
+            expected = self.manifest.arrays[name].sha256
+            found = array_entry(array).sha256
+            if found != expected:
+                raise BadManifest(
+                    f"{folder}: {name} has sha256 {found[:12]}..., "
+                    f"the manifest says {expected[:12]}...; {_rebuild(folder)}"
+                )
         found = content_hash_of(self.manifest.model_dump(), self.manifest.arrays)
         if found != self.manifest.content_hash:
             raise BadManifest(
@@ -195,10 +230,10 @@ class PuzzleSet:
             folder.parent.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir()
-            for split_name, split in self.splits.items():
-                for name, array in split.arrays().items():
-                    with _synced(partial / f"{split_name}_{name}.npy") as file:
-                        np.save(file, np.ascontiguousarray(array, dtype=DTYPES[name]), allow_pickle=False)
+            for name, array in self.arrays().items():
+                with _synced(partial / f"{name}.npy") as file:
+                    little = array.dtype.newbyteorder("<")
+                    np.save(file, np.ascontiguousarray(array, dtype=little), allow_pickle=False)
             with _synced(partial / MANIFEST) as file:
                 file.write((self.manifest.model_dump_json(indent=2) + "\n").encode())
             os.rename(partial, folder)
@@ -227,6 +262,13 @@ class PuzzleSet:
                 f"expected {self.content_hash[:12]}...); choose another folder or delete this one"
             )
         return there
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Every array by the name of its file: <split>_<array>, then groups_<array>."""
+        owners: dict[str, Split | Groups] = dict(self.splits)
+        if self.groups is not None:
+            owners["groups"] = self.groups
+        return {f"{owner}_{name}": array for owner, part in owners.items() for name, array in part.arrays().items()}
 
     @property
     def train(self) -> Split:
@@ -329,6 +371,15 @@ def _check_counts(folder: Path, puzzles: PuzzleSet) -> None:
                 raise BadManifest(
                     f"{folder}: {split_name}_{name} is {array.dtype.str} {list(array.shape)}, "
                     f"expected {DTYPES[name]} {list(expected)} by the manifest's counts; {_rebuild(folder)}"
+                )
+    if puzzles.groups is not None:
+        n_groups = len(puzzles.groups)
+        shapes = {"names": (n_groups,), "starts": (n_groups + 1,), "variants": (manifest.n_puzzle_ids,)}
+        for name, array in puzzles.groups.arrays().items():
+            if array.shape != shapes[name] or array.dtype.str != GROUP_DTYPES[name]:
+                raise BadManifest(
+                    f"{folder}: groups_{name} is {array.dtype.str} {list(array.shape)}, expected {GROUP_DTYPES[name]}"
+                    f" {list(shapes[name])} by groups_names and the manifest's n_puzzle_ids; {_rebuild(folder)}"
                 )
 
 

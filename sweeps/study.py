@@ -23,16 +23,33 @@ class UnknownStudy(ValueError):
     """A study name that no file in sweeps/studies carries."""
 
 
+class Losses(Settings):
+    """A training-loss curve in three numbers (nats), as a table of losses prints it."""
+
+    initial: float
+    final: float
+    minimum: float
+
+
+class Quoted(Settings):
+    """A row that is not ours to run: numbers that the paper quotes, by the column of the table they stand in."""
+
+    name: str  # "Claude 3.7 8K"
+    cells: dict[str, float]  # {"Sudoku-Extreme": 0.0, "Maze-Hard": 0.0}, per cent
+
+
 class Row(Settings):
     """One row of a table: a base recipe with something changed, and what the paper prints for it."""
 
     name: str  # unique in its study, and what --only matches: "TRM k=3, T=3"
     base: BaseName
+    puzzle: PuzzleName | None = None  # where a table spans several puzzles; None: the study's
     change: dict[str, dict[str, Any]] = Field(default_factory=dict)  # {"model": {"n": 2, "T": 1}}
     # and in one profile besides: what it takes to learn at that scale; printed under the table
     change_in: dict[ProfileName, dict[str, dict[str, Any]]] = Field(default_factory=dict)
     paper: float | Literal["OOM"] | None = None  # the paper's cell, per cent
     paper_depth: int | None = None  # where the paper prints another depth than its own formula
+    paper_losses: Losses | None = None  # in a table of training losses, what its source prints
     place: dict[str, str] = Field(default_factory=dict)  # in a grid table: {"k": "3", "T": "3", "model": "TRM"}
     profiles: tuple[ProfileName, ...] = EVERY_PROFILE  # where it is run
 
@@ -60,7 +77,9 @@ class Study(Settings):
     puzzle: PuzzleName
     source: str  # "Table 3 of arXiv 2510.04871v1, section 4.8"
     rows: Annotated[tuple[Row, ...], Field(min_length=1)]
+    quoted: tuple[Quoted, ...] = ()  # printed apart from the rows that were run
     metric: str = "test/exact_accuracy"
+    layout: Literal["accuracy", "losses"] = "accuracy"  # "losses": first, last and least training loss of each row
     note: str = ""  # printed under the table
 
     @model_validator(mode="after")
@@ -70,6 +89,10 @@ class Study(Settings):
         if twice:
             raise ValueError(f"study {self.name}: two rows are named {twice[0]!r}; row names must differ")
         return self
+
+    def puzzle_of(self, row: Row) -> PuzzleName:
+        """The row's puzzle: its own, or the study's."""
+        return row.puzzle or self.puzzle
 
     @property
     def has_paper_numbers(self) -> bool:

@@ -47,6 +47,7 @@ def test_every_base_takes_two_supervision_steps(puzzles: Path, base: BaseName, p
 def mini_puzzles() -> PuzzleSet:
     """The training puzzles of mini; few to be tested on, since the loss is asked for."""
     data = configure(COMPONENTS, COMPONENTS.rows[0], "mini", 0).data
+    assert data.train is not None
     return generate(data.box_rows, data.box_cols, train=data.train, validation=8, test=8, seed=0, clues=data.clues)
 
 

@@ -33,20 +33,28 @@ class DataSettings(Settings):
     """Which puzzles, how many, and how they are augmented (paper, section 5)."""
 
     puzzle: Literal["sudoku", "maze", "arc"] = "sudoku"
-    source: Literal["files", "generated"] = "files"  # the published CSV files, or our own generator
+    source: Literal["files", "generated"] = "files"  # the published files, or our own generator
     box_rows: Annotated[int, Field(ge=2, le=6)] = 3
     box_cols: Annotated[int, Field(ge=2, le=6)] = 3
-    train: Positive = 1000  # puzzles
-    validation: Positive = 1000  # puzzles, held out of the training file
-    test: Positive | None = None  # puzzles; None: all of the test file
-    clues: Positive | None = None  # generated only: stop removing clues here; None: minimal puzzles
+    side: Annotated[int, Field(ge=3, le=32)] = 30  # of a maze, and of the canvas that ARC's grids are laid on
+    train: Positive | None = 1000  # puzzles (ARC: tasks); None: all that are left
+    validation: Annotated[int, Field(ge=0)] = 1000  # puzzles (ARC: tasks), held out of the training puzzles
+    test: Positive | None = None  # puzzles (ARC: tasks); None: all of the test file
+    clues: Positive | None = None  # generated Sudoku only: stop removing clues here; None: minimal puzzles
+    least_path: Annotated[int, Field(ge=2)] | None = None  # generated mazes: cells of the path; None: as published
+    subsets: str = "training,evaluation,concept"  # ARC: the files whose tasks are learnt from, "training2" and so on …
+    test_subset: str = "evaluation"  # … and the one of them whose test pairs are the test set
+    allow_leak: bool = False  # ARC: even where a task to be tested is learnt from; every report says so
     seed: Annotated[int, Field(ge=0)] = 0  # which puzzles are drawn, and the augmentations
     augmentations: Annotated[int, Field(ge=0)] = 1000  # variants of each training puzzle, the original not counted
+    # mazes: the answer of a moved maze is moved too, as in the released code, or found anew by the tie-break (and then
+    # of all eight moves, or of the left-right mirror alone)
+    maze_augmentation: Literal["released", "recomputed", "mirror"] = "released"
 
     @property
     def cells(self) -> int:
-        """L, the number of cells of a puzzle; mazes and ARC grids are laid in 30x30."""
-        return (self.box_rows * self.box_cols) ** 2 if self.puzzle == "sudoku" else 900
+        """L, the number of cells of a puzzle; mazes and ARC's canvas are squares."""
+        return (self.box_rows * self.box_cols if self.puzzle == "sudoku" else self.side) ** 2
 
     @property
     def vocabulary(self) -> int:
@@ -188,6 +196,7 @@ class TrainSettings(Settings):
     eval_every: Positive = 5000  # steps between evaluations on validation and test
     eval_puzzles: Positive | None = 2000  # of each split at an evaluation in mid-run; None: all
     eval_N_sup: Positive | None = None  # supervision steps at evaluation; None: model.N_sup
+    votes: Positive | None = None  # ARC, at the end: of each test task so many variants vote; None: all there are
     log_every: Positive = 10  # steps; not part of the key
     checkpoint_every: Positive = 500  # steps; not part of the key
     activation_checkpointing: bool = False  # recompute the latent recursion in the backward; not part of the key

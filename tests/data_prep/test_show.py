@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -13,7 +15,13 @@ def a_set(puzzle: str, board: list[int], answer: list[int], box: int | None, voc
         inputs, labels = (np.array([row] * n, dtype=np.uint8).reshape(n, cells) for row in (board, answer))
         return Split(inputs, labels, np.zeros(n, dtype=np.int32), np.full(n, 5, dtype=np.int32))
 
-    facts = {"puzzle": puzzle, "source": "by hand", "protocol": "none", "licence": "none", "source_sha256": {}}
+    facts: dict[str, Any] = {
+        "puzzle": puzzle,
+        "source": "by hand",
+        "protocol": "none",
+        "licence": "none",
+        "source_sha256": {},
+    }
     return PuzzleSet.build(
         {"train": split(0), "validation": split(0), "test": split(1)},
         **facts,

@@ -30,7 +30,7 @@ def test_a_misspelt_setting_is_refused_and_the_one_meant_is_named(assignment: st
 
 
 def test_a_setting_like_no_other_is_refused_with_the_list_of_all() -> None:
-    with pytest.raises(BadSetting, match=r"xyzzy: no such setting; settings are data\.augmentations, .*train\.steps"):
+    with pytest.raises(BadSetting, match=r"xyzzy: no such setting; settings are data\.allow_leak, .*train\.steps"):
         RunConfig().set(["xyzzy=1"])
 
 
@@ -145,7 +145,9 @@ def test_every_other_setting_and_the_puzzles_change_the_key() -> None:
         "model.halting": "q_learning", "model.loss": "softmax", "optim.name": "adamw", "optim.schedule": "cosine",
         "optim.ema_covers": "network", "optim.final_lr": 0.5, "train.precision": "fp32", "train.eval_N_sup": 5,
         "model.channel_mlp": "mixture of experts", "model.output_head": "tied", "data.puzzle": "maze",
-        "model.gradient_k": 4,
+        "model.gradient_k": 4, "data.least_path": 18, "data.subsets": "training2,evaluation2",
+        "data.test_subset": "evaluation2", "data.allow_leak": "true", "data.maze_augmentation": "recomputed",
+        "data.side": 10, "train.votes": 8,
     }  # fmt: skip
     base = RunConfig().set(["data.source=generated", "data.test=10"])
     left_out = {"data.source", *(f"train.{name}" for name in NOT_IN_THE_KEY)}
