@@ -13,8 +13,8 @@ help: ## what there is to make
 demo: .venv/installed ## the paper's Table 3, small, on this machine
 	$(BIN)/python sweeps/run.py --study recursion_depth --profile mini
 
-test: .venv/installed ## every test
-	$(BIN)/python -m pytest
+test: .venv/installed ## every test, on two cores
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 check: lint ## format, lint, strict types, fast tests
 	$(BIN)/python -m pytest -m "not ray and not slow"
