@@ -20,21 +20,24 @@ from numpy.typing import NDArray
 
 from data_prep import maze_kernels as kernels
 from data_prep.augment import MIRROR, dihedral_sources, move, variant_moves
-from data_prep.counter_hash import UINT64, shuffled
-from data_prep.puzzle_set import MANIFEST, SPLITS, PuzzleSet, Split, read_manifest, remove_unfinished, sha256_of
-from data_prep.sudoku import (
+from data_prep.building import (
+    HEADER,
+    PURPOSE_TEST,
+    PURPOSE_TRAIN,
+    BadPuzzleFile,
     BadSettings,
     TooFewPuzzles,
     check_count,
     check_folder,
+    hashes_of,
     named,
     plain,
     read_bytes,
     reuse,
-    sha256_of_file,
     split_of,
 )
-from data_prep.sudoku_csv import HEADER, PURPOSE_TEST, PURPOSE_TRAIN, BadPuzzleFile
+from data_prep.counter_hash import UINT64, shuffled
+from data_prep.puzzle_set import MANIFEST, SPLITS, PuzzleSet, Split, read_manifest, remove_unfinished, sha256_of
 
 U8 = NDArray[np.uint8]
 I64 = NDArray[np.int64]
@@ -509,8 +512,7 @@ def build_maze(
         )
     folder = Path(source)
     if (out / MANIFEST).is_file() and not verify:
-        check_folder(folder)
-        hashes = {name: sha256_of_file(folder / name) for name in ("train.csv", "test.csv")}
+        hashes = hashes_of(folder)
         there = math.isqrt(read_manifest(out).cells)
         kept = reuse(out, _csv_settings(side or there, train, validation, test), hashes, seed)
         if kept is not None:

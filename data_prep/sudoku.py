@@ -8,7 +8,6 @@ Every random choice is a splitmix64 hash of (seed, purpose, counter): equal inpu
 import functools
 import itertools
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,32 +15,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep import sudoku_kernels as kernels
-from data_prep.counter_hash import UINT64, shuffled
-from data_prep.puzzle_set import (
-    MANIFEST,
-    SPLITS,
-    OtherContent,
-    PuzzleError,
-    PuzzleSet,
-    Split,
-    read_manifest,
-    remove_unfinished,
-    sha256_of,
+from data_prep.building import (
+    HEADER,
+    PURPOSE_TEST,
+    PURPOSE_TRAIN,
+    BadPuzzleFile,
+    BadSettings,
+    TooFewPuzzles,
+    check_count,
+    check_folder,
+    hashes_of,
+    named,
+    plain,
+    read_bytes,
+    reuse,
+    split_of,
 )
-from data_prep.sudoku_csv import BUILDER, HEADER, PURPOSE_TEST, PURPOSE_TRAIN, BadPuzzleFile
+from data_prep.counter_hash import UINT64, shuffled
+from data_prep.puzzle_set import MANIFEST, SPLITS, PuzzleSet, read_manifest, remove_unfinished, sha256_of
+from data_prep.sudoku_csv import BUILDER
 
 U8 = NDArray[np.uint8]
 LARGEST_SIDE = 12
 EXHAUSTED_AFTER = 10_000  # candidates in a row without a new puzzle, and the generator says that there are no more
 BOXES = {4: (2, 2), 6: (2, 3), 8: (2, 4), 9: (3, 3), 10: (2, 5), 12: (3, 4)}  # the usual box of each side
-
-
-class BadSettings(PuzzleError):
-    """A number of puzzles, a box size or a number of clues that cannot be."""
-
-
-class TooFewPuzzles(PuzzleError):
-    """The generator found no more puzzles that differ by more than a symmetry."""
 
 
 @functools.lru_cache
@@ -142,26 +139,6 @@ def class_hashes(inputs: U8, *, box_rows: int, box_cols: int) -> NDArray[np.uint
     hashes = np.empty(len(inputs), dtype=np.uint64)
     kernels.class_hashes(plain(inputs), box_rows, box_cols, hashes)
     return hashes
-
-
-def plain(array: U8) -> U8:
-    """The same bytes as an ordinary writable array: numba compiles once for it, not once for each flavour."""
-    plain = np.ascontiguousarray(array).view(np.ndarray)
-    return plain if plain.flags.writeable else plain.copy()
-
-
-def split_of(inputs: U8, labels: U8, ratings: NDArray[np.int32]) -> Split:
-    return Split(inputs, labels, np.zeros(len(inputs), dtype=np.int32), ratings)
-
-
-def named(*names: str) -> str:
-    """What sets these numbers, for an error: the settings of `sweeps/run.py --set`, the options of this package."""
-    return f"({', '.join(f'data.{name}' for name in names)}; {', '.join(f'--{name}' for name in names)})"
-
-
-def check_count(name: str, n: int | None, at_least: int) -> None:
-    if n is not None and n < at_least:
-        raise BadSettings(f"{name}: {n} puzzles asked for, expected at least {at_least}; ask for more {named(name)}")
 
 
 # --- generated puzzles ---
@@ -296,23 +273,6 @@ def read_csv(path: Path, *, box: tuple[int, int] | None = None) -> Rows:
     return Rows(path, box_rows, box_cols, inputs, labels, ratings, sha256_of(data))
 
 
-def read_bytes(path: Path) -> U8:
-    """A file as uint8 [bytes]."""
-    try:
-        data = np.fromfile(path, dtype=np.uint8)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise BadPuzzleFile(
-            f"{path}: missing, expected a file of {HEADER.decode()!r} lines; give the folder of train.csv and test.csv"
-        ) from error
-    except OSError as error:
-        raise BadPuzzleFile(
-            f"{path}: cannot be read ({error.strerror}), expected a CSV file; check the path"
-        ) from error
-    if len(data) == 0:
-        raise BadPuzzleFile(f"{path}: an empty file, expected {HEADER.decode()!r} and puzzles; fetch the file again")
-    return data
-
-
 def _usual_box(path: Path, beginning: bytes) -> tuple[int, int]:
     """The usual box for the board in the first row of a file."""
     parts = beginning.partition(b"\n")[0].split(b",")
@@ -418,14 +378,6 @@ def _csv_settings(
     return {"builder": BUILDER, "source": "csv", "box": f"{box_rows}x{box_cols}", **counts}
 
 
-def check_folder(folder: Path) -> None:
-    if not folder.is_dir():
-        raise BadPuzzleFile(
-            f"{folder}: {'a file' if folder.exists() else 'missing'}, expected a folder with train.csv and test.csv; "
-            "give that folder (--data, --source)"
-        )
-
-
 def _choose(
     pool: Rows, tests: Rows, train: int | None, validation: int, seed: int
 ) -> tuple[dict[str, NDArray[np.int64]], int, int]:
@@ -518,8 +470,7 @@ def build_sudoku(
         )
     folder = Path(source)
     if (out / MANIFEST).is_file():
-        check_folder(folder)
-        hashes = {name: sha256_of_file(folder / name) for name in ("train.csv", "test.csv")}
+        hashes = hashes_of(folder)
         box_rows, box_cols = box or _box_of(out)
         kept = reuse(out, _csv_settings(box_rows, box_cols, train, validation, test), hashes, seed)
         if kept is not None:
@@ -533,48 +484,20 @@ def _box_of(out: Path) -> tuple[int, int]:
     return manifest.box_rows or 0, manifest.box_cols or 0
 
 
-def sha256_of_file(path: Path) -> str:
-    return sha256_of(read_bytes(path))
-
-
-def reuse(
-    out: Path, asked: Mapping[str, int | str | None], source_sha256: Mapping[str, str], seed: int
-) -> PuzzleSet | None:
-    """The set in `out` if it was built with these settings; None if `out` is free; OtherContent or BadManifest else."""
-    if not (out / MANIFEST).is_file():
-        if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-            raise OtherContent(
-                f"{out}: exists and holds no puzzle set; choose another --out, or move it out of the way"
-            )
-        return None
-    manifest = read_manifest(out)
-    there = {**manifest.settings, "seed": manifest.seed, **manifest.source_sha256}
-    wanted = {**asked, "seed": seed, **source_sha256}
-    for name in sorted(there.keys() | wanted.keys()):
-        if there.get(name) != wanted.get(name):
-            raise OtherContent(
-                f"{out}: holds a set with {name} = {_short(there.get(name))}, expected {_short(wanted.get(name))}; "
-                "choose another --out, or delete the folder and give the same command again"
-            )
-    return PuzzleSet.open(out)
-
-
-def _short(value: object) -> str:
-    """A setting as an error names it: a hash by its beginning."""
-    text = str(value)
-    return text if len(text) <= 24 else f"{text[:12]}..."
-
-
 __all__ = [
     "BadPuzzleFile",
     "BadSettings",
     "TooFewPuzzles",
     "build_sudoku",
     "canonical_forms",
+    "check_count",
     "class_hashes",
     "from_csv",
     "generate",
     "is_valid_solution",
+    "named",
+    "plain",
     "read_csv",
+    "reuse",
     "solve",
 ]
