@@ -73,10 +73,11 @@ def fetch(dataset: str | Published, *, cache: Path | None = None) -> Path:
 
     with _told(published):
         folder = cached_assets_path("trm-ablations", published.repo, published.revision, assets_dir=cache)
-        with (folder / ".lock").open("w") as lock:  # one at a time; the others then find what the first has fetched
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not _is_whole(folder, published):
-                _fetch_all(folder, published)
+        if not _is_whole(folder, published):
+            with (folder / ".lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if not _is_whole(folder, published):  # nobody else has fetched it in the meantime
+                    _fetch_all(folder, published)
     return folder
 
 

@@ -42,7 +42,8 @@ U8 = NDArray[np.uint8]
 Range = tuple[int | None, int | None]  # from, to, both included; None: no bound
 LARGEST_SIDE = 12
 VERIFIED_AT_ONCE = 512
-EXHAUSTED_AFTER = 10_000  # candidates in a row without a new puzzle, and the generator says that there are no more
+EXHAUSTED_AFTER = 10_000  # candidates in a row without a new puzzle, and the generator says that there are no more …
+EXHAUSTED_AFTER_RATED = 100_000  # … where a range of ratings is asked for, of which few may be
 BOXES = {4: (2, 2), 6: (2, 3), 8: (2, 4), 9: (3, 3), 10: (2, 5), 12: (3, 4)}  # the usual box of each side
 
 
@@ -252,6 +253,8 @@ def _draw_classes(box_rows: int, box_cols: int, wanted: int, seed: int, clues: i
     n_cells = len(places)
     inputs, labels = np.empty((wanted, n_cells), dtype=np.uint8), np.empty((wanted, n_cells), dtype=np.uint8)
     ratings = np.empty(wanted, dtype=np.int32)
+    is_rated = rating != (None, None)
+    patience = EXHAUSTED_AFTER_RATED if is_rated else EXHAUSTED_AFTER
     seen: set[bytes] = set()
     n_found = n_drawn = n_outside = last_new = 0
     while n_found < wanted:
@@ -271,13 +274,13 @@ def _draw_classes(box_rows: int, box_cols: int, wanted: int, seed: int, clues: i
                 n_found, last_new = n_found + 1, n_drawn
                 if n_found == wanted:
                     break
-        if n_drawn - last_new >= EXHAUSTED_AFTER:
+        if n_drawn - last_new >= patience:
             side = box_rows * box_cols
-            rated = "" if rating == (None, None) else f" rated {_range_text(rating)}"
-            other = "" if rating == (None, None) else ", for a wider range (--rating)"
+            rated = f" rated {_range_text(rating)}" if is_rated else ""
+            other = ", for a wider range (--rating)" if is_rated else ""
             raise TooFewPuzzles(
                 f"generate: {n_found} different {side}x{side} puzzles{rated} found (up to symmetry), expected "
-                f"{wanted}; none new in {EXHAUSTED_AFTER} candidates; "
+                f"{wanted}; none new in {patience} candidates; "
                 f"ask for fewer puzzles {named('train', *SPLITS[1:])}, "
                 f"for another number of clues {named('clues')}{other} or for a larger box"
             )

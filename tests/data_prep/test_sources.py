@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,13 @@ def test_files_are_fetched_once_and_from_then_on_used_without_a_network(
     monkeypatch.setenv("HF_ENDPOINT", NOWHERE)
     assert fetch("sudoku-extreme", cache=tmp_path) == folder
     assert len(hub.asked) == 2
+
+
+def test_of_several_who_fetch_at_once_one_does(hub: Hub, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        folders = set(pool.map(lambda _: fetch("sudoku-extreme", cache=tmp_path), range(4)))
+    assert [files_of(folder) for folder in folders] == [hub.files]
+    assert hub.asked == [("train.csv", None), ("test.csv", None)]
 
 
 def test_a_cut_connection_is_taken_up_where_it_broke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,3 +245,9 @@ def test_arc_is_pointed_to_where_it_is_kept() -> None:
     assert "\n" not in told
     for name in ("fchollet/ARC-AGI", "arcprize/ARC-AGI-2", "victorvikram/ConceptARC", "_challenges.json", "--source"):
         assert name in told
+
+
+def test_nothing_of_the_hub_is_loaded_before_it_is_asked() -> None:
+    asked = "import sys, data_prep.__main__; print(*sorted({'huggingface_hub', 'httpx2'} & set(sys.modules)))"
+    answer = subprocess.run([sys.executable, "-c", asked], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == ""
