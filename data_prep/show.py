@@ -84,7 +84,8 @@ def look(
     if augmentation is not None and manifest.puzzle != "maze":
         raise CannotShow(f"augment {augmentation}: mazes alone have a choice; say --augment without a word behind it")
     if manifest.puzzle == "arc":
-        assert puzzles.groups is not None, "a set of ARC has groups"
+        if puzzles.groups is None:
+            raise CannotShow("a set of ARC without groups: expected tasks; build it with `python -m data_prep arc`")
         return _look_at_task(puzzles, puzzles.groups, number, split, variant)
     rows = puzzles.splits[split]
     _check_number(number, len(rows), split, "puzzles")
