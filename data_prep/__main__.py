@@ -1,17 +1,17 @@
 """The command line: `python -m data_prep sudoku|maze|arc --source FOLDER|generate --out DIR`; verify; show DIR 17."""
 
 import argparse
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn, get_args
 
+from data_prep import pictures
 from data_prep.arc import build_arc
 from data_prep.arc_tasks import SUBSETS
 from data_prep.maze import MazeAugmentation, build_maze
 from data_prep.puzzle_set import SPLITS, PuzzleError, PuzzleSet
-from data_prep.show import show
+from data_prep.show import for_this_terminal, look
 from data_prep.sudoku import build_sudoku
 
 
@@ -88,14 +88,17 @@ def parser() -> argparse.ArgumentParser:
 
     shown = commands.add_parser("show", help="draw a puzzle and its answer", allow_abbrev=False)
     shown.add_argument("folder", type=Path, help="a puzzle set")
-    shown.add_argument("number", type=int, help="which puzzle, counted from 0")
+    shown.add_argument("number", type=int, help="which puzzle, of ARC which task, counted from 0")
     shown.add_argument("--split", choices=SPLITS, default="test", help="of which split (default: test)")
-    shown.add_argument("--variant", type=int, default=0, help="which augmentation (default: 0, the original)")
+    shown.add_argument("--variant", type=int, help="which augmentation (default: 0, the original; 1 with --augment)")
     shown.add_argument(
         "--augment",
+        nargs="?",
+        const=True,
         choices=get_args(MazeAugmentation),
-        help="mazes: how a variant comes by its answer (default: recomputed)",
+        help="show a variant; of mazes also how it comes by its answer (default: recomputed)",
     )
+    shown.add_argument("--png", type=Path, metavar="FILE", help="draw it as a picture too")
     return top
 
 
@@ -157,14 +160,7 @@ def run(options: argparse.Namespace) -> str:
         puzzles = PuzzleSet.open(options.folder)
         return f"{describe(options.folder, puzzles)}\nverified: every array has the sha256 that the manifest says"
     if options.command == "show":
-        return show(
-            PuzzleSet.open(options.folder, verify=False),
-            options.number,
-            split=options.split,
-            variant=options.variant,
-            augmentation=options.augment,
-            columns=shutil.get_terminal_size().columns,
-        )
+        return _show(options)
     numbers = {name: getattr(options, name) for name in (*SPLITS, "seed")}
     if options.command == "arc":
         names = ("source", "subsets", "test_subset", "variants", "side", "allow_leak")
@@ -189,6 +185,22 @@ def run(options: argparse.Namespace) -> str:
             **numbers,
         )
     return describe(options.out, puzzles)
+
+
+def _show(options: argparse.Namespace) -> str:
+    """A puzzle drawn for this terminal, and as a picture where one is asked for."""
+    seen = look(
+        PuzzleSet.open(options.folder, verify=False),
+        options.number,
+        split=options.split,
+        variant=int(options.augment is not None) if options.variant is None else options.variant,
+        augmentation=None if options.augment is True else options.augment,
+    )
+    drawn = for_this_terminal(seen)
+    if options.png is None:
+        return drawn
+    pictures.save(pictures.draw(seen), options.png)
+    return f"{drawn}\n\npicture: {options.png}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -136,3 +136,34 @@ def test_a_puzzle_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.Capt
     assert main(["maze", "--out", out, *MAZE]) == 0
     assert main(["show", out, "3"]) == 2
     assert capsys.readouterr().err == "puzzle 3: the test split has 3 puzzles, expected 0 to 2\n"
+
+
+def test_a_bare_augment_shows_the_first_variant_and_a_word_with_it_says_how_a_maze_is_answered(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "set")
+    assert main(["maze", "--out", out, *MAZE]) == 0
+    capsys.readouterr()
+    drawn = {}
+    for asked in ("", "--augment", "--variant 1", "--augment recomputed", "--augment none", "--variant 2 --augment"):
+        assert main(["show", out, "2", *asked.split()]) == 0
+        drawn[asked] = capsys.readouterr().out.splitlines()
+    assert drawn[""][0].startswith("test 2, variant 0,")
+    assert drawn["--augment"] == drawn["--variant 1"] == drawn["--augment recomputed"] != drawn[""]
+    assert drawn["--augment none"][1:] == drawn[""][1:]
+    assert drawn["--variant 2 --augment"][0].startswith("test 2, variant 2,")
+
+
+def test_a_picture_is_written_beside_the_drawing_or_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, picture = str(tmp_path / "set"), tmp_path / "maze.png"
+    assert main(["maze", "--out", out, *MAZE]) == 0
+    capsys.readouterr()
+    assert main(["show", out, "0", "--png", str(picture)]) == 0
+    assert capsys.readouterr().out.endswith(f"\n\npicture: {picture}\n")
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert main(["show", out, "0", "--png", str(tmp_path / "maze.svg")]) == 2
+    told = capsys.readouterr().err
+    assert "suffix .svg, expected .png" in told
+    assert told.count("\n") == 1
