@@ -18,10 +18,19 @@ from numpy.typing import NDArray
 from data_prep import arc_kernels as kernels
 from data_prep.arc_generate import generate
 from data_prep.arc_tasks import LICENCES, N_COLOURS, Pair, Task, check_subsets, find_files, read_tasks
+from data_prep.building import (
+    PURPOSE_TEST,
+    PURPOSE_TRAIN,
+    BadPuzzleFile,
+    BadSettings,
+    check_count,
+    named,
+    plain,
+    reuse,
+)
 from data_prep.counter_hash import draws, mix, shuffled, states
 from data_prep.puzzle_set import SPLITS, Groups, PuzzleError, PuzzleSet, Split, remove_unfinished
-from data_prep.sudoku import BadSettings, check_count, named, plain, reuse
-from data_prep.sudoku_csv import PURPOSE_TEST, PURPOSE_TRAIN, BadPuzzleFile
+from data_prep.sources import no_hub_for_arc
 
 U8 = NDArray[np.uint8]
 I32 = NDArray[np.int32]
@@ -181,6 +190,8 @@ def build_arc(
     """
     out = Path(out)
     remove_unfinished(out)
+    if str(source) == "hub":
+        raise BadSettings(no_hub_for_arc())
     generated = str(source) == "generate"
     if generated:
         n_learnt = 400 if set(subsets) - {test_subset} else 0

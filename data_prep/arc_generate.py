@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.arc_tasks import N_COLOURS, Pair, Task
+from data_prep.building import BadSettings, TooFewPuzzles, named
 from data_prep.counter_hash import draws, shuffled, states
-from data_prep.sudoku import BadSettings, TooFewPuzzles, named
 
 U8 = NDArray[np.uint8]
 N_DEMONSTRATIONS = 3

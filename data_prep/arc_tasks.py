@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.sudoku import BadSettings
-from data_prep.sudoku_csv import BadPuzzleFile
+from data_prep.building import BadPuzzleFile, BadSettings
 
 U8 = NDArray[np.uint8]
 Pair = tuple[U8, U8]  # an input and its output, colours [rows, columns] each

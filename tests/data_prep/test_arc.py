@@ -418,6 +418,7 @@ def test_a_folder_that_is_not_there_or_empty_and_two_files_for_a_subset_are_name
         ({"subsets": ["evaluation", "evaluation"]}, "subset 'evaluation': named twice, expected once"),
         ({"subsets": ["training"]}, "test subset evaluation: not among the subsets training"),
         ({"side": 33}, "side 33: expected 3 to 32 cells"),
+        ({"source": "hub"}, "source hub: ARC is not kept on the hub under a name of its publishers, expected a folder"),
         ({"variants": -1}, "variants: -1 asked for, expected 0 to 100000"),
         ({"train": -1}, "train: -1 puzzles asked for, expected at least 0"),
         ({"subsets": ["evaluation"], "train": 3}, "none for the 3 training tasks, expected one beside evaluation"),
@@ -425,7 +426,7 @@ def test_a_folder_that_is_not_there_or_empty_and_two_files_for_a_subset_are_name
 )
 def test_settings_that_cannot_be_are_named(asked: dict[str, Any], told: str, tmp_path: Path) -> None:
     with pytest.raises(BadSettings) as raised:
-        build_arc(tmp_path / "set", source="generate", **asked)
+        build_arc(tmp_path / "set", **{"source": "generate", **asked})
     assert told in str(raised.value)
 
 
