@@ -1,4 +1,4 @@
-"""The command line: `python -m data_prep sudoku|maze|arc --source FOLDER|generate --out DIR`; verify DIR; show DIR 17."""
+"""The command line: `python -m data_prep sudoku|maze|arc --source FOLDER|generate --out DIR`; verify; show DIR 17."""
 
 import argparse
 import shutil

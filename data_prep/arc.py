@@ -9,6 +9,7 @@ import functools
 import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -29,12 +30,17 @@ U64 = NDArray[np.uint64]
 BUILDER = 1  # raise it when equal settings begin to give other sets
 VOCAB = N_COLOURS + 2  # 0 pad, 1 end mark, colour c is c + 2
 SMALLEST_SIDE, LARGEST_SIDE, SIDE = 3, 32, 30
+MOST_VARIANTS = 100_000
 N_CODES = kernels.N_MOVES * kernels.N_PERMUTATIONS
 TRIALS = 5  # for each variant asked for, so many candidates at most
 PURPOSE_SHIFT, PURPOSE_UNSHIFTED = 3, 4
 # ARC-AGI-1 asks one task in both of its halves; the published protocol has it so, so it is told and not refused
 TWICE_IN_ARC_1 = {("training", "40853293"), ("evaluation", "070dd51e")}
 FEW = 8  # so many names an error lists in full
+WHAT_ABOUT_LEAKS = (
+    "expected none; leave a subset out (data.subsets; --subsets), or have every report say so (data.allow_leak=true; "
+    "--allow-leak)"
+)
 
 
 class Leaks(PuzzleError):
@@ -74,11 +80,19 @@ def _keys(side: int) -> tuple[U64, U64]:
     return numbers[N_COLOURS:].reshape(2, side, side), numbers[:N_COLOURS]
 
 
-def variant_codes(task: Task, variants: int, *, seed: int) -> I64:
-    """The codes of a task and of its variants, the original first: int64 [1 + variants], fewer if it has no more.
+def candidate_codes(name: str, n: int, *, seed: int) -> I64:
+    """The codes tried one after the other for a task's variants, uniform, by (seed, name) alone: int64 [n]."""
+    number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little", signed=True)
+    drawn = draws(states(seed, np.array([number], dtype=np.int64)), n)[0] >> np.uint64(32)
+    codes: I64 = (drawn * np.uint64(N_CODES) >> np.uint64(32)).astype(np.int64)
+    return codes
 
-    As in the released builder: candidates are drawn, at most TRIALS for each variant asked for, and one whose pairs
-    are those of an earlier one, in any order, is left out. Candidates depend on (seed, name) alone.
+
+def variant_codes(task: Task, variants: int, *, seed: int) -> I64:
+    """The codes of a task and of its variants, the original first: int64 [1 + variants], fewer if no more are found.
+
+    As in the released builder: TRIALS candidates at most are tried for each variant asked for, and one whose pairs are
+    those of an earlier one, in any order, is left out.
     """
     side = max(max(grid.shape) for pair in task.pairs for grid in pair)
     keys, values = _keys(side)
@@ -86,10 +100,7 @@ def variant_codes(task: Task, variants: int, *, seed: int) -> I64:
     for weight, pair in zip(weights, task.pairs, strict=True):
         for grid, cells in zip(pair, keys, strict=True):
             kernels.weigh(grid, cells, weight)
-    number = int.from_bytes(hashlib.sha256(task.name.encode()).digest()[:8], "little", signed=True)
-    drawn = draws(states(seed, np.array([number], dtype=np.int64)), TRIALS * variants)[0]
-    candidates = (drawn >> np.uint64(32)) * np.uint64(N_CODES) >> np.uint64(32)
-    codes = np.concatenate([np.zeros(1, dtype=np.int64), candidates.astype(np.int64)])
+    codes = np.concatenate([np.zeros(1, dtype=np.int64), candidate_codes(task.name, TRIALS * variants, seed=seed)])
     hashes = np.empty(len(codes), dtype=np.uint64)
     kernels.hash_variants(weights, values, codes, hashes)
     _, first = np.unique(hashes, return_index=True)
@@ -170,25 +181,23 @@ def build_arc(
     """
     out = Path(out)
     remove_unfinished(out)
-    check_subsets(subsets)
-    check_subsets([test_subset])
-    if test_subset not in subsets:
-        raise BadSettings(
-            f"test subset {test_subset}: not among the subsets {', '.join(subsets)}, expected one of them, since its "
-            "demonstrations are learnt from (data.subsets, data.test_subset; --subsets, --test-subset)"
-        )
-    if not SMALLEST_SIDE <= side <= LARGEST_SIDE:
-        raise BadSettings(
-            f"side {side}: expected {SMALLEST_SIDE} to {LARGEST_SIDE} cells; 30 is the published size (--side)"
-        )
-    for name, n, at_least in (("train", train, 0), ("validation", validation, 0), ("test", test, 0)):
-        check_count(name, n, at_least)
-    if variants < 0:
-        raise BadSettings(f"variants: {variants} asked for, expected 0 or more (data.augmentations; --variants)")
     generated = str(source) == "generate"
     if generated:
-        n_others = 400 if set(subsets) > {test_subset} else 0
-        train, test = n_others if train is None else train, 400 if test is None else test
+        n_learnt = 400 if set(subsets) - {test_subset} else 0
+        train, test = n_learnt if train is None else train, 400 if test is None else test
+    asked = _Asked(
+        "generated" if generated else "files",
+        tuple(subsets),
+        test_subset,
+        train,
+        validation,
+        test,
+        variants,
+        side,
+        seed,
+        allow_leak,
+    )
+    asked.check()
     contents: dict[str, dict[Path, bytes]] = {}
     if not generated:
         files = find_files(Path(source), subsets)
@@ -198,19 +207,7 @@ def build_arc(
         for part in contents.values()
         for path, data in part.items()
     }
-    asked: dict[str, int | str | None] = {
-        "builder": BUILDER,
-        "source": "generated" if generated else "files",
-        "subsets": ",".join(subsets),
-        "test_subset": test_subset,
-        "train": train,
-        "validation": validation,
-        "test": test,
-        "variants": variants,
-        "side": side,
-        "allow_leak": int(allow_leak),
-    }
-    kept = reuse(out, asked, hashes, seed)
+    kept = reuse(out, asked.settings(), hashes, seed)
     if kept is not None:
         return kept
     if generated:
@@ -219,7 +216,66 @@ def build_arc(
         )
     else:
         tasks = [task for subset, part in contents.items() for task in read_tasks(subset, part, side)]
-    return _assemble(tasks, asked, hashes, seed=seed).save(out)
+    return _assemble(tasks, asked, hashes).save(out)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What build_arc was asked for."""
+
+    source: str
+    subsets: tuple[str, ...]
+    test_subset: str
+    train: int | None
+    validation: int
+    test: int | None
+    variants: int
+    side: int
+    seed: int
+    allow_leak: bool
+
+    def check(self) -> None:
+        """Raises BadSettings for what cannot be."""
+        check_subsets([self.test_subset])
+        check_subsets(self.subsets)
+        if self.test_subset not in self.subsets:
+            raise BadSettings(
+                f"test subset {self.test_subset}: not among the subsets {', '.join(self.subsets)}, expected one of "
+                "them, since its demonstrations are learnt from (data.subsets, data.test_subset; --subsets, "
+                "--test-subset)"
+            )
+        if not SMALLEST_SIDE <= self.side <= LARGEST_SIDE:
+            raise BadSettings(
+                f"side {self.side}: expected {SMALLEST_SIDE} to {LARGEST_SIDE} cells; 30 is the published size "
+                "(data.side; --side)"
+            )
+        for name in ("train", "validation", "test"):
+            check_count(name, getattr(self, name), 0)
+        if not 0 <= self.variants <= MOST_VARIANTS:
+            raise BadSettings(
+                f"variants: {self.variants} asked for, expected 0 to {MOST_VARIANTS}; 1000 is the published number "
+                "(data.augmentations; --variants)"
+            )
+
+    def settings(self) -> dict[str, int | str | None]:
+        """As the manifest keeps them; the seed stands beside them there."""
+        kept = {**asdict(self), "subsets": ",".join(self.subsets), "allow_leak": int(self.allow_leak)}
+        del kept["seed"]
+        return {"builder": BUILDER, **kept}
+
+    @property
+    def protocol(self) -> str:
+        """How much there is to learn from, as the manifest names it."""
+        if self.source == "generated":
+            return "generated"
+        return "full" if self.train is None else str(self.train)
+
+    @property
+    def licence(self) -> str:
+        """Of each subset."""
+        if self.source == "generated":
+            return "CC0-1.0: generated, no claim made"
+        return "; ".join(f"{subset}: {LICENCES[subset]}" for subset in self.subsets)
 
 
 def _read(path: Path) -> bytes:
@@ -231,51 +287,45 @@ def _read(path: Path) -> bytes:
         ) from error
 
 
-def _assemble(
-    tasks: Sequence[Task], asked: Mapping[str, int | str | None], hashes: Mapping[str, str], *, seed: int
-) -> PuzzleSet:
-    """The set of these tasks, by the settings of build_arc."""
-    side, variants, test_subset = int(asked["side"] or 0), int(asked["variants"] or 0), str(asked["test_subset"])
-    chosen, held_out = _choose(tasks, test_subset, asked["train"], int(asked["validation"] or 0), asked["test"], seed)
-    leaks, told = find_leaks([tasks[i] for i in chosen], test_subset)
-    if leaks and not asked["allow_leak"]:
-        raise Leaks(_describe_leaks(leaks, test_subset))
-    codes = [variant_codes(tasks[i], variants, seed=seed) for i in chosen]
+def _assemble(tasks: Sequence[Task], asked: _Asked, hashes: Mapping[str, str]) -> PuzzleSet:
+    """The set of these tasks; raises Leaks."""
+    taken, held_out = _choose(tasks, asked)
+    leaks, told = find_leaks(taken, asked.test_subset)
+    if leaks and not asked.allow_leak:
+        raise Leaks(f"{_describe(leaks, asked.test_subset)}; {WHAT_ABOUT_LEAKS}")
+    codes = [variant_codes(task, asked.variants, seed=asked.seed) for task in taken]
     starts = np.cumsum([1, *(len(part) for part in codes)]).astype(np.int32)
     groups = Groups(
-        names=np.array([tasks[i].name for i in chosen], dtype="S64"),
+        names=np.array([task.name for task in taken], dtype="S64"),
         starts=starts,
         variants=np.concatenate([np.zeros(1, dtype=np.int64), *codes]).astype(np.int32),
     )
     pairs: dict[str, list[tuple[int, Pair]]] = {name: [] for name in SPLITS}
-    for i, start in zip(chosen, starts.tolist(), strict=False):
-        task = tasks[i]
+    for task, start in zip(taken, starts[:-1].tolist(), strict=True):
+        asked_in = "test" if task.subset == asked.test_subset else "validation" if task in held_out else "train"
         pairs["train"] += [(start, pair) for pair in task.demonstrations]
-        where = "test" if task.subset == test_subset else "validation" if i in held_out else "train"
-        pairs[where] += [(start, pair) for pair in task.tests]
-    n_fewer = sum(len(part) <= variants for part in codes)
-    notes = [f"{len(chosen)} tasks, {starts[-1] - 1} identifiers beside the blank one"]
+        pairs[asked_in] += [(start, pair) for pair in task.tests]
+    n_fewer = sum(len(part) <= asked.variants for part in codes)
+    notes = [f"{len(taken):,} tasks, {starts[-1] - 1:,} identifiers beside the blank one"]
     if n_fewer:
-        notes.append(f"{n_fewer} tasks have fewer than {variants} distinct variants")
-    notes += told
+        notes.append(f"{n_fewer:,} tasks have fewer than {asked.variants:,} distinct variants")
     if leaks:
-        notes.append(_describe_leaks(leaks, test_subset).partition(";")[0])
-    subsets, generated = str(asked["subsets"]).split(","), asked["source"] == "generated"
+        notes.append(_describe(leaks, asked.test_subset))
     return PuzzleSet.build(
-        {name: _split(pairs[name], side) for name in SPLITS},
+        {name: _split(pairs[name], asked.side) for name in SPLITS},
         groups=groups,
         puzzle="arc",
-        source=str(asked["source"]),
-        protocol="generated" if generated else "full" if asked["train"] is None else str(asked["train"]),
-        cells=side * side,
+        source=asked.source,
+        protocol=asked.protocol,
+        cells=asked.side**2,
         vocab=VOCAB,
         n_puzzle_ids=int(starts[-1]),
-        seed=seed,
-        settings=dict(asked),
+        seed=asked.seed,
+        settings=asked.settings(),
         source_sha256=dict(hashes),
         leaks=tuple(leaks),
-        notes=tuple(notes),
-        licence="CC0-1.0: generated, no claim made" if generated else "; ".join(f"{s}: {LICENCES[s]}" for s in subsets),
+        notes=(*notes, *told),
+        licence=asked.licence,
     )
 
 
@@ -293,39 +343,37 @@ def _key(pair: Pair) -> bytes:
     return pack(pair[0]) + pack(pair[1])
 
 
-def _choose(
-    tasks: Sequence[Task], test_subset: str, train: int | str | None, validation: int, test: int | str | None, seed: int
-) -> tuple[list[int], set[int]]:
-    """The places of the tasks that are taken, ascending, and those of them whose tests are the validation split.
+def _choose(tasks: Sequence[Task], asked: _Asked) -> tuple[list[Task], set[Task]]:
+    """The tasks that are taken, in their order, and those of them whose tests are the validation split.
 
     Validation is chosen first, so it stays the same whatever train is; a task that shares a pair with another is no
-    candidate.
+    candidate for it.
     """
-    learnt = np.array([i for i, task in enumerate(tasks) if task.subset != test_subset], dtype=np.int64)
-    tested = np.array([i for i, task in enumerate(tasks) if task.subset == test_subset], dtype=np.int64)
-    for name, wanted, there in (("train", train, len(learnt)), ("test", test, len(tested))):
-        if wanted is not None and int(wanted) > there:
-            raise BadPuzzleFile(
-                f"{name}: {there} tasks in the subsets for it, expected {wanted}; ask for fewer {named(name)}"
-            )
-    owners: dict[bytes, set[int]] = defaultdict(set)
-    for i, task in enumerate(tasks):
+    owners: dict[bytes, set[Task]] = defaultdict(set)
+    for task in tasks:
         for pair in task.pairs:
-            owners[_key(pair)].add(i)
-    alone = [all(len(owners[_key(pair)]) == 1 for pair in tasks[i].pairs) for i in learnt.tolist()]
-    order = learnt[shuffled(len(learnt), seed, PURPOSE_TRAIN)].tolist()
-    alone_at = {i for i, is_alone in zip(learnt.tolist(), alone, strict=True) if is_alone}
-    held_out = [i for i in order if i in alone_at][:validation]
-    n_train = len(order) if train is None else int(train)
-    if len(held_out) < validation or n_train < validation:
-        raise BadPuzzleFile(
-            f"validation: {min(len(alone_at), n_train)} training tasks that share no pair with another, expected "
-            f"{validation}; ask for fewer {named('validation')}"
-        )
-    others = [i for i in order if i not in held_out]
-    n_test = len(tested) if test is None else int(test)
-    kept_tests = tested[shuffled(len(tested), seed, PURPOSE_TEST)[:n_test]].tolist()
-    return sorted(held_out + others[: n_train - validation] + kept_tests), set(held_out)
+            owners[_key(pair)].add(task)
+    learnt = [task for task in tasks if task.subset != asked.test_subset]
+    tested = [task for task in tasks if task.subset == asked.test_subset]
+    learnt = [learnt[i] for i in shuffled(len(learnt), asked.seed, PURPOSE_TRAIN)]
+    tested = [tested[i] for i in shuffled(len(tested), asked.seed, PURPOSE_TEST)]
+    alone = [task for task in learnt if all(len(owners[_key(pair)]) == 1 for pair in task.pairs)]
+    n_train = len(learnt) if asked.train is None else asked.train
+    n_test = len(tested) if asked.test is None else asked.test
+    for name, wanted, there in (
+        ("train", n_train, len(learnt)),
+        ("validation", asked.validation, min(n_train, len(alone))),
+        ("test", n_test, len(tested)),
+    ):
+        if wanted > there:
+            raise BadPuzzleFile(
+                f"{name}: {there} tasks for it in {', '.join(asked.subsets)}, expected {wanted}; ask for fewer "
+                f"{named(name)}"
+            )
+    held_out = set(alone[: asked.validation])
+    others = [task for task in learnt if task not in held_out]
+    taken = held_out.union(others[: n_train - len(held_out)], tested[:n_test])
+    return [task for task in tasks if task in taken], held_out
 
 
 # --- leaks ---
@@ -343,19 +391,17 @@ def find_leaks(tasks: Sequence[Task], test_subset: str) -> tuple[dict[str, list[
             owners[_key(pair)].append((task, place < len(task.demonstrations)))
     leaks: dict[str, list[str]] = {}
     told = []
-    for task in tasks:
-        if task.subset != test_subset:
-            continue
+    for task in (task for task in tasks if task.subset == test_subset):
         givers: dict[tuple[str, str], None] = {}
         for place, pair in enumerate(task.pairs):
             for other, demonstrated in owners[_key(pair)]:
                 if other.subset != test_subset or (demonstrated and place >= len(task.demonstrations)):
                     givers[other.subset, other.name] = None
-        for giver in list(givers):
-            if {giver, (task.subset, task.name)} == TWICE_IN_ARC_1:
-                del givers[giver]
+        for subset, name in list(givers):
+            if {(subset, name), (task.subset, task.name)} == TWICE_IN_ARC_1:
+                del givers[subset, name]
                 told.append(
-                    f"{task.subset} task {task.name} is also {giver[0]} task {giver[1]}: ARC-AGI-1 has it so, and the "
+                    f"{task.subset} task {task.name} is also {subset} task {name}: ARC-AGI-1 has it so, and the "
                     "published protocol with it"
                 )
         if givers:
@@ -363,15 +409,30 @@ def find_leaks(tasks: Sequence[Task], test_subset: str) -> tuple[dict[str, list[
     return leaks, told
 
 
-def _describe_leaks(leaks: Mapping[str, list[str]], test_subset: str) -> str:
-    shown = list(leaks) if len(leaks) <= FEW else list(leaks)[: FEW // 2]
-    names = ", ".join(
-        name if all(giver.partition(" ")[2] == name for giver in leaks[name]) else f"{name} (as {leaks[name][0]})"
-        for name in shown
-    )
+def _describe(leaks: Mapping[str, list[str]], test_subset: str) -> str:
+    """How many tasks leak, which, and from where."""
+    shown = list(leaks)[: FEW if len(leaks) <= FEW else FEW // 2]
+    names = [f"{name} (as {leaks[name][0]})" if name not in leaks[name][0].split() else name for name in shown]
     more = f" and {len(leaks) - len(shown)} more" if len(leaks) > len(shown) else ""
-    subsets = ", ".join(dict.fromkeys(giver.partition(" ")[0] for givers in leaks.values() for giver in givers))
+    subsets = dict.fromkeys(giver.partition(" ")[0] for givers in leaks.values() for giver in givers)
     return (
-        f"leak: {len(leaks)} tasks of {test_subset} are learnt from in {subsets}: {names}{more}; expected none, leave "
-        "a subset out (data.subsets; --subsets) or have every report say so (data.allow_leak=true; --allow-leak)"
+        f"leak: {len(leaks)} {'task' if len(leaks) == 1 else 'tasks'} of {test_subset} learnt from in "
+        f"{', '.join(subsets)}: {', '.join(names)}{more}"
     )
+
+
+__all__ = [
+    "BadPuzzleFile",
+    "BadSettings",
+    "Leaks",
+    "build_arc",
+    "candidate_codes",
+    "draw_arc",
+    "find_leaks",
+    "lay",
+    "n_variants",
+    "pack",
+    "restore",
+    "unpack",
+    "variant_codes",
+]

@@ -207,36 +207,37 @@ def _check_task(content: Any, where: str) -> None:
             )
 
 
-def _of(pair: Any, side_of_pair: str, where: str) -> Any:
-    """The input or the output of a pair, counted from 0 within its task."""
-    if not isinstance(pair, dict) or side_of_pair not in pair:
-        missing = "solution missing" if "test pair" in where and side_of_pair == "output" else "missing"
-        raise BadPuzzleFile(f"{where}: {side_of_pair} {missing}, expected a grid; correct the file")
-    return pair[side_of_pair]
+def _of(pair: Any, part: str, where: str) -> Any:
+    """The input or the output of a pair (of a test: its solution)."""
+    if not isinstance(pair, dict) or part not in pair:
+        raise BadPuzzleFile(f"{where}: no {part}, expected one; correct the file")
+    return pair[part]
 
 
-def _grid(pair: Any, side_of_pair: str, where: str, side: int) -> U8:
+def _grid(pair: Any, part: str, where: str, side: int) -> U8:
     """A grid, checked: a rectangle of colours 0 .. 9 of at most side x side, uint8 [rows, columns]."""
-    grid = _of(pair, side_of_pair, where)
-    if not isinstance(grid, list) or not grid or not all(isinstance(row, list) for row in grid) or not grid[0]:
-        raise BadPuzzleFile(f"{where}, {side_of_pair}: {_kind(grid)}, expected rows of colours; correct the file")
+    grid, where = _of(pair, part, where), f"{where}, {part}"
+    if not isinstance(grid, list) or not grid or not all(isinstance(row, list) for row in grid):
+        raise BadPuzzleFile(f"{where}: {_kind(grid)}, expected rows of colours; correct the file")
+    if not grid[0]:
+        raise BadPuzzleFile(f"{where}: no cells in row 1, expected colours; correct the file")
     n_columns = len(grid[0])
     for r, row in enumerate(grid):
         if len(row) != n_columns:
             raise BadPuzzleFile(
-                f"{where}, {side_of_pair}: row {r + 1} has {len(row)} cells, expected {n_columns}, as the first row "
+                f"{where}: row {r + 1} has {len(row)} cells, expected {n_columns}, as the first row "
                 "has; correct the file"
             )
     if len(grid) > side or n_columns > side:
         raise BadPuzzleFile(
-            f"{where}, {side_of_pair}: {len(grid)}x{n_columns} cells, expected at most {side}x{side}; "
+            f"{where}: {len(grid)}x{n_columns} cells, expected at most {side}x{side}; "
             f"{'leave the task out' if side >= 30 else 'ask for a larger canvas (data.side; --side)'}"
         )
     for r, row in enumerate(grid):
         for c, colour in enumerate(row):
             if type(colour) is not int or not 0 <= colour < N_COLOURS:
                 raise BadPuzzleFile(
-                    f"{where}, {side_of_pair}: {json.dumps(colour)[:30]} at row {r + 1}, column {c + 1}, expected a "
+                    f"{where}: {json.dumps(colour)[:30]} at row {r + 1}, column {c + 1}, expected a "
                     "colour, 0 to 9; correct the file"
                 )
     return np.array(grid, dtype=np.uint8)
