@@ -420,6 +420,36 @@ def find_leaks(tasks: Sequence[Task], test_subset: str) -> tuple[dict[str, list[
     return leaks, told
 
 
+# Of the 400 evaluation tasks of ARC-AGI-1: those that are no training task of ARC-AGI-2, under any id …
+NOT_IN_TRAINING2 = """
+    08573cc6 0934a4d8 136b0064 16b78196 1e97544e 3ed85e70 477d2879 47996f11 4aab4007 55783887 604001fa 67b4a34d
+    79fb03f4 903d1b4a 929ab4e9 981571dc aa4ec2a5 af22c60d c663677b ca8f78db da515329 e66aafb8 e95e3d8e f4081712
+"""
+# … and those that are an evaluation task of ARC-AGI-2, db695cfb being 55783887's id there.
+IN_EVALUATION2 = "0934a4d8 136b0064 16b78196 981571dc aa4ec2a5 da515329 55783887 db695cfb"
+
+
+def known_leaks(data: PuzzleSet, subsets: Sequence[str], test_subset: str) -> list[str]:
+    """Tests of `data` that a model has learnt from which was trained on these subsets, the last one's tests held back.
+
+    What find_leaks sees by the grids is known here by the ids, of the two public evaluation sets and of any subset
+    beside itself: where a model comes with no tasks, only with the names of what it was trained on.
+    """
+    assert data.groups is not None
+    tested = np.unique(data.groups.of(np.asarray(data.test.puzzle_ids)))
+    names = [name.decode() for name in data.groups.names[tested]]
+    asked = data.manifest.settings.get("test_subset")
+    learnt = set(subsets) - {test_subset}
+    if asked in learnt:
+        return names
+    leaks: set[str] = set()
+    if asked == "evaluation" and "training2" in learnt:
+        leaks |= set(names) - set(NOT_IN_TRAINING2.split())
+    if (asked == "evaluation" and "evaluation2" in learnt) or (asked == "evaluation2" and "evaluation" in learnt):
+        leaks |= set(names) & set(IN_EVALUATION2.split())
+    return [name for name in names if name in leaks]
+
+
 def _describe(leaks: Mapping[str, list[str]], test_subset: str) -> str:
     """How many tasks leak, which, and from where."""
     shown = list(leaks)[: FEW if len(leaks) <= FEW else FEW // 2]
@@ -440,6 +470,7 @@ __all__ = [
     "candidate_codes",
     "draw_arc",
     "find_leaks",
+    "known_leaks",
     "lay",
     "n_variants",
     "pack",

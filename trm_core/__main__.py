@@ -71,6 +71,9 @@ def parser() -> Parser:
         action="store_true",
         help="no puzzle by its identifier: does the model know it only by that?",
     )
+    add(
+        "--allow-leak", action="store_true", help="ARC: even if the model has learnt from tasks it is asked; it is said"
+    )
     add("--votes", type=_count, metavar="N", help="ARC: the first N variants of a task vote (default: the training's)")
     add(
         "--out",
@@ -128,6 +131,34 @@ def check_puzzles(run: RunConfig, model: Model, data: PuzzleSet, split: str, *, 
             f"puzzle identifier {last}, but the checkpoint's model has {len(model.puzzle_embedding.weights)}; give the"
             " dataset it was trained on, or --blank-identifiers"
         )
+
+
+def check_tasks(
+    saved: Checkpoint, run: RunConfig, data: PuzzleSet, *, blank_identifiers: bool, allow_leak: bool
+) -> tuple[str, ...]:
+    """ARC: the tests that the model has learnt from. Raises OtherPuzzles for identifiers of other tasks, Leaks."""
+    if data.groups is None:
+        return ()
+    from data_prep.arc import Leaks, known_leaks
+
+    same_set = saved.data_hash == data.content_hash
+    leaks = (
+        data.manifest.leaks if same_set else tuple(known_leaks(data, run.data.subsets.split(","), run.data.test_subset))
+    )
+    if leaks and not same_set and not allow_leak:  # of its own set the person who built it has said yes
+        shown = leaks if len(leaks) <= 8 else leaks[:4]
+        more = f" and {len(leaks) - len(shown)} more" if len(leaks) > len(shown) else ""
+        raise Leaks(
+            f"leak: the model was trained on {run.data.subsets}, and {len(leaks)} of the tasks it is asked are among"
+            f" them: {', '.join(shown)}{more}; give a set it has not seen, or --allow-leak, and its numbers say so"
+        )
+    if not same_set and run.model.puzzle_prefix and not blank_identifiers:
+        raise OtherPuzzles(
+            f"tasks of another set (content {data.content_hash[:12]}..., the checkpoint's is"
+            f" {saved.data_hash[:12] or 'not known'}...): its identifiers are of other tasks; give the set it was"
+            " trained on, or --blank-identifiers"
+        )
+    return leaks
 
 
 def exact_interval(scores: Mapping[str, float]) -> tuple[float, float]:
@@ -189,6 +220,7 @@ def evaluate_command(options: argparse.Namespace) -> None:
     data = open_puzzles(options.data)
     run, model = open_model(saved)
     check_puzzles(run, model, data, options.split, blank_identifiers=options.blank_identifiers)
+    leaks = check_tasks(saved, run, data, blank_identifiers=options.blank_identifiers, allow_leak=options.allow_leak)
     votes = data.groups is not None
     if not votes and (options.votes or options.out):
         raise BadCommand(f"--votes, --out: {options.data} has no groups of variants that could vote; leave them out")
@@ -209,6 +241,8 @@ def evaluate_command(options: argparse.Namespace) -> None:
     )
     blank = ", blank identifiers" if options.blank_identifiers else ""
     print(f"step {saved.step} on {run.data.puzzle}, {options.split}, {run.train.precision} on {device.type}{blank}")
+    if leaks:
+        print(f"LEAK: the model has learnt from {len(leaks)} of these tasks, their scores mean nothing")
     print(table(scores))
     behaviour: dict[str, float] = {}
     if options.diagnostics:
@@ -230,6 +264,8 @@ def evaluate_command(options: argparse.Namespace) -> None:
         "diagnostics": behaviour,
         "steps": {str(step): {**at, "exact_interval_95": exact_interval(at)} for step, at in scores.items()},
     }
+    if leaks:
+        facts["leaks"] = list(leaks)
     if options.blank_identifiers:
         facts["blank_identifiers"] = True
     if votes:

@@ -404,6 +404,36 @@ def test_the_commands_print_each_checkpoints_vote_and_the_pooled_one_apart(
         assert told in capsys.readouterr().err
 
 
+def test_a_model_is_asked_no_task_that_it_has_learnt_from_and_none_by_another_tasks_identifier(
+    arc: PuzzleSet,
+    arc_folder: Path,
+    tiny_arc: RunConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    train(tiny_arc.change({"train": {"steps": 1}}), arc, lambda *_: None, checkpoints=tmp_path / "run")
+    path = next((tmp_path / "run").glob("step_*/checkpoint.json"))
+    content = json.loads(path.read_text())
+    content["data_hash"] = "0" * 64
+    path.write_text(json.dumps(content))
+    assert main(["evaluate", "run", str(arc_folder)]) == 2
+    assert "tasks of another set" in capsys.readouterr().err
+    assert main(["evaluate", "run", str(arc_folder), "--blank-identifiers"]) == 0
+    assert "LEAK" not in capsys.readouterr().out
+
+    content["settings"]["data"] |= {"subsets": "training,evaluation,evaluation2", "test_subset": "evaluation2"}
+    path.write_text(json.dumps(content))
+    leaking = ["evaluate", "run", str(arc_folder), "--blank-identifiers", "--out", "leaking", "--json", "l.json"]
+    assert main(leaking) == 2
+    n = len(set(arc.test.puzzle_ids.tolist()))
+    assert f"{n} of the tasks it is asked are among them" in capsys.readouterr().err
+    assert main([*leaking, "--allow-leak"]) == 0
+    assert f"LEAK: the model has learnt from {n} of these tasks" in capsys.readouterr().out
+    assert len(json.loads(Path("l.json").read_text())["leaks"]) == n
+
+
 def test_votes_are_refused_where_nothing_can_vote(
     puzzle_folder: Path, puzzles: PuzzleSet, tiny: RunConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
