@@ -172,7 +172,7 @@ def configure(study: Study, row: Row, profile: ProfileName, seed: int, overrides
     seed, the overrides ("model.D=96"). Only the end has to hold together, so a row may undo what a profile alone could
     not do without.
     """
-    settings = _at_scale(row.base, study.puzzle, PROFILES[profile])
+    settings = _at_scale(row.base, study.puzzle_of(row), PROFILES[profile])
     settings = _over(settings, row.change)
     settings = _over(settings, row.change_in.get(profile, {}))
     settings = _over(settings, {"train": {"seed": seed}})
