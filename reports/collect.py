@@ -33,6 +33,7 @@ CELL_ACCURACY = "test/cell_accuracy"
 SHORTEST_PATH = "test/shortest_path_accuracy"  # of mazes
 VOTES = "test/votes"  # of ARC: the most variants of a task that voted
 LOSS = "train/loss"
+NO_VOTES = "there is no runs/KEY/predictions/votes.csv in the folder of results"
 LEAKS_NAMED = 5  # task ids of a leak, before "and N more"
 TOLD_BY_BASE = {"optim.lr": "learning rate", "optim.ema": "EMA"}  # a profile may set them for one base alone
 NOT_IN_THE_NUMBER = ("train.seed", *(f"train.{name}" for name in NOT_IN_THE_KEY))  # what may differ within one row
@@ -60,7 +61,7 @@ class SeedRun:
     @property
     def leaks(self) -> tuple[str, ...]:
         """The tasks that were tested although they had been learnt from (ARC, data.allow_leak)."""
-        return tuple(task.strip() for task in self.tags.get("leaks", "").split(",") if task.strip())
+        return leaked(self.tags)
 
     @property
     def seconds(self) -> float | None:
@@ -113,6 +114,16 @@ class Grid:
 
 
 @dataclass(frozen=True)
+class VoteCurve:
+    """A row's accuracy on ARC by the number of variants that vote: means over the seeds that have one, [0..1]."""
+
+    row: str
+    seeds: int
+    votes: tuple[int, ...]  # ascending; those that all of these seeds have
+    pass_at: Mapping[int, tuple[float, ...]]  # by k: 1 and 2
+
+
+@dataclass(frozen=True)
 class Table:
     """A study in a profile, ready to be rendered."""
 
@@ -125,6 +136,7 @@ class Table:
     facts: tuple[tuple[str, str], ...]  # what was run: (name, text)
     notes: tuple[str, ...]
     leak: str = ""  # which tasks were tested although learnt from; empty where none was
+    vote_curves: tuple[VoteCurve, ...] = ()  # ARC's accuracy against the number of votes (with_votes)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -152,7 +164,7 @@ class Table:
         return tuple(sorted({row.puzzles for row in self.rows if row.puzzles is not None}))
 
     @property
-    def votes(self) -> tuple[int, ...]:
+    def voters(self) -> tuple[int, ...]:
         """ARC: how many variants of a task voted, at most, in the runs behind the numbers."""
         return tuple(sorted({run.votes for row in self.rows for run in row.runs if run.votes is not None}))
 
@@ -241,6 +253,28 @@ def with_losses(table: Table, curves: Mapping[tuple[str, str], Sequence[tuple[in
     return replace(table, rows=tuple(rows))
 
 
+def with_votes(table: Table, found: Mapping[str, Sequence[Sequence[float]]]) -> Table:
+    """The table with ARC's accuracy against the number of votes, and a note on the runs of which none is known.
+
+    found: run id → (variants that vote, pass@1, pass@2), ascending.
+    """
+    curves, lacking = [], []
+    for row in table.rows:
+        runs = [run for run in row.runs if run.accuracy is not None and row.puzzle == "arc"]
+        lacking += [f"{row.name}, seed {run.seed}" for run in runs if run.run_id not in found]
+        by_seed = [{int(votes): scores for votes, *scores in found[run.run_id]} for run in runs if run.run_id in found]
+        if by_seed and (common := sorted(set.intersection(*(set(seed) for seed in by_seed)))):
+            pass_at = {
+                k: tuple(stats.mean([seed[votes][at] for seed in by_seed]) for votes in common)
+                for at, k in enumerate((1, 2))
+            }
+            curves.append(VoteCurve(row.name, len(by_seed), tuple(common), pass_at))
+    notes: tuple[str, ...] = ()
+    if lacking:
+        notes = (f"Accuracy against the number of votes is not known of {'; '.join(lacking)}: {NO_VOTES}.",)
+    return replace(table, vote_curves=tuple(curves), notes=table.notes + notes)
+
+
 def puzzle_set(data: DataSettings) -> DataSettings:
     """What tells one puzzle set from another: how boards are varied when a batch is drawn does not, save for ARC."""
     drawn = {"augmentations": 0, "maze_augmentation": "released"}
@@ -266,14 +300,18 @@ def _warning(study: Study, profile: ProfileName, overrides: Sequence[str], *, le
     return f"{' and '.join(reasons)}: {with_what}" if reasons else ""
 
 
+def leaked(tags: Mapping[str, str]) -> tuple[str, ...]:
+    """The tasks that a run's tags name as tested although learnt from."""
+    return tuple(task.strip() for task in tags.get("leaks", "").split(",") if task.strip())
+
+
 def _leak(study: Study, by_row: Mapping[str, Mapping[int, RunRecord]]) -> str:
     """Which tasks leak in which rows, the first few by name; empty where none does."""
     tasks: dict[str, list[str]] = {}  # rows by task
     for row in study.rows:
         for record in by_row.get(row.name, {}).values():
-            for task in record.tags.get("leaks", "").split(","):
-                if task.strip():
-                    tasks.setdefault(task.strip(), []).append(row.name)
+            for task in leaked(record.tags):
+                tasks.setdefault(task, []).append(row.name)
     if not tasks:
         return ""
     rows = dict.fromkeys(name for row in study.rows for names in tasks.values() for name in names if name == row.name)
@@ -444,13 +482,17 @@ def _grid(rows: Sequence[TableRow]) -> Grid | None:
         lines.setdefault(tuple(row.place[name] for name in labels), {})[row.place["model"]] = row
     if sum(len(cells) for cells in lines.values()) != len(rows):
         return None  # two rows in one place: the list shows both
-    test_sets = {(row.settings.data.puzzle, row.settings.data.test_subset) for row in rows}
     return Grid(
         labels=labels,
         columns=tuple(columns),
-        by_puzzle=len(test_sets) > 1,
+        by_puzzle=have_test_sets_of_their_own(rows),
         lines=tuple((at, tuple(cells.get(column) for column in columns)) for at, cells in lines.items()),
     )
+
+
+def have_test_sets_of_their_own(rows: Iterable[TableRow]) -> bool:
+    """Whether these rows are measured on more than one test set: other puzzles, or other tasks of ARC."""
+    return len({(row.puzzle, row.settings.data.test_subset) for row in rows}) > 1
 
 
 def _facts(profile: str, overrides: Sequence[str], rows: Sequence[TableRow]) -> tuple[tuple[str, str], ...]:
@@ -504,8 +546,7 @@ def measured(rows: Sequence[TableRow], between: str) -> str:
     for row in rows:
         if row.puzzles:
             counts.setdefault(row.puzzles, []).append(row.place.get("model", ""))
-    test_sets = {(row.settings.data.puzzle, row.settings.data.test_subset) for row in rows}
-    if len(test_sets) < 2 or any("" in names for names in counts.values()):
+    if not have_test_sets_of_their_own(rows) or any("" in names for names in counts.values()):
         return between.join(f"{count:,}" for count in sorted(counts))
     return between.join(f"{count:,} ({', '.join(dict.fromkeys(names))})" for count, names in counts.items())
 
