@@ -357,9 +357,12 @@ def votes_cells(table: Table) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
 
 
 VOTES_TITLE = "Accuracy against the number of votes"
+ONE_CHECKPOINT = (
+    "Of a run's last checkpoint alone, mean over seeds; votes pooled over checkpoints are never in these numbers."
+)
 VOTES_CAPTION = (
-    "pass@2 in % where only the first so many variants of each task vote; the last column is all of them. Of a run's"
-    " last checkpoint alone, mean over seeds: votes pooled over checkpoints are never in these numbers."
+    "pass@2 in % where only the first so many variants of each task vote; the last column is all of them."
+    f" {ONE_CHECKPOINT}"
 )
 
 
@@ -650,12 +653,12 @@ def _tex_sheet(laid_out: Sheet) -> list[str]:
         groups.append(f"\\multicolumn{{{len(whats)}}}{{c}}{{{tex(name)}}}")
         rules.append(f"\\cmidrule(lr){{{first}-{first + len(whats) - 1}}}")
         first += len(whats)
-    whats = [tex(what.capitalize()) for _, whats in laid_out.groups for what in whats]
+    columns = [tex(what.capitalize()) for _, whats in laid_out.groups for what in whats]
     align = "l" if laid_out.text_columns else "r"
     body = [
-        align * len(laid_out.labels) + "r" * len(whats),
+        align * len(laid_out.labels) + "r" * len(columns),
         " & ".join([""] * (len(laid_out.labels) - 1) + ["", *groups]) + r" \\ " + " ".join(rules),
-        " & ".join(names + whats),
+        " & ".join(names + columns),
         r"\midrule",
         *(" & ".join(tex(cell) for cell in line) for line in laid_out.lines),
     ]
@@ -740,8 +743,8 @@ def _terminal_sheet(table: Table, laid_out: Sheet) -> RichTable:
         shown.add_section()
         width = max(len(line[0]) for line in laid_out.lines + laid_out.quoted)
         shown.add_row(Text("\n".join(textwrap.wrap(f"{QUOTED}:", max(12, width)))))
-    for cells in laid_out.quoted:
-        shown.add_row(*(Text(cell) for cell in cells))
+    for line in laid_out.quoted:
+        shown.add_row(*(Text(cell) for cell in line))
     return shown
 
 
