@@ -53,6 +53,7 @@ class SeedRun:
     shortest_path: float | None  # [0..1], mazes answered by a shortest path, whichever
     puzzles: int | None  # test puzzles behind it; ARC: test inputs
     votes: int | None  # ARC: so many variants of a task voted, at most
+    log_every: int | None  # steps that each reported training loss is the mean of
     interval: Interval | None  # Wilson, of the test set
     started: datetime
     ended: datetime | None
@@ -293,7 +294,7 @@ def _warning(study: Study, profile: ProfileName, overrides: Sequence[str], *, le
     """Why ours cannot stand beside the paper's; empty where it can."""
     reasons = [] if PROFILES[profile].comparable else [f"{profile} profile ({SMALL})"]
     reasons += [f"settings changed ({', '.join(overrides)})"] if overrides else []
-    reasons += ["test tasks that were learnt from"] if leaks else []
+    reasons += ["leaking tasks"] if leaks else []
     with_what = NOT_COMPARABLE if study.has_paper_numbers else NO_COLUMN
     if study.layout == "losses":
         with_what = NOT_ITS_LOSSES
@@ -319,7 +320,7 @@ def _leak(study: Study, by_row: Mapping[str, Mapping[int, RunRecord]]) -> str:
     more = f" and {len(ids) - LEAKS_NAMED:,} more" if len(ids) > LEAKS_NAMED else ""
     count = "1 test task was" if len(ids) == 1 else f"{len(ids):,} test tasks were"
     everyone = len(rows) == sum(1 for records in by_row.values() if records)
-    where = "" if everyone else f" in {', '.join(rows)}"
+    where = "" if everyone else f" in {'; '.join(rows)}"
     return f"leak: {count} learnt from{where} (data.allow_leak): {', '.join(ids[:LEAKS_NAMED])}{more}"
 
 
@@ -454,6 +455,7 @@ def _seed_run(record: RunRecord, metric: str) -> SeedRun:
         shortest_path=fraction(SHORTEST_PATH),
         puzzles=puzzles,
         votes=count(VOTES),
+        log_every=int(text) if (text := record.params.get("train.log_every", "")).isdigit() else None,
         interval=_test_interval(metric, accuracy, puzzles),
         started=_utc(record.started),
         ended=None if record.ended is None else _utc(record.ended),

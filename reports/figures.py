@@ -53,6 +53,7 @@ DARK_RAMPS: tuple[tuple[str, ...], ...] = (
     ("#8a68b3", "#9f7fc6", "#b196d4", "#c6b1e2", "#d8c9ec", "#e7ddf4", "#f4effa"),
 )
 BASE_ORDER = ("trm", "hrm", "trm_att", "direct")  # whose ramp is which
+DASHED = (0, (4, 2))
 SCHEMES: dict[str, tuple[str, str]] = {
     **{
         light: (f"{ramp}-{step}", dark)
@@ -279,7 +280,7 @@ def draw_learning_curves(panels: Sequence[Panel], names: Mapping[str, str]) -> F
             for place, column in enumerate(columns):
                 panel = axes[at][place]
                 panel.set_visible(place in drawn)
-                _draw_lines(panel, by_place[metric, column])
+                _draw_lines(panel, by_place[metric, column], _line_colours(by_place[metric, column]))
                 panel.set_title(f"{title}, {names.get(column, column)}" if column else title)
                 panel.tick_params(labelleft=place == drawn[0])
                 if at == len(metrics) - 1:
@@ -292,40 +293,46 @@ def draw_learning_curves(panels: Sequence[Panel], names: Mapping[str, str]) -> F
         for at, (metric, _) in enumerate(metrics):  # when all limits stand
             for place, column in enumerate(columns):
                 axes[at][place].set_xlim(0, _last(by_place, column))
-                _name_lines(axes[at][place], by_place[metric, column])
+                lines = by_place[metric, column]
+                named = [line for line in lines if len(line.steps)]
+                _name_lines(axes[at][place], named, _line_colours(named))
     return figure
 
 
 def draw_training_losses(panel: Panel, *, profile: str) -> Figure | None:
-    """The losses of all rows in one picture, each named at its end. Linear: they fall by half, not by powers."""
+    """The losses of all rows in one picture, each named at its end in a colour of its own.
+
+    Linear: in a short run a loss falls by half, not by powers.
+    """
     if not panel.lines:
         return None
     with mpl.rc_context(STYLE):  # type: ignore[arg-type]
         room = 0.35 + 0.065 * max(len(line.label) for line in panel.lines)
         figure, axes = _panels(1, 1, width=5.2, height=3.0, room=room)
         shown = axes[0][0]
-        _draw_lines(shown, panel.lines)
+        colours = [RAMPS[at % len(RAMPS)][1 + at // len(RAMPS) * 3 % 6] for at in range(len(panel.lines))]
+        _draw_lines(shown, panel.lines, colours)
         shown.set_title(f"Training loss: profile {profile}")
         shown.set_xlabel("training step")
-        shown.set_ylabel("nats per cell, halting loss included")
+        shown.set_ylabel("nats")
         shown.set_xlim(0, max(float(steps[-1]) for line in panel.lines for steps, _ in line.seeds))
-        _name_lines(shown, panel.lines)
+        _name_lines(shown, panel.lines, colours)
     return figure
 
 
-def _draw_lines(panel: Axes, lines: Sequence[Line]) -> None:
+def _draw_lines(panel: Axes, lines: Sequence[Line], colours: Sequence[str]) -> None:
     """Each row's seeds thin, their mean thick."""
-    for line, colour in zip(lines, _line_colours(lines), strict=True):
+    for line, colour in zip(lines, colours, strict=True):
         for steps, values in line.seeds:
             panel.plot(steps, values, color=colour, linewidth=0.6, alpha=0.45)
         panel.plot(line.steps, line.values, color=colour, linewidth=1.7)
 
 
-def _name_lines(panel: Axes, lines: Sequence[Line]) -> None:
+def _name_lines(panel: Axes, lines: Sequence[Line], colours: Sequence[str]) -> None:
     """Each row's name at its mean's end; when all limits stand."""
-    named = [line for line in lines if len(line.steps)]
-    ends = [(line.label, line.steps[-1], line.values[-1]) for line in named]
-    _name_ends(panel, ends, _line_colours(named))
+    named = [(line, colour) for line, colour in zip(lines, colours, strict=True) if len(line.steps)]
+    ends = [(line.label, line.steps[-1], line.values[-1]) for line, _ in named]
+    _name_ends(panel, ends, [colour for _, colour in named])
 
 
 def draw_accuracy_against_votes(table: Table) -> Figure | None:
@@ -339,30 +346,38 @@ def draw_accuracy_against_votes(table: Table) -> Figure | None:
     labels = {curve.row: rows[curve.row].place.get("method", curve.row) for curve in table.vote_curves}
     with mpl.rc_context(STYLE):  # type: ignore[arg-type]
         room = 0.35 + 0.065 * max(len(label) for label in labels.values())
-        width = 2.75 if len(by_column) > 1 else 4.2
-        figure, axes = _panels(1, len(by_column), width=width, height=2.3, room=room)
-        most = max(curve.votes[-1] for curve in table.vote_curves)
-        highest = max(max(values) for curve in table.vote_curves for values in curve.pass_at.values())
+        several = len(by_column) > 1
+        width, ticks = (2.75, 0.4) if several else (4.2, 0.0)
+        figure, axes = _panels(1, len(by_column), width=width, height=2.3, room=room + ticks, share=False, below=0.3)
         for panel, (column, curves) in zip(axes[0], by_column.items(), strict=True):
             colours = [_ramp(rows[curve.row].base)[2] for curve in curves]
             for curve, colour in zip(curves, colours, strict=True):
-                for k, style in ((1, (0, (4, 2))), (2, "-")):
-                    marks = {"marker": "o", "markersize": 3} if k == 2 else {}
-                    panel.plot(curve.votes, curve.pass_at[k], color=colour, linewidth=1.3, linestyle=style, **marks)  # type: ignore[arg-type]
+                panel.plot(curve.votes, curve.pass_at[1], color=colour, linewidth=1.3, linestyle=DASHED)
+                panel.plot(curve.votes, curve.pass_at[2], color=colour, linewidth=1.3, marker="o", markersize=3)
+            most = max(curve.votes[-1] for curve in curves)
+            highest = max(max(curve.pass_at[2]) for curve in curves)
             panel.set_title(f"{column}: profile {table.profile}" if column else f"Profile {table.profile}")
             panel.set_xscale("log")
-            panel.set_xlim(0.9, 1.1 * most)
+            panel.set_xlim(0.9, 1.1 * max(most, 2))
             panel.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
             panel.xaxis.set_minor_locator(NullLocator())
             panel.set_xlabel("variants that vote")
-            panel.set_ylim(-0.02 * highest, min(1.02, 1.08 * highest) or 1)
-            panel.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
-            panel.tick_params(labelleft=panel is axes[0][0])
-        for panel, curves in zip(axes[0], by_column.values(), strict=True):
+            panel.set_ylim(0, min(1.02, 1.08 * highest) or 1.02)
+            panel.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
             ends = [(labels[curve.row], float(curve.votes[-1]), curve.pass_at[2][-1]) for curve in curves]
-            _name_ends(panel, ends, [_ramp(rows[curve.row].base)[2] for curve in curves])
-        styles = [Line2D([], [], color=FAINT, linewidth=1.3, linestyle=style) for style in ("-", (0, (4, 2)))]
-        axes[0][0].legend(styles, ["two attempts (pass@2)", "one (pass@1)"], loc="upper left", frameon=False)
+            _name_ends(panel, ends, colours)
+        two = Line2D([], [], color=FAINT, linewidth=1.3, marker="o", markersize=3)
+        one = Line2D([], [], color=FAINT, linewidth=1.3, linestyle=DASHED)
+        place = (0.0, -0.63 / 2.3)
+        axes[0][0].legend(
+            [two, one],
+            ["two attempts (pass@2)", "one (pass@1)"],
+            loc="center left",
+            bbox_to_anchor=place,
+            ncols=2,
+            borderpad=0,
+            frameon=False,
+        )
     return figure
 
 
@@ -600,10 +615,21 @@ def _colours(base: str, depths: Sequence[int]) -> list[str]:
 
 
 def _panels(
-    lines: int, columns: int, *, width: float, height: float, room: float, left: float = 0.62
+    lines: int,
+    columns: int,
+    *,
+    width: float,
+    height: float,
+    room: float,
+    left: float = 0.62,
+    below: float = 0.0,
+    share: bool = True,
 ) -> tuple[Figure, list[list[Axes]]]:
-    """Axes of a size in inches, with `room` right of each for the names of its lines, and `left` of the first."""
-    bottom, top, between = 0.5, 0.32, 0.58
+    """Axes of a size in inches, with `room` right of each for the names of its lines, and `left` of the first.
+
+    below: more room under the last. share: the axes of a line have one y axis.
+    """
+    bottom, top, between = 0.5 + below, 0.32, 0.58
     whole = left + columns * (width + room)
     tall = bottom + lines * height + (lines - 1) * between + top
     figure = Figure(figsize=(whole, tall), dpi=100, facecolor=PAPER)
@@ -615,7 +641,7 @@ def _panels(
         for column in range(columns):
             x = left + column * (width + room)
             place = (x / whole, y / tall, width / whole, height / tall)
-            panel = figure.add_axes(place, sharey=row[0] if row else None)
+            panel = figure.add_axes(place, sharey=row[0] if row and share else None)
             panel.grid(axis="y", color=FAINT, linewidth=0.4, alpha=0.35)
             panel.set_axisbelow(True)
             row.append(panel)

@@ -99,13 +99,12 @@ def caption(table: Table) -> str:
         f"{metric_on(table)} in %, {over}, evaluated with {steps} supervision step{'' if steps == '1' else 's'}."
     ]
     if (k := passes(table.study.metric)) is not None:
-        among = (
-            f"up to {' or '.join(f'{count:,}' for count in table.voters)} variants" if table.voters else "the variants"
-        )
+        variants = " or ".join(f"{count:,}" for count in table.voters)
+        answers = "attempt is the answer" if k == 1 else f"attempts are the {k} answers"
         sentences.append(
-            f"The {_attempts(k)} {'is the answer' if k == 1 else 'are the answers'} that most of {among} of a task vote"
-            " for, by the run's last checkpoint alone. A task with several test inputs scores the share of them that is"
-            " solved; it is not just solved or not, so the test set has no Wilson interval here."
+            f"A task's {answers} with the most votes among {f'its {variants}' if variants else 'its'} variants, cast by"
+            " the run's last checkpoint alone. A task with several test inputs scores the share of them that is solved;"
+            " it is not just solved or not, so there is no Wilson interval of the test set."
         )
     if any(row.seed_interval for row in table.rows):
         sentences.append("± is the 95 % interval of the mean over seeds (Student t).")
@@ -274,13 +273,14 @@ def improvement(losses: Losses) -> float:
 
 def losses_caption(table: Table) -> str:
     """What the four numbers are, and over how many steps each is averaged."""
-    every = " or ".join(str(count) for count in sorted({row.settings.train.log_every for row in table.rows}))
+    counted = {run.log_every for row in table.rows if row.losses for run in row.runs if run.log_every is not None}
+    every = " or ".join(str(count) for count in sorted(counted)) or "train.log_every"
     counts = {len(row.losses) for row in table.rows if row.losses}
     over = "one seed per row" if counts == {1} else "the mean over seeds, with its 95 % interval (Student t)"
-    steps = "each the mean over a step" if every == "1" else f"each the mean over {every} training steps"
+    steps = "after every training step" if every == "1" else f"each a mean over {every} training steps"
     source = " The source's improvement is reckoned from its printed losses." if table_has_source(table) else ""
     return (
-        f"Training loss in nats, as a run reports it ({steps}): the first, the last and the least;"
+        f"Training loss in nats (the mean over a puzzle's cells, and the halting loss), as a run reports it ({steps}): the first, the last and the least;"
         f" improvement is (initial − final) / initial. Ours: {over}.{source}"
     )
 
@@ -702,6 +702,9 @@ def tex(text: str) -> str:
 # --- terminal -------------------------------------------------------------------------------------------------------
 
 
+WITH_RULES = box.Box("    \n    \n ── \n    \n ── \n    \n    \n    \n")  # SIMPLE_HEAD, and a rule between sections
+
+
 def terminal(table: Table, width: int = TERMINAL_WIDTH) -> str:
     """The table as plain text of at most `width` columns."""
     out = io.StringIO()
@@ -714,9 +717,9 @@ def terminal(table: Table, width: int = TERMINAL_WIDTH) -> str:
     if table.quoted and not quotes_fit(table):
         console.print(_terminal_quotes(table))
     console.print(Text(losses_caption(table) if table.study.layout == "losses" else caption(table)))
-    if table.has_shortest_paths:
+    if table.has_shortest_paths and table.study.layout == "accuracy":
         found = (f"{row.name} {percent(row.shortest_path)}" for row in table.rows if row.shortest_path is not None)
-        console.print(Text(f"{A_SHORTEST_PATH}, in % of the mazes: {', '.join(found)}."))
+        console.print(Text(f"{A_SHORTEST_PATH}, in % of the mazes: {'; '.join(found)}."))
     for note in footnotes(table):
         console.print(Text(note))
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
@@ -724,7 +727,7 @@ def terminal(table: Table, width: int = TERMINAL_WIDTH) -> str:
 
 def _terminal_sheet(table: Table, laid_out: Sheet) -> RichTable:
     """The paper's layout; under each of our numbers its spread over seeds (losses) or the test set's interval."""
-    shown = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
+    shown = RichTable(box=WITH_RULES, pad_edge=False)
     for at, name in enumerate(laid_out.header):
         broken = name.replace(" ", "\n").replace("-", "-\n").replace("improvement\n", "improve-\nment ")
         shown.add_column(
