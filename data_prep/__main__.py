@@ -1,4 +1,4 @@
-"""The command line: `python -m data_prep sudoku|maze --source FOLDER|generate --out DIR`; verify DIR; show DIR 17."""
+"""The command line: `python -m data_prep sudoku|maze|arc --source FOLDER|generate --out DIR`; verify; show DIR 17."""
 
 import argparse
 import shutil
@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn, get_args
 
+from data_prep.arc import build_arc
+from data_prep.arc_tasks import SUBSETS
 from data_prep.maze import MazeAugmentation, build_maze
 from data_prep.puzzle_set import SPLITS, PuzzleError, PuzzleSet
 from data_prep.show import show
@@ -40,7 +42,7 @@ def _count(text: str) -> int | None:
 def parser() -> argparse.ArgumentParser:
     """Every option of the command line."""
     top = _Parser(prog="python -m data_prep", description="Puzzle files to arrays.", allow_abbrev=False)
-    commands = top.add_subparsers(dest="command", required=True, metavar="sudoku|maze|verify|show")
+    commands = top.add_subparsers(dest="command", required=True, metavar="sudoku|maze|arc|verify|show")
 
     sudoku = commands.add_parser("sudoku", help="Sudoku of any box size up to 12x12", allow_abbrev=False)
     _add_build_options(sudoku)
@@ -58,6 +60,8 @@ def parser() -> argparse.ArgumentParser:
         "--least-path", type=int, help="generated: cells of the shortest path at least (default: 110, 18 at side 10)"
     )
     maze.add_argument("--verify", action="store_true", help="files: hold every answer against the tie-break")
+
+    _add_arc_options(commands.add_parser("arc", help="ARC-AGI-1, ARC-AGI-2 and ConceptARC", allow_abbrev=False))
 
     verify = commands.add_parser("verify", help="hash every array of a set again", allow_abbrev=False)
     verify.add_argument("folder", type=Path, help="a puzzle set")
@@ -83,6 +87,29 @@ def _add_build_options(puzzle: argparse.ArgumentParser) -> None:
     )
     puzzle.add_argument("--test", type=_count, help="test puzzles (default: all of the file, 1000 generated)")
     puzzle.add_argument("--seed", type=int, default=0, help="of every choice (default: 0)")
+
+
+def _add_arc_options(arc: argparse.ArgumentParser) -> None:
+    """The options of ARC, whose puzzles are tasks: a few demonstrations and one test or more."""
+    arc.add_argument("--source", required=True, help="a folder in the Kaggle or the GitHub format, or `generate`")
+    arc.add_argument("--out", required=True, type=Path, help="the folder to write; reused if built with these settings")
+    arc.add_argument(
+        "--subsets",
+        nargs="+",
+        default=["training", "evaluation", "concept"],
+        metavar="SUBSET",
+        help=f"what is learnt from, of {', '.join(SUBSETS)} (default: training evaluation concept)",
+    )
+    arc.add_argument("--test-subset", default="evaluation", help="the one whose tests are asked (default: evaluation)")
+    arc.add_argument("--train", type=_count, help="training tasks (default: all, 400 generated)")
+    arc.add_argument("--validation", type=int, default=0, help="training tasks whose tests are held out (default: 0)")
+    arc.add_argument("--test", type=_count, help="test tasks (default: all, 400 generated)")
+    arc.add_argument("--variants", type=int, default=1000, help="of each task beside the original (default: 1000)")
+    arc.add_argument("--side", type=int, default=30, help="cells of a side of the canvas (default: 30)")
+    arc.add_argument("--seed", type=int, default=0, help="of every choice (default: 0)")
+    arc.add_argument(
+        "--allow-leak", action="store_true", help="even if tasks to be tested are learnt from; it is noted"
+    )
 
 
 def describe(out: Path, puzzles: PuzzleSet) -> str:
@@ -114,7 +141,10 @@ def run(options: argparse.Namespace) -> str:
             columns=shutil.get_terminal_size().columns,
         )
     numbers = {name: getattr(options, name) for name in (*SPLITS, "seed")}
-    if options.command == "maze":
+    if options.command == "arc":
+        names = ("source", "subsets", "test_subset", "variants", "side", "allow_leak")
+        puzzles = build_arc(options.out, **{name: getattr(options, name) for name in names}, **numbers)
+    elif options.command == "maze":
         puzzles = build_maze(
             options.out,
             source=options.source,

@@ -14,7 +14,7 @@ from typing import Any
 
 from sweeps.recipes import recipe
 from sweeps.study import EVERY_BASE, EVERY_PUZZLE, BaseName, ProfileName, PuzzleName, Row, Study
-from trm_core.config import RunConfig, Settings
+from trm_core.config import BadSetting, RunConfig, Settings
 
 
 class UnknownProfile(ValueError):
@@ -169,14 +169,35 @@ def configure(study: Study, row: Row, profile: ProfileName, seed: int, overrides
     """The run behind one row at one seed. Raises BadSetting, NotAtThisScale.
 
     In this order, the later winning: the base recipe, the profile, the row's change, its change in this profile, the
-    seed, the overrides ("model.D=96"). Only the end has to hold together, so a row may undo what a profile alone could
-    not do without.
+    seed, the overrides ("model.D=96", or "maze:model.D=96" for rows on mazes alone). Only the end has to hold together,
+    so a row may undo what a profile alone could not do without.
     """
     settings = _at_scale(row.base, study.puzzle_of(row), PROFILES[profile])
     settings = _over(settings, row.change)
     settings = _over(settings, row.change_in.get(profile, {}))
     settings = _over(settings, {"train": {"seed": seed}})
-    return RunConfig.parse(settings).set(overrides)
+    run = RunConfig.parse(settings).set(_for_this_row(study, row, overrides))
+    if run.data.puzzle != study.puzzle_of(row):
+        raise BadSetting(
+            f"data.puzzle={run.data.puzzle}: {row.name!r} is a row on {study.puzzle_of(row)}, and its settings are"
+            " for that puzzle; leave data.puzzle out"
+        )
+    return run
+
+
+def _for_this_row(study: Study, row: Row, overrides: Sequence[str]) -> list[str]:
+    """The overrides without the name of the puzzle before some of them; those for another puzzle are left out."""
+    of_study = {study.puzzle_of(each) for each in study.rows}
+    here = []
+    for assignment in overrides:
+        puzzle, colon, rest = assignment.partition(":")
+        if not colon or puzzle not in EVERY_PUZZLE:
+            here.append(assignment)
+        elif puzzle not in of_study:
+            raise BadSetting(f"--set {assignment}: {study.name} has no rows on {puzzle}; leave it out")
+        elif puzzle == study.puzzle_of(row):
+            here.append(rest)
+    return here
 
 
 def _at_scale(base: BaseName, puzzle: PuzzleName, profile: Profile) -> dict[str, dict[str, Any]]:

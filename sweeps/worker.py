@@ -1,7 +1,7 @@
 """What runs inside an actor: one run, trained in its folder; and the only door to Ray Train.
 
-A run's folder holds config.json, metrics.jsonl (the journal, the source of truth for its curves), checkpoints/, and
-failure.txt if it failed. Whoever trains there holds the folder's lock.
+A run's folder holds config.json, metrics.jsonl (the journal, the source of truth for its curves), checkpoints/, with
+ARC predictions/, and failure.txt if it failed. Whoever trains there holds the folder's lock.
 """
 
 from __future__ import annotations
@@ -129,7 +129,14 @@ def train_run(
                 pass_on(rows, torn.take())
 
         try:
-            train(task.run, data, report, checkpoints=task.folder / "checkpoints", device=task.device)
+            train(
+                task.run,
+                data,
+                report,
+                checkpoints=task.folder / "checkpoints",
+                predictions=task.folder / "predictions",
+                device=task.device,
+            )
         finally:
             if waiting and workers == 1:  # it raised; with several workers only all together can pass on
                 pass_on(waiting, torn.take())

@@ -1,4 +1,8 @@
-"""The command line: `python -m trm_core evaluate CHECKPOINT DATA [--steps 16,32,64,128]`."""
+"""The command line.
+
+python -m trm_core evaluate CHECKPOINT DATA [--steps 16,32,64,128]    accuracy at each depth; with ARC also the vote
+python -m trm_core vote FOLDER... --data DATA                         the vote of predictions that are there
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from scipy import stats
@@ -15,12 +20,15 @@ from data_prep.puzzle_set import SPLITS, PuzzleSet
 from data_prep.released import is_released, open_released
 from trm_core import checkpoint as checkpoints_of
 from trm_core.checkpoint import BadCheckpoint, Checkpoint
-from trm_core.command_line import Parser, is_for_the_user, refuse
+from trm_core.command_line import BadCommand, Parser, is_for_the_user, refuse
 from trm_core.config import RunConfig
 from trm_core.diagnostics import diagnose
 from trm_core.evaluate import evaluate_at
 from trm_core.model import Model
 from trm_core.trainer import device_named
+
+if TYPE_CHECKING:
+    from trm_core.arc_vote import Vote
 
 CONFIDENCE = 0.95
 
@@ -46,7 +54,7 @@ def _counts(text: str) -> tuple[int, ...]:
 def parser() -> Parser:
     """Every option of the command line."""
     top = Parser(prog="python -m trm_core", description="Puzzles and checkpoints to numbers.", allow_abbrev=False)
-    commands = top.add_subparsers(dest="command", required=True, metavar="evaluate")
+    commands = top.add_subparsers(dest="command", required=True, metavar="evaluate|vote")
     evaluate = commands.add_parser("evaluate", help="accuracy of a checkpoint at each depth", allow_abbrev=False)
     add = evaluate.add_argument
     add("checkpoint", type=Path, metavar="CHECKPOINT", help="a step_… folder, or a folder of them (newest)")
@@ -58,6 +66,28 @@ def parser() -> Parser:
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto, a GPU where there is one")
     add("--diagnostics", action="store_true", help="also how the recursion behaves: accuracy and residuals by step")
     add("--json", type=Path, metavar="FILE", help="write the numbers there too")
+    add(
+        "--blank-identifiers",
+        action="store_true",
+        help="no puzzle by its identifier: does the model know it only by that?",
+    )
+    add("--votes", type=_count, metavar="N", help="ARC: the first N variants of a task vote (default: the training's)")
+    add(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="ARC: predictions, votes.csv and submission.json go there (default: predictions/step_…, or …_blank)",
+    )
+    evaluate.set_defaults(carry_out=evaluate_command)
+    vote = commands.add_parser(
+        "vote", help="ARC: pass@k of predictions, of each and of all together", allow_abbrev=False
+    )
+    add = vote.add_argument
+    add("folders", type=Path, nargs="+", metavar="FOLDER", help="predictions of a checkpoint, or a run's folder")
+    add("--data", type=Path, required=True, metavar="DATA", help="the puzzle set that was predicted")
+    add("--out", type=Path, metavar="FOLDER", help="write votes.csv and submission.json there, of all together")
+    add("--json", type=Path, metavar="FILE", help="write the numbers there too")
+    vote.set_defaults(carry_out=vote_command)
     return top
 
 
@@ -78,7 +108,7 @@ def open_puzzles(folder: Path) -> PuzzleSet:
     return open_released(folder) if is_released(folder) else PuzzleSet.open(folder)
 
 
-def check_puzzles(run: RunConfig, model: Model, data: PuzzleSet, split: str) -> None:
+def check_puzzles(run: RunConfig, model: Model, data: PuzzleSet, split: str, *, blank_identifiers: bool) -> None:
     """Raises OtherPuzzles where the model was made for others, or where there are none."""
     if (data.cells, data.vocab) != (run.data.cells, run.data.vocabulary):
         raise OtherPuzzles(
@@ -89,10 +119,14 @@ def check_puzzles(run: RunConfig, model: Model, data: PuzzleSet, split: str) -> 
     if not len(puzzles):
         others = ", ".join(name for name, other in data.splits.items() if len(other))
         raise OtherPuzzles(f"split {split} is empty; give --split one of {others}")
-    if model.puzzle_embedding is not None and puzzles.puzzle_ids.max() >= len(model.puzzle_embedding.weights):
+    if model.puzzle_embedding is None or blank_identifiers:
+        return
+    # A task's variants have identifiers beyond its own.
+    last = puzzles.puzzle_ids.max() if data.groups is None else data.n_puzzle_ids - 1
+    if last >= len(model.puzzle_embedding.weights):
         raise OtherPuzzles(
-            f"puzzle identifier {puzzles.puzzle_ids.max()}, but the checkpoint's model has"
-            f" {len(model.puzzle_embedding.weights)}; give the dataset it was trained on"
+            f"puzzle identifier {last}, but the checkpoint's model has {len(model.puzzle_embedding.weights)}; give the"
+            " dataset it was trained on, or --blank-identifiers"
         )
 
 
@@ -108,14 +142,17 @@ def exact_interval(scores: Mapping[str, float]) -> tuple[float, float]:
 
 
 def table(scores: Mapping[int, Mapping[str, float]]) -> str:
-    """Scores by supervision steps, aligned, in per cent."""
-    lines = [f"{'steps':>7}  {'exact %':>8}  {'95 % interval':>15}  {'cells %':>8}  {'puzzles':>9}"]
+    """Scores by supervision steps, aligned, in per cent; with mazes also the share of shortest paths, whichever."""
+    mazes = any("shortest_path_accuracy" in at for at in scores.values())
+    head = f"{'steps':>7}  {'exact %':>8}  {'95 % interval':>15}  {'cells %':>8}"
+    lines = [f"{head}{'  a shortest path %' if mazes else ''}  {'puzzles':>9}"]
     for step, at in scores.items():
         low, high = exact_interval(at)
         between = f"{100 * low:.2f} to {100 * high:.2f}"
+        path = f"  {100 * at['shortest_path_accuracy']:>17.2f}" if mazes else ""
         lines.append(
             f"{step:>7}  {100 * at['exact_accuracy']:>8.2f}  {between:>15}  {100 * at['cell_accuracy']:>8.2f}"
-            f"  {round(at['puzzles']):>9,}"
+            f"{path}  {round(at['puzzles']):>9,}"
         )
     return "\n".join(lines)
 
@@ -132,22 +169,46 @@ def by_step(behaviour: Mapping[str, float]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
+def vote_table(votes: Mapping[str, Vote]) -> str:
+    """pass@k by what voted, aligned, in per cent."""
+    width = max(map(len, votes))
+    ks = list(next(iter(votes.values())).pass_at)
+    lines = [
+        f"{'':<{width}}  {'tasks':>5}  {'inputs':>6}  {'variants':>8}" + "".join(f"{f'pass@{k} %':>12}" for k in ks)
+    ]
+    for name, found in votes.items():
+        counts = f"{found.n_tasks:>5,}  {found.n_inputs:>6,}  {found.votes:>8,}"
+        lines.append(f"{name:<{width}}  {counts}" + "".join(f"{100 * found.pass_at[k]:>12.2f}" for k in ks))
+    return "\n".join(lines)
+
+
 def evaluate_command(options: argparse.Namespace) -> None:
-    """Score a checkpoint on puzzles at each depth asked for, in one pass; print, and write where asked."""
+    """Score a checkpoint on puzzles at each depth asked for, in one pass, and let ARC's vote; print, write if asked."""
     device = torch.device(device_named(options.device))
     saved = checkpoints_of.open_at(options.checkpoint)
     data = open_puzzles(options.data)
     run, model = open_model(saved)
-    check_puzzles(run, model, data, options.split)
+    check_puzzles(run, model, data, options.split, blank_identifiers=options.blank_identifiers)
+    votes = data.groups is not None
+    if not votes and (options.votes or options.out):
+        raise BadCommand(f"--votes, --out: {options.data} has no groups of variants that could vote; leave them out")
+    out = options.out or Path("predictions") / f"step_{saved.step:08d}{'_blank' * options.blank_identifiers}"
+    if votes and any(out.glob("part-*")):
+        raise CannotWrite(f"{out}: holds predictions; give another folder by --out, or delete it")
+    steps = options.steps or (run.train.eval_N_sup or run.model.N_sup,)
+    batch_size = options.batch_size or run.train.batch_size
     scores = evaluate_at(
         model.to(device),
         data.splits[options.split],
         limit=options.limit,
-        batch_size=options.batch_size or run.train.batch_size,
-        steps=options.steps or (run.train.eval_N_sup or run.model.N_sup,),
+        batch_size=batch_size,
+        steps=steps,
         device=device,
+        shortest_paths=run.data.puzzle == "maze",
+        blank_identifiers=options.blank_identifiers,
     )
-    print(f"step {saved.step} on {run.data.puzzle}, {options.split}, {run.train.precision} on {device.type}")
+    blank = ", blank identifiers" if options.blank_identifiers else ""
+    print(f"step {saved.step} on {run.data.puzzle}, {options.split}, {run.train.precision} on {device.type}{blank}")
     print(table(scores))
     behaviour: dict[str, float] = {}
     if options.diagnostics:
@@ -155,31 +216,93 @@ def evaluate_command(options: argparse.Namespace) -> None:
             model,
             data.splits[options.split],
             limit=options.limit,
-            batch_size=options.batch_size or run.train.batch_size,
+            batch_size=batch_size,
             N_sup=run.train.eval_N_sup or run.model.N_sup,
             device=device,
         )
         print(f"\n{by_step(behaviour)}")
-    if options.json is not None:
-        facts = {
-            "checkpoint_step": saved.step,
-            "data_hash": data.content_hash,
-            "split": options.split,
-            "device": device.type,
-            "precision": run.train.precision,
-            "diagnostics": behaviour,
-            "steps": {str(step): {**at, "exact_interval_95": exact_interval(at)} for step, at in scores.items()},
-        }
-        try:
-            options.json.write_text(json.dumps(facts, indent=1) + "\n")
-        except OSError as error:
-            raise CannotWrite(f"{options.json}: not written ({error.strerror}); the numbers are those above") from None
+    facts = {
+        "checkpoint_step": saved.step,
+        "data_hash": data.content_hash,
+        "split": options.split,
+        "device": device.type,
+        "precision": run.train.precision,
+        "diagnostics": behaviour,
+        "steps": {str(step): {**at, "exact_interval_95": exact_interval(at)} for step, at in scores.items()},
+    }
+    if options.blank_identifiers:
+        facts["blank_identifiers"] = True
+    if votes:
+        from trm_core.arc_vote import predict, vote, write_outcome
+
+        predict(
+            model,
+            data,
+            out,
+            step=saved.step,
+            split=options.split,
+            limit=options.limit,
+            votes=options.votes or run.train.votes,
+            batch_size=batch_size,
+            N_sup=max(steps),
+            device=device,
+            blank_identifiers=options.blank_identifiers,
+        )
+        found = vote([out], data, split=options.split, limit=options.limit)
+        write_outcome(found, out)
+        print_votes({f"vote after {max(steps)} steps": found})
+        print(f"predictions, votes.csv and submission.json are in {out}")
+        facts["vote"] = found.metrics()
+    write_facts(options.json, facts)
+
+
+def vote_command(options: argparse.Namespace) -> None:
+    """The vote of each folder of predictions, and of all together where there are several; print, write if asked."""
+    from trm_core.arc_vote import BadPredictions, about, vote, write_outcome
+
+    data = open_puzzles(options.data)
+    if data.groups is None:
+        raise OtherPuzzles(f"{options.data}: no groups of variants that could vote, expected a set of `data_prep arc`")
+    if len({folder.resolve() for folder in options.folders}) < len(options.folders):
+        raise BadPredictions("a folder is given twice: its votes would count twice; give each once")
+    abouts = [about(folder) for folder in options.folders]
+    split = abouts[0].split
+    votes = {}
+    for folder, of in zip(options.folders, abouts, strict=True):
+        blank = ", blank identifiers" if of.blank_identifiers else ""
+        votes[f"{folder} (step {of.step}{blank})"] = vote([folder], data, split=split)
+    if len(options.folders) > 1:
+        votes[f"pooled: an ensemble of {len(votes)} checkpoints"] = vote(options.folders, data, split=split)
+    print_votes(votes)
+    if options.out is not None:
+        write_outcome(list(votes.values())[-1], options.out)
+    rows = {name: {**found.metrics(), "curve": found.curve} for name, found in votes.items()}
+    write_facts(options.json, {"data_hash": data.content_hash, "split": split, "votes": rows})
+
+
+def print_votes(votes: Mapping[str, Vote]) -> None:
+    """The table, and under it what a reader of it has to know."""
+    print(vote_table(votes))
+    for name, found in votes.items():
+        for warning in found.warnings():
+            print(f"{name}: {warning}")
+
+
+def write_facts(path: Path | None, facts: Mapping[str, Any]) -> None:
+    """Numbers as JSON, where asked. Raises CannotWrite."""
+    if path is None:
+        return
+    try:
+        path.write_text(json.dumps(facts, indent=1) + "\n")
+    except OSError as error:
+        raise CannotWrite(f"{path}: not written ({error.strerror}); the numbers are those above") from None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0, or 2 after a user's mistake, told in one line on stderr."""
     try:
-        evaluate_command(parser().parse_args(arguments))
+        options = parser().parse_args(arguments)
+        options.carry_out(options)
     except ValueError as error:
         if not is_for_the_user(error):
             raise

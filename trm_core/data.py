@@ -1,8 +1,10 @@
 """PuzzleSet → seeded batches per worker, augmented as they are drawn.
 
 Every batch is a function of (seed, step): there is no state to save, and a resumed run sees what the uninterrupted one
-would have seen. An epoch meets each puzzle once, in one of its variants, as in the released code; epochs follow one
-another without a gap, so no puzzle is dropped at their seam.
+would have seen. An epoch meets each puzzle once, in one of its variants, as in the released code; with ARC each task
+once, in one of its variants, with all its examples. Epochs follow one another without a gap and what does not fit into
+a batch goes on in the next, so nothing is dropped. (The released code cuts a task's examples off where its batch is
+full, the rest goes unused in that epoch; and it drops the last batch of an epoch where that is not full.)
 """
 
 from __future__ import annotations
@@ -18,10 +20,14 @@ from torch import Tensor
 
 from data_prep.augment import augment_sudoku
 from data_prep.puzzle_set import PuzzleSet, Split
-from trm_core.config import RunConfig
+from trm_core.config import BadSetting, RunConfig
 from trm_core.losses import IGNORE
 
 PAD = 0  # the token that means "no cell here"; as a label it is ignored
+
+U8 = NDArray[np.uint8]
+I32 = NDArray[np.int32]
+I64 = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -34,41 +40,64 @@ class Batch:
 
 
 class TrainingBatches:
-    """Batches of the training split, by step."""
+    """Batches of the training split, by step. Raises BadSetting where the puzzles cannot be augmented as asked."""
 
     def __init__(self, data: PuzzleSet, run: RunConfig) -> None:
-        self.split = data.train
+        self.split, self.groups = data.train, data.groups
         self.data = run.data
         self.batch_size = run.train.batch_size
-        self._epoch = lru_cache(maxsize=4)(lambda epoch: self._order(run.train.seed, epoch))
+        if self.data.puzzle == "arc" and self.groups is None and self.data.augmentations:
+            raise BadSetting(
+                f"data.augmentations={self.data.augmentations}, but these ARC examples come without the groups that"
+                " variants are made of, as a dataset of the released code does, which holds them ready-made;"
+                " set data.augmentations=0, or build the set with `python -m data_prep arc`"
+            )
+        self._epoch = lru_cache(maxsize=4)(lambda epoch: self._order(np.random.default_rng([run.train.seed, epoch, 0])))
 
     def draw(self, step: int, rank: int, workers: int, device: torch.device) -> Batch:
         """The rank's part of the batch of a step, counted from 0."""
         share = self.batch_size // workers
         places = np.arange(share) + step * self.batch_size + rank * share
         epochs, within = np.divmod(places, len(self.split))
-        puzzles = np.empty(share, dtype=np.int64)
+        examples = np.empty(share, dtype=np.int64)
         variants = np.empty(share, dtype=np.int64)
         for epoch in np.unique(epochs):
             here = epochs == epoch
             order, variant = self._epoch(int(epoch))
-            puzzles[here], variants[here] = order[within[here]], variant[within[here]]
-        inputs, labels = augment_sudoku(
-            self.split.inputs[puzzles],
-            self.split.labels[puzzles],
-            puzzles,
-            variants,
-            seed=self.data.seed,
-            box_rows=self.data.box_rows,
-            box_cols=self.data.box_cols,
-        )
-        return to_batch(inputs, labels, self.split.puzzle_ids[puzzles], device)
+            examples[here], variants[here] = order[within[here]], variant[within[here]]
+        return to_batch(*self._variants(examples, variants), device)
 
-    def _order(self, seed: int, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """(puzzles in the order they are met, the variant of each) of an epoch; variant 0 is the original."""
-        random = np.random.default_rng([seed, epoch, 0])
+    def _order(self, random: np.random.Generator) -> tuple[I64, I64]:
+        """(examples in the order they are met, the variant of each) of an epoch; variant 0 is the original."""
         n = len(self.split)
-        return random.permutation(n), random.integers(0, self.data.augmentations, n, endpoint=True)
+        if self.groups is None:
+            return random.permutation(n), random.integers(0, self.data.augmentations, n, endpoint=True)
+        from data_prep.arc import n_variants
+
+        tasks, task = np.unique(self.split.puzzle_ids, return_inverse=True)
+        limits = np.minimum(n_variants(self.groups, tasks), self.data.augmentations + 1)
+        place, variant = random.permutation(len(tasks)), random.integers(0, limits)
+        order = np.lexsort((random.random(n), place[task]))  # task by task, the examples of each shuffled
+        return order, variant[task][order]
+
+    def _variants(self, examples: I64, variants: I64) -> tuple[U8, U8, I32]:
+        """(inputs, labels, puzzle ids) of the given variant of each example. What moves them is imported on use."""
+        split, data = self.split, self.data
+        if self.groups is not None:
+            from data_prep.arc import draw_arc
+
+            return draw_arc(split, self.groups, examples, variants, side=data.side, seed=data.seed, translate=True)
+        inputs, labels, puzzle_ids = split.inputs[examples], split.labels[examples], split.puzzle_ids[examples]
+        if data.puzzle == "sudoku":
+            inputs, labels = augment_sudoku(
+                inputs, labels, examples, variants, seed=data.seed, box_rows=data.box_rows, box_cols=data.box_cols
+            )
+        elif data.puzzle == "maze":
+            from data_prep.maze import augment_maze
+
+            augmentation = data.maze_augmentation if data.augmentations else "none"
+            inputs, labels = augment_maze(inputs, labels, examples, variants, seed=data.seed, augmentation=augmentation)
+        return inputs, labels, puzzle_ids
 
 
 def evaluation_batches(

@@ -42,3 +42,12 @@ def wait_for_all() -> None:
     """Return when every worker has come here."""
     if world()[1] > 1:
         dist.barrier()
+
+
+def same_for_all(text: str) -> str:
+    """The first worker's text, on every worker."""
+    if world()[1] == 1:
+        return text
+    told = [text]
+    dist.broadcast_object_list(told, src=0)
+    return told[0]

@@ -11,12 +11,16 @@ from trm_core.model import Model
 
 
 class EMA:
-    """A second model that follows the first, w_ema ← decay · w_ema + (1 − decay) · w; evaluation reads this one."""
+    """A second model that follows the first, w_ema ← decay · w_ema + (1 − decay) · w; evaluation reads this one.
+
+    Where it does not cover the puzzle embedding, both models share it: with ARC that is a table of gigabytes.
+    """
 
     def __init__(self, model: Model, decay: float, *, puzzle_embedding: bool) -> None:
-        self.model = copy.deepcopy(model).requires_grad_(False)
+        shared = None if puzzle_embedding else model.puzzle_embedding
+        self.shares_puzzle_embedding = shared is not None
+        self.model = copy.deepcopy(model, {id(shared): shared} if shared is not None else {}).requires_grad_(False)
         self.decay = decay
-        self.puzzle_embedding = puzzle_embedding
 
     @torch.no_grad()
     def update(self, model: Model) -> None:
@@ -25,9 +29,6 @@ class EMA:
         new = list(torch._foreach_mul(list(model.parameters()), 1 - self.decay))
         torch._foreach_mul_(average, self.decay)  # two products and a sum, rounded as in the released code
         torch._foreach_add_(average, new)
-        if self.model.puzzle_embedding is not None and model.puzzle_embedding is not None:
-            table, current = self.model.puzzle_embedding.weights, model.puzzle_embedding.weights
-            if self.puzzle_embedding:
-                table.lerp_(current, 1 - self.decay)
-            else:
-                table.copy_(current)
+        if self.model.puzzle_embedding is not None and not self.shares_puzzle_embedding:
+            assert model.puzzle_embedding is not None
+            self.model.puzzle_embedding.weights.lerp_(model.puzzle_embedding.weights, 1 - self.decay)

@@ -4,42 +4,87 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from data_prep.puzzle_set import Split
-from trm_core.data import evaluation_batches
+from trm_core.data import Batch, evaluation_batches
 from trm_core.distributed import sum_over_workers, world
 from trm_core.metrics import score
 from trm_core.model import Model
 
+BLANK = 0  # the identifier that is nobody's
+
 
 def evaluate(
-    model: Model, split: Split, *, limit: int | None, batch_size: int, N_sup: int, device: torch.device
+    model: Model,
+    split: Split,
+    *,
+    limit: int | None,
+    batch_size: int,
+    N_sup: int,
+    device: torch.device,
+    shortest_paths: bool = False,
 ) -> dict[str, float]:
-    """exact_accuracy, cell_accuracy [0..1] and puzzles, of the first `limit` puzzles after N_sup supervision steps."""
-    return evaluate_at(model, split, limit=limit, batch_size=batch_size, steps=(N_sup,), device=device)[N_sup]
+    """exact_accuracy, cell_accuracy [0..1] and puzzles, of the first `limit` puzzles after N_sup supervision steps.
+
+    shortest_paths, for mazes: also shortest_path_accuracy (metrics.py). Without a puzzle there is no accuracy.
+    """
+    at = evaluate_at(
+        model,
+        split,
+        limit=limit,
+        batch_size=batch_size,
+        steps=(N_sup,),
+        device=device,
+        shortest_paths=shortest_paths,
+    )
+    return at[N_sup]
 
 
 @torch.inference_mode()
 def evaluate_at(
-    model: Model, split: Split, *, limit: int | None, batch_size: int, steps: Collection[int], device: torch.device
+    model: Model,
+    split: Split,
+    *,
+    limit: int | None,
+    batch_size: int,
+    steps: Collection[int],
+    device: torch.device,
+    shortest_paths: bool = False,
+    blank_identifiers: bool = False,
 ) -> dict[int, dict[str, float]]:
-    """The same after each number of supervision steps asked for, in one pass to the largest of them."""
+    """The same after each number of supervision steps asked for, in one pass to the largest of them.
+
+    blank_identifiers: every puzzle under identifier 0, so that the model cannot know a task by its name.
+    """
     rank, workers = world()
-    sums = {step: torch.zeros(3, dtype=torch.float64, device=device) for step in sorted(steps)}
+    names = ["exact_accuracy", "cell_accuracy", *(["shortest_path_accuracy"] if shortest_paths else [])]
+    sums = {step: torch.zeros(len(names) + 1, dtype=torch.float64, device=device) for step in sorted(steps)}
     for batch in evaluation_batches(split, limit, batch_size, rank, workers, device):
         features = model.initial_features(len(batch.inputs))
-        vectors = model.puzzle_vectors(batch.puzzle_ids)
+        vectors = model.puzzle_vectors(
+            torch.full_like(batch.puzzle_ids, BLANK) if blank_identifiers else batch.puzzle_ids
+        )
         for step in range(1, max(steps) + 1):
             features, logits, _ = model(batch.inputs, vectors, features)
             if step in sums:
-                exact, cell_accuracy = score(logits, batch.labels)
-                sums[step] += torch.stack(
-                    [exact.sum().double(), cell_accuracy.double().sum(), exact.new_ones(()) * len(exact)]
-                )
+                found = [*score(logits, batch.labels), *([_shortest_paths(batch, logits)] if shortest_paths else [])]
+                puzzles = torch.full((), len(batch.inputs), dtype=torch.float64, device=device)
+                sums[step] += torch.stack([*(right.double().sum() for right in found), puzzles])
     sum_over_workers(sums.values())
     scores = {}
     for step, totals in sums.items():
-        n_exact, cells, puzzles = totals.tolist()
-        scores[step] = {"exact_accuracy": n_exact / puzzles, "cell_accuracy": cells / puzzles, "puzzles": puzzles}
+        *right, n_puzzles = totals.tolist()
+        accuracies = {name: total / n_puzzles for name, total in zip(names, right, strict=True)} if n_puzzles else {}
+        scores[step] = {**accuracies, "puzzles": n_puzzles}
     return scores
+
+
+def _shortest_paths(batch: Batch, logits: Tensor) -> Tensor:
+    """Whether each prediction [B, L, V] is a shortest path of its maze, whichever: bool [B]."""
+    from data_prep.maze import is_shortest_path  # compiles: only where there are mazes
+
+    predicted, inputs = (tokens.to(torch.uint8).cpu().numpy() for tokens in (logits.argmax(-1), batch.inputs))
+    return torch.from_numpy(np.asarray(is_shortest_path(inputs, predicted))).to(logits.device)

@@ -65,7 +65,7 @@ def memory(run: RunConfig, *, workers: int = 1, n_puzzle_ids: int = 1) -> Memory
     held = {
         "weights": weights,
         "optimiser state": 2 * weights,
-        "EMA": 0 if run.optim.ema is None else weights + embedding,
+        "EMA": 0 if run.optim.ema is None else weights + (embedding if run.optim.ema_covers == "all" else 0),
         "puzzle embedding": embedding,
         "slots": features + puzzles,
     }

@@ -12,6 +12,17 @@ time/steps_per_second   optimiser steps, since the last report
 {validation,test}/cell_accuracy    [0..1]
 {validation,test}/puzzles          how many were evaluated
 
+Mazes have a second accuracy beside exact_accuracy:
+{validation,test}/shortest_path_accuracy   [0..1] of the mazes answered by a shortest path, whichever
+A maze of 30x30 has millions of equally short paths (median 3.8 million). The published answer is one of them, picked
+by a tie-break (breadth-first from S; down, left, right, up; first parent wins), and exact_accuracy, the paper's, asks
+for that very one. So a model may solve a maze and still be wrong by exact match; never the other way round.
+
+ARC's runs end with a vote over the variants of each test task (arc_vote.py):
+test/pass_at_1, 2, 5, 10, 100, 1000   [0..1] mean over tasks of the share of test inputs whose answer is among the first
+                                      k grids. Usually written pass@k; MLflow takes no @ in a name
+test/votes                            the largest number of variants that voted on a test input
+
 With train.diagnostics, at every evaluation (diagnostics.py; steps and recursions count from 01):
 train/halted_at/step_01             share [0..1] of the puzzles that halted since the last evaluation: at that step
 train/ema_distance                  L2 norm of the EMA's weights minus the raw ones, over that of the raw ones

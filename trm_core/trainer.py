@@ -33,7 +33,13 @@ class Diverged(ValueError):
 
 
 def train(
-    run: RunConfig, data: PuzzleSet, report: Report, *, checkpoints: Path | None = None, device: str = "auto"
+    run: RunConfig,
+    data: PuzzleSet,
+    report: Report,
+    *,
+    checkpoints: Path | None = None,
+    predictions: Path | None = None,
+    device: str = "auto",
 ) -> dict[str, float]:
     """Train one run to its end, from its newest checkpoint if there is one, and return the final metrics.
 
@@ -41,8 +47,10 @@ def train(
     the end; checkpoint is the newest folder written. What it raises ends the training and passes through. A resumed
     run may report steps again that were reported before it stopped, with the same metrics.
     checkpoints: the folder to save to and resume from; None: neither.
+    predictions: the folder for ARC's final predictions and what was voted from them (arc_vote.py); None: not kept.
     With torch.distributed initialised, all its workers train this run together, each on its part of the batch.
-    Raises BadSetting, NotEnoughMemory, BadCheckpoint, CheckpointNotWritten, Diverged.
+    Raises BadSetting, NotEnoughMemory, BadCheckpoint, CheckpointNotWritten, Diverged; ARC's vote also
+    CannotWritePredictions and BadPredictions.
     """
     trainer = Trainer(run, data, torch.device(device_named(device)))
     path: Path | None = None  # of the newest checkpoint
@@ -72,7 +80,7 @@ def train(
     metrics = trainer.window_metrics()
     if began_at < run.train.steps:
         metrics["time/steps_per_second"] = (run.train.steps - began_at) / (time.monotonic() - began)
-    metrics |= trainer.evaluate()
+    metrics |= trainer.evaluate() | trainer.vote(predictions)
     report(run.train.steps, metrics, path)
     return metrics
 
@@ -84,10 +92,17 @@ class Trainer:
         self.run, self.data, self.device = run, data, device
         self.rank, self.workers = world()
         if (data.cells, data.vocab) != (run.data.cells, run.data.vocabulary):
+            size = f"data.box_rows={run.data.box_rows}, data.box_cols={run.data.box_cols} means"
+            if run.data.puzzle != "sudoku":
+                size = f'data.puzzle="{run.data.puzzle}", data.side={run.data.side} means'
             raise BadSetting(
-                f"puzzles of {data.cells} cells and {data.vocab} tokens, but data.box_rows={run.data.box_rows},"
-                f" data.box_cols={run.data.box_cols} means {run.data.cells} cells and {run.data.vocabulary} tokens;"
-                " give the run the puzzles that its settings name"
+                f"puzzles of {data.cells} cells and {data.vocab} tokens, but {size} {run.data.cells} cells and"
+                f" {run.data.vocabulary} tokens; give the run the puzzles that its settings name"
+            )
+        if data.manifest.puzzle not in (run.data.puzzle, "other"):  # "other": a released dataset of unknown kind
+            raise BadSetting(
+                f'puzzles: {data.manifest.puzzle}, but data.puzzle="{run.data.puzzle}"; give the run the puzzles that'
+                " its settings name"
             )
         if run.train.batch_size % self.workers:
             raise BadSetting(
@@ -186,9 +201,29 @@ class Trainer:
                 batch_size=run.train.batch_size,
                 N_sup=run.train.eval_N_sup or run.model.N_sup,
                 device=self.device,
+                shortest_paths=run.data.puzzle == "maze",
             )
             metrics |= {f"{name}/{score}": value for score, value in scores.items()}
         return metrics | self.diagnose() if run.train.diagnostics else metrics
+
+    def vote(self, predictions: Path | None) -> dict[str, float]:
+        """test/* of ARC's vote over the variants of each test task; none where there are no variants to vote."""
+        run = self.run
+        if self.data.groups is None or not len(self.data.test):
+            return {}
+        from trm_core.arc_vote import final_metrics
+
+        found = final_metrics(
+            self.evaluated_model,
+            self.data,
+            predictions,
+            step=self.step,
+            votes=run.train.votes,
+            batch_size=run.train.batch_size,
+            N_sup=run.train.eval_N_sup or run.model.N_sup,
+            device=self.device,
+        )
+        return {f"test/{name}": value for name, value in found.items()}
 
     def diagnose(self) -> dict[str, float]:
         """How the recursion behaves on the first train.eval_puzzles of validation, where training halted, EMA."""
@@ -219,6 +254,8 @@ class Trainer:
         path = folder / f"step_{self.step:08d}"
         if self.rank == 0:
             training: dict[str, Tensor] = {f"model/{name}": tensor for name, tensor in self.model.state_dict().items()}
+            if self.ema is not None and self.ema.shares_puzzle_embedding:  # gigabytes with ARC; the weights hold it
+                del training["model/puzzle_embedding.weights"]
             training |= {f"slots/{name}": tensor for name, tensor in slots.items()}
             training |= {
                 f"optim/{name}/{key}": tensor
@@ -278,6 +315,8 @@ class Trainer:
         for name, tensor in saved.training.items():
             part, _, rest = name.partition("/")
             parts.setdefault(part, {})[rest] = tensor
+        if self.ema is not None and self.ema.shares_puzzle_embedding:
+            parts["model"]["puzzle_embedding.weights"] = saved.weights["puzzle_embedding.weights"]
         self.model.load_state_dict(parts["model"])
         if self.ema is not None:
             self.ema.model.load_state_dict(saved.weights)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from data_prep import maze
 from data_prep.puzzle_set import PuzzleSet
 from data_prep.sudoku import generate
 from trm_core.config import RunConfig
@@ -74,3 +75,17 @@ def tiny_hrm(tiny: RunConfig) -> RunConfig:
             "optim": {"ema": None},
         }
     )
+
+
+@pytest.fixture(scope="session")
+def mazes() -> PuzzleSet:
+    """32 / 8 / 16 generated mazes of 5x5."""
+    return maze.generate(train=32, validation=8, test=16, seed=0, side=5, least_path=5)
+
+
+@pytest.fixture(scope="session")
+def tiny_maze(tiny: RunConfig) -> RunConfig:
+    """TRM-Att, as small, on `mazes`."""
+    data = {"puzzle": "maze", "source": "generated", "side": 5, "least_path": 5}
+    counts = {"train": 32, "validation": 8, "test": 16, "augmentations": 7}
+    return tiny.change({"data": {**data, **counts, "clues": None}, "model": {"mixer": "attention"}})

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
+from numpy.typing import NDArray
 
+from data_prep.maze import is_published_path, is_shortest_path, layout_keys, solve
 from data_prep.puzzle_set import PuzzleSet
 from data_prep.sudoku import is_valid_solution
 from trm_core.config import RunConfig
@@ -66,3 +69,33 @@ def test_the_pad_token_is_ignored_as_a_label_and_kept_as_an_input() -> None:
     batch = to_batch(tokens, tokens, np.zeros(1, dtype=np.int32), CPU)
     assert batch.labels.tolist() == [[IGNORE, 3, 2]]
     assert batch.inputs.tolist() == [[0, 3, 2]]
+
+
+# --- mazes ------------------------------------------------------------------------------------------------------------
+
+
+def _epoch(puzzles: PuzzleSet, run: RunConfig) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """The questions and answers of the first epoch, in the order in which they are drawn."""
+    batches = TrainingBatches(puzzles, run)
+    drawn = [batches.draw(step, 0, 1, CPU) for step in range(len(puzzles.train) // run.train.batch_size)]
+    inputs, labels = (torch.cat([getattr(batch, name) for batch in drawn]) for name in ("inputs", "labels"))
+    return inputs.numpy().astype(np.uint8), labels.numpy().astype(np.uint8)
+
+
+@pytest.mark.parametrize("augmentation", ["released", "recomputed", "mirror"])
+def test_a_maze_and_its_answer_are_moved_together(mazes: PuzzleSet, tiny_maze: RunConfig, augmentation: str) -> None:
+    inputs, labels = _epoch(mazes, tiny_maze.change({"data": {"maze_augmentation": augmentation}}))
+    assert is_shortest_path(inputs, labels).all()
+    assert sorted(layout_keys(inputs)) == sorted(layout_keys(np.asarray(mazes.train.inputs)))  # each maze once
+    originals = {row.tobytes() for row in np.asarray(mazes.train.inputs)}
+    moved = np.mean([row.tobytes() not in originals for row in inputs])
+    assert moved > (0.25 if augmentation == "mirror" else 0.6)  # 1/2 and 7/8 are expected
+    answers, _ = solve(inputs)
+    assert is_published_path(answers, labels).all() == (augmentation != "released")
+
+
+def test_mazes_without_augmentations_are_drawn_as_they_are(mazes: PuzzleSet, tiny_maze: RunConfig) -> None:
+    inputs, labels = _epoch(mazes, tiny_maze.change({"data": {"augmentations": 0}}))
+    drawn = {(a.tobytes(), b.tobytes()) for a, b in zip(inputs, labels, strict=True)}
+    stored = zip(np.asarray(mazes.train.inputs), np.asarray(mazes.train.labels), strict=True)
+    assert drawn == {(a.tobytes(), b.tobytes()) for a, b in stored}

@@ -27,14 +27,15 @@ def test_the_average_follows_every_trained_weight(tiny: RunConfig) -> None:
         torch.testing.assert_close(tensor, start[name] + share, msg=name)
 
 
-def test_the_released_codes_average_leaves_the_puzzle_embedding_out(tiny: RunConfig) -> None:
+def test_the_released_codes_average_leaves_the_puzzle_embedding_out_and_holds_no_copy_of_it(tiny: RunConfig) -> None:
     model = Model(tiny)
     ema = EMA(model, 0.75, puzzle_embedding=False)
     _moved(model)
     ema.update(model)
     assert model.puzzle_embedding is not None
     assert ema.model.puzzle_embedding is not None
-    assert torch.equal(ema.model.puzzle_embedding.weights, model.puzzle_embedding.weights)
+    assert ema.model.puzzle_embedding.weights is model.puzzle_embedding.weights
+    assert ema.model.embed_tokens is not model.embed_tokens
 
 
 def test_the_average_needs_no_gradient_and_shares_no_memory(tiny: RunConfig) -> None:

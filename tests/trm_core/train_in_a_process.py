@@ -32,7 +32,9 @@ def main() -> None:
             file.write(json.dumps({"step": step, "metrics": dict(metrics)}) + "\n")
 
     run = RunConfig.parse(json.loads(Path(settings).read_text()))
-    train(run, PuzzleSet.open(Path(puzzles)), report, checkpoints=Path(checkpoints), device="cpu")
+    folder = Path(checkpoints)
+    data = PuzzleSet.open(Path(puzzles))
+    train(run, data, report, checkpoints=folder, predictions=folder / "predictions", device="cpu")
     if group:
         dist.destroy_process_group()
         os._exit(0)  # trained and torn down; torch's own threads now and then abort the interpreter's exit after gloo

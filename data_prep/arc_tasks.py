@@ -1,0 +1,258 @@
+"""ARC tasks as files hold them: the Kaggle format and the GitHub format, checked grid by grid."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_prep.sudoku import BadSettings
+from data_prep.sudoku_csv import BadPuzzleFile
+
+U8 = NDArray[np.uint8]
+Pair = tuple[U8, U8]  # an input and its output, colours [rows, columns] each
+LICENCES = {
+    "training": "Apache-2.0",
+    "evaluation": "Apache-2.0",
+    "training2": "Apache-2.0",
+    "evaluation2": "Apache-2.0",
+    "concept": "MIT",
+}
+SUBSETS = tuple(LICENCES)  # ARC-AGI-1, ARC-AGI-2, ConceptARC
+N_COLOURS = 10
+LONGEST_NAME = 64
+# where a subset lies in the GitHub format, below the source: as it is called here, or in a clone of its repository
+FOLDERS = {
+    "training": ("data/training", "training", "ARC-AGI/data/training"),
+    "evaluation": ("data/evaluation", "evaluation", "ARC-AGI/data/evaluation"),
+    "training2": ("data/training2", "training2", "ARC-AGI-2/data/training"),
+    "evaluation2": ("data/evaluation2", "evaluation2", "ARC-AGI-2/data/evaluation"),
+    "concept": ("data/concept", "concept", "ConceptARC/corpus"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A task: its demonstrations show a rule, its tests ask for the rule's answers."""
+
+    subset: str
+    name: str
+    demonstrations: tuple[Pair, ...]
+    tests: tuple[Pair, ...]
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """All pairs, the demonstrations first."""
+        return self.demonstrations + self.tests
+
+
+def check_subsets(subsets: Sequence[str]) -> None:
+    """Raises BadSettings for a subset that there is none of, or that is named twice."""
+    for subset in subsets:
+        if subset not in SUBSETS:
+            raise BadSettings(
+                f"subset {subset!r}: expected some of {', '.join(SUBSETS)} (data.subsets, data.test_subset; --subsets, "
+                "--test-subset)"
+            )
+        if list(subsets).count(subset) > 1:
+            raise BadSettings(f"subset {subset!r}: named twice, expected once; leave one out (data.subsets; --subsets)")
+
+
+def find_files(source: Path, subsets: Sequence[str]) -> dict[str, tuple[Path, ...]]:
+    """The files of each subset: challenges and solutions (Kaggle format), or a file a task (GitHub format).
+
+    Kaggle: *_SUBSET_challenges.json and *_SUBSET_solutions.json. GitHub: data/SUBSET/*.json, or clones of the
+    repositories side by side (FOLDERS). Raises BadPuzzleFile where a subset has neither, or more than one of it.
+    """
+    if not source.is_dir():
+        raise BadPuzzleFile(
+            f"{source}: {'a file' if source.exists() else 'missing'}, expected a folder with "
+            f"*_{subsets[0]}_challenges.json or data/{subsets[0]}; give that folder (--data, --source)"
+        )
+    return {subset: _files_of(source, subset) for subset in subsets}
+
+
+def _files_of(source: Path, subset: str) -> tuple[Path, ...]:
+    challenges = sorted(source.glob(f"*_{subset}_challenges.json"))
+    if len(challenges) > 1:
+        raise BadPuzzleFile(
+            f"{source}: {len(challenges)} files *_{subset}_challenges.json ({', '.join(p.name for p in challenges)}), "
+            "expected one; move the others away"
+        )
+    if challenges:
+        solutions = challenges[0].with_name(challenges[0].name.replace("_challenges.json", "_solutions.json"))
+        if not solutions.is_file():
+            raise BadPuzzleFile(
+                f"{solutions}: missing, expected the answers to the tests of {challenges[0].name}; fetch it too"
+            )
+        return challenges[0], solutions
+    folders = [source / folder for folder in FOLDERS[subset] if (source / folder).is_dir()]
+    if not folders:
+        raise BadPuzzleFile(
+            f"{source}: neither *_{subset}_challenges.json nor a folder {', '.join(FOLDERS[subset])}, expected one of "
+            f"them for subset {subset}; give the folder that holds it (--data, --source), or other subsets (--subsets)"
+        )
+    files = sorted(folders[0].rglob("*.json"))
+    if not files:
+        raise BadPuzzleFile(f"{folders[0]}: no *.json in it, expected a file for each task; fetch the folder again")
+    return tuple(files)
+
+
+def read_tasks(subset: str, contents: Mapping[Path, bytes], side: int) -> list[Task]:
+    """The tasks of a subset's files (of find_files, with what they hold), by name.
+
+    side: no grid may have more rows or columns. Raises BadPuzzleFile with file, task and pair of the first offence.
+    """
+    first, *others = contents
+    if first.name.endswith(f"_{subset}_challenges.json"):
+        tasks = _from_kaggle(subset, first, contents[first], others[0], contents[others[0]], side)
+    else:
+        tasks = [
+            _task(subset, path.stem, _parse(path, data), f"{path}, task {path.stem}", side)
+            for path, data in contents.items()
+        ]
+    names = [task.name for task in tasks]
+    for name in names:
+        if names.count(name) > 1:
+            raise BadPuzzleFile(
+                f"{first.parent}: two tasks of subset {subset} are called {name}, expected one; see both"
+            )
+        if not name.isascii() or not 0 < len(name) <= LONGEST_NAME:
+            raise BadPuzzleFile(
+                f"{first}, task {name!r}: expected a name of 1 to {LONGEST_NAME} ASCII characters; call it otherwise"
+            )
+    return sorted(tasks, key=lambda task: task.name)
+
+
+def _from_kaggle(subset: str, path: Path, data: bytes, answers: Path, answers_data: bytes, side: int) -> list[Task]:
+    """The tasks of a file of challenges, with the outputs of their tests from a file of solutions."""
+    challenges, solutions = _parse(path, data), _parse(answers, answers_data)
+    for file, content in ((path, challenges), (answers, solutions)):
+        if not isinstance(content, dict) or not content:
+            raise BadPuzzleFile(f"{file}: {_kind(content)}, expected an object of tasks by name; fetch the file again")
+    for name in solutions.keys() - challenges.keys():
+        raise BadPuzzleFile(
+            f"{answers}, task {name}: no such task in {path.name}, expected the same tasks in both files"
+        )
+    tasks = []
+    for name, content in challenges.items():
+        where = f"{path}, task {name}"
+        _check_task(content, where)
+        found = solutions.get(name)
+        if not isinstance(found, list) or len(found) != len(content["test"]):
+            n = f"{len(found)} solutions" if isinstance(found, list) else "no solutions"
+            raise BadPuzzleFile(
+                f"{answers}, task {name}: {n}, expected {len(content['test'])}, one for each test of {path.name}; "
+                "fetch both files again"
+            )
+        tests = [
+            {"input": _of(pair, "input", f"{where}, test pair {i}"), "output": output}
+            for i, (pair, output) in enumerate(zip(content["test"], found, strict=True))
+        ]
+        tasks.append(_task(subset, name, {"train": content["train"], "test": tests}, where, side))
+    return tasks
+
+
+def _parse(path: Path, data: bytes) -> Any:
+    """The JSON of a file."""
+    if not data.strip():
+        raise BadPuzzleFile(f"{path}: an empty file, expected JSON; fetch the file again")
+    try:
+        return json.loads(data.decode("utf-8"), object_pairs_hook=lambda pairs: _object(path, pairs))
+    except UnicodeDecodeError as error:
+        raise BadPuzzleFile(f"{path}: byte {error.start} is not UTF-8, expected JSON; fetch the file again") from error
+    except json.JSONDecodeError as error:
+        where = f"{path}, line {error.lineno}, column {error.colno}"
+        cut = error.pos >= len(data.decode("utf-8").rstrip())
+        found, expected = ("the file ends", "the rest of it") if cut else ("no JSON", "JSON")
+        raise BadPuzzleFile(f"{where}: {found} ({error.msg}), expected {expected}; fetch the file again") from error
+    except RecursionError as error:
+        raise BadPuzzleFile(f"{path}: brackets nested too deeply, expected tasks; fetch the file again") from error
+
+
+def _object(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of a file, none of whose names stands twice."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise BadPuzzleFile(f"{path}: {twice!r} stands twice in an object, expected once; remove one of the two")
+    return content
+
+
+def _task(subset: str, name: str, content: Any, where: str, side: int) -> Task:
+    _check_task(content, where)
+    parts = {
+        part: tuple(
+            (
+                _grid(pair, "input", f"{where}, {part} pair {i}", side),
+                _grid(pair, "output", f"{where}, {part} pair {i}", side),
+            )
+            for i, pair in enumerate(content[part])
+        )
+        for part in ("train", "test")
+    }
+    return Task(subset, name, parts["train"], parts["test"])
+
+
+def _check_task(content: Any, where: str) -> None:
+    for part in ("train", "test"):
+        pairs = content.get(part) if isinstance(content, dict) else None
+        if not isinstance(pairs, list) or not pairs:
+            raise BadPuzzleFile(
+                f'{where}: no pairs under "{part}", expected {{"train": [pairs], "test": [pairs]}}; correct the file'
+            )
+
+
+def _of(pair: Any, part: str, where: str) -> Any:
+    """The input or the output of a pair (of a test: its solution)."""
+    if not isinstance(pair, dict) or part not in pair:
+        raise BadPuzzleFile(f"{where}: no {part}, expected one; correct the file")
+    return pair[part]
+
+
+def _grid(pair: Any, part: str, where: str, side: int) -> U8:
+    """A grid, checked: a rectangle of colours 0 .. 9 of at most side x side, uint8 [rows, columns]."""
+    grid, where = _of(pair, part, where), f"{where}, {part}"
+    if not isinstance(grid, list) or not grid or not all(isinstance(row, list) for row in grid):
+        raise BadPuzzleFile(f"{where}: {_kind(grid)}, expected rows of colours; correct the file")
+    if not grid[0]:
+        raise BadPuzzleFile(f"{where}: no cells in row 1, expected colours; correct the file")
+    n_columns = len(grid[0])
+    for r, row in enumerate(grid):
+        if len(row) != n_columns:
+            raise BadPuzzleFile(
+                f"{where}: row {r + 1} has {len(row)} cells, expected {n_columns}, as the first row "
+                "has; correct the file"
+            )
+    if len(grid) > side or n_columns > side:
+        raise BadPuzzleFile(
+            f"{where}: {len(grid)}x{n_columns} cells, expected at most {side}x{side}; "
+            f"{'leave the task out' if side >= 30 else 'ask for a larger canvas (data.side; --side)'}"
+        )
+    for r, row in enumerate(grid):
+        for c, colour in enumerate(row):
+            if type(colour) is not int or not 0 <= colour < N_COLOURS:
+                raise BadPuzzleFile(
+                    f"{where}: {json.dumps(colour)[:30]} at row {r + 1}, column {c + 1}, expected a "
+                    "colour, 0 to 9; correct the file"
+                )
+    return np.array(grid, dtype=np.uint8)
+
+
+def _kind(content: Any) -> str:
+    """What something is, in JSON's words."""
+    if isinstance(content, (dict, list)) and not content:
+        return "nothing in it"
+    kinds = {
+        dict: "an object",
+        list: "a list",
+        str: "a text",
+        bool: "true or false",
+        int: "a number",
+        float: "a number",
+    }
+    return kinds.get(type(content), "null")
