@@ -18,9 +18,10 @@ from reports import paper, stats
 from reports.stats import Interval
 from sweeps.profiles import PROFILES
 from sweeps.profiles import configure as configure_row
+from sweeps.puzzles import set_of
 from sweeps.study import Losses, ProfileName, PuzzleName, Quoted, Row, Study
 from sweeps.tracking import RunRecord
-from trm_core.config import NOT_IN_THE_KEY, BadSetting, DataSettings, RunConfig
+from trm_core.config import NOT_IN_THE_KEY, BadSetting, RunConfig
 
 Configure = Callable[[Study, Row, ProfileName, int, list[str]], RunConfig]
 Status = Literal["finished", "running", "failed", "killed"]
@@ -196,17 +197,12 @@ def collect(
         return settings.key(record.tags.get("data", "")) == record.key
 
     if overrides is None:
-        overrides = ()
-        newest = max(known, key=_recency, default=None)
-        if newest is not None and not any(belongs(record, ()) for record in known):
-            changed = _changes(newest, configure(study, rows[newest.row], profile, newest.seed, []))
-            if changed is not None and belongs(newest, changed):
-                overrides = changed
+        overrides = _overrides_of_the_newest(study, profile, known, rows, configure, belongs)
     overrides = tuple(overrides)
 
     matching = sorted((record for record in known if belongs(record, overrides)), key=_recency)
     drawn_from = {
-        record.run_id: puzzle_set(configure(study, rows[record.row], profile, record.seed, list(overrides)).data)
+        record.run_id: set_of(configure(study, rows[record.row], profile, record.seed, list(overrides)).data)
         for record in matching
     }
     newest_set = {drawn_from[record.run_id]: record.tags.get("data", "") for record in matching}  # the last one wins
@@ -276,10 +272,29 @@ def with_votes(table: Table, found: Mapping[str, Sequence[Sequence[float]]]) -> 
     return replace(table, vote_curves=tuple(curves), notes=table.notes + notes)
 
 
-def puzzle_set(data: DataSettings) -> DataSettings:
-    """What tells one puzzle set from another: how boards are varied when a batch is drawn does not, save for ARC."""
-    drawn = {"augmentations": 0, "maze_augmentation": "released"}
-    return data if data.puzzle == "arc" else data.model_copy(update=drawn)
+def _overrides_of_the_newest(
+    study: Study,
+    profile: ProfileName,
+    known: Sequence[RunRecord],
+    rows: Mapping[str, Row],
+    configure: Configure,
+    belongs: Callable[[RunRecord, Sequence[str]], bool],
+) -> tuple[str, ...]:
+    """None where any run is the profile's own; else what the newest was run with. Of each puzzle of the study apart."""
+    found: dict[PuzzleName, tuple[str, ...]] = {}
+    for puzzle in dict.fromkeys(study.puzzle_of(row) for row in study.rows):
+        of_puzzle = [record for record in known if study.puzzle_of(rows[record.row]) == puzzle]
+        if not of_puzzle:
+            continue
+        newest = max(of_puzzle, key=_recency)
+        found[puzzle] = ()
+        if not any(belongs(record, ()) for record in of_puzzle):
+            changed = _changes(newest, configure(study, rows[newest.row], profile, newest.seed, []))
+            if changed is not None and belongs(newest, changed):
+                found[puzzle] = changed
+    if len(set(found.values())) == 1:
+        return next(iter(found.values()))
+    return tuple(f"{puzzle}:{assignment}" for puzzle, changed in found.items() for assignment in changed)
 
 
 def _recency(record: RunRecord) -> tuple[datetime, str]:

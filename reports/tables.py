@@ -280,8 +280,9 @@ def losses_caption(table: Table) -> str:
     steps = "after every training step" if every == "1" else f"each a mean over {every} training steps"
     source = " The source's improvement is reckoned from its printed losses." if table_has_source(table) else ""
     return (
-        f"Training loss in nats (the mean over a puzzle's cells, and the halting loss), as a run reports it ({steps}): the first, the last and the least;"
-        f" improvement is (initial − final) / initial. Ours: {over}.{source}"
+        "Training loss in nats (the mean over a puzzle's cells, and the halting loss), as a run reports it"
+        f" ({steps}): the first, the last and the least; improvement is (initial − final) / initial."
+        f" Ours: {over}.{source}"
     )
 
 
