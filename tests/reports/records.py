@@ -26,15 +26,17 @@ def record(
     cells: float | None = None,
     data: str = DATA,
     tags: Mapping[str, str] | None = None,
+    more: Mapping[str, float] | None = None,
     minutes: float = 0,
 ) -> RunRecord:
-    """A child run of that row, as tracking keeps it; `minutes` after START."""
+    """A child run of that row, as tracking keeps it; `minutes` after START. more: other metrics it ended with."""
     row = next(row for row in study.rows if row.name == row_name)
     run = configure(study, row, profile, seed, list(overrides))
     key = run.key(data)
-    metrics = {} if accuracy is None else {"test/exact_accuracy": accuracy, "test/puzzles": float(puzzles)}
+    metrics = {} if accuracy is None else {study.metric: accuracy, "test/puzzles": float(puzzles)}
     if cells is not None:
         metrics["test/cell_accuracy"] = cells
+    metrics |= more or {}
     started = START + timedelta(minutes=minutes)
     return RunRecord(
         key=key,

@@ -139,7 +139,7 @@ def test_parameters_are_those_that_the_finished_run_recorded(study: Study) -> No
 def test_the_grid_is_the_papers_hrm_beside_trm_and_a_place_may_be_empty(study: Study) -> None:
     grid = collect(study, "mini", []).grid
     assert grid is not None
-    assert (grid.labels, grid.models) == (("k", "T"), ("HRM", "TRM"))
+    assert (grid.labels, grid.columns, grid.by_puzzle) == (("k", "T"), ("HRM", "TRM"), False)
     names = [(at, [row and row.name for row in rows]) for at, rows in grid.lines]
     assert names == [(("1", "1"), ["HRM k=1", "TRM k=1"]), (("6", "6"), [None, "TRM k=6"])]
 

@@ -24,7 +24,7 @@ def curves_of(table: Table, metric: str, *points: figures.Points) -> figures.Cur
 
 def panel(table: Table, curves: figures.Curves, metric: str) -> figures.Panel:
     return next(
-        panel for panel in figures.learning_curves(table, curves) if (panel.metric, panel.base) == (metric, "trm")
+        panel for panel in figures.learning_curves(table, curves) if (panel.metric, panel.column) == (metric, "trm")
     )
 
 
@@ -130,7 +130,7 @@ def test_rows_without_a_place_share_their_panels_and_keep_their_models_colours(p
     table = collect(plain_study, "mini", [record(plain_study, name, 0.5) for name in ("TRM", "w/ ACT", "HRM")])
     curves = {(row.runs[0].run_id, "train/loss"): [(1, 2.0), (2, 1.0)] for row in table.rows}
     panels = figures.learning_curves(table, curves)
-    assert {panel.base for panel in panels} == {""}
+    assert {panel.column for panel in panels} == {""}
     assert [line.label for line in panels[-1].lines] == ["TRM", "w/ ACT", "HRM"]
     figure = figures.draw_learning_curves(panels, {})
     assert figure is not None
