@@ -1,16 +1,17 @@
-"""Table 5: ARC-AGI-1 and ARC-AGI-2, two attempts (arXiv 2510.04871v1, section 5). 8 rows: four methods, two benchmarks.
+"""Table 5: ARC-AGI-1 and ARC-AGI-2, two attempts (arXiv 2510.04871v1, section 5). 8 rows: four methods, two
+benchmarks.
 
 The public evaluation tasks, each asked under all its variants, whose answers vote; pass@2 is the share of test inputs
-whose answer is among the two with the most votes, averaged over tasks. Direct prediction and HRM are quoted by the paper
-and are runs here; the language models are quoted below the table. Expect TRM-Att to win, and ARC-AGI-2 to stay near 0:
-it has 120 tasks, so one task is 0.83 points. A checkpoint votes alone: the released evaluator pools the votes of all
-evaluations of a run, which gains others 1 to 2 points.
+whose answer is among the two with the most votes, averaged over tasks. Direct prediction and HRM are quoted by the
+paper and are runs here; the language models are quoted below the table. Expect TRM-Att to win, and ARC-AGI-2 to stay
+near 0: it has 120 tasks, so one task is 0.83 points. A checkpoint votes alone: the released evaluator pools the votes
+of all evaluations of a run, which gains others 1 to 2 points.
 
 ARC-AGI-1 learns from training, evaluation and concept (960 tasks), ARC-AGI-2 from training2, evaluation2 and concept
 (1,280 tasks); of the tasks that are tested only the demonstrations. Both train for 100k epochs, so their steps differ.
 
-Cost: mini, minutes on two CPU cores, on ARC-like tasks generated on the spot; official, about 3 days on four H100 for TRM-Att on
-either benchmark (README of the released code). `--plan` prints both for this machine.
+Cost: mini, minutes on two CPU cores, on ARC-like tasks generated on the spot; official, about 3 days on four H100 for
+TRM-Att on either benchmark (README of the released code). `--plan` prints both for this machine.
 
     python sweeps/run.py --study arc_agi                                        # mini without a GPU
     python sweeps/run.py --study arc_agi --profile official --data DIR --plan   # the real tasks
@@ -70,7 +71,7 @@ study = Study(
     quoted=tuple(Quoted(name=name, cells=dict(zip(BENCHMARKS, cells, strict=True))) for name, cells in QUOTED.items()),
     metric="test/pass_at_2",
     note=(
-        "pass@2 of the last checkpoint alone. The paper quotes direct prediction, HRM and the language models from other"
-        " papers. In mini the column ARC-AGI-1 holds small ARC-like tasks generated on the spot, not ARC-AGI."
+        "pass@2 of the last checkpoint alone. The paper quotes direct prediction, HRM and the language models from"
+        " other papers. In mini the column ARC-AGI-1 holds small ARC-like tasks generated on the spot, not ARC-AGI."
     ),
 )

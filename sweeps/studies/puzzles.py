@@ -1,14 +1,16 @@
 """Table 4: which puzzles which model solves (arXiv 2510.04871v1, section 5). 8 rows: four methods on two puzzles.
 
-Sudoku-Extreme and Maze-Hard; direct prediction and HRM at 27M parameters, TRM with attention (7M) and with the MLP mixer
-(5M on Sudoku, 19M on mazes). Expect the MLP mixer to win on the small Sudoku board and to fail on mazes, where attention
-wins. Maze-Hard's answer is one of millions of equally short paths, so beside the exact match with it, the paper's score,
-stands the share of mazes answered by any shortest path. The paper's language models are quoted below the table.
+Sudoku-Extreme and Maze-Hard; direct prediction and HRM at 27M parameters, TRM with attention (7M) and with the MLP
+mixer (5M on Sudoku, 19M on mazes). Expect the MLP mixer to win on the small Sudoku board and to fail on mazes, where
+attention wins. Maze-Hard's answer is one of millions of equally short paths, so beside the exact match with it, the
+paper's score, stands the share of mazes answered by any shortest path. The paper's language models are quoted below
+the table.
 
-HRM, TRM-Att and TRM-MLP on Sudoku are runs of Table 1: where `components` has trained them, they are not trained again.
+HRM, TRM-Att and TRM-MLP on Sudoku are runs of Table 1: where `components` has trained them, they are not trained
+again.
 
-Cost: mini, minutes on two CPU cores; official, on one L40S about 18 h for TRM-MLP on Sudoku, on four of them under 24 h for TRM-Att on
-mazes (README of the released code). `--plan` prints both for this machine.
+Cost: mini, minutes on two CPU cores; official, on one L40S about 18 h for TRM-MLP on Sudoku, on four of them under 24
+h for TRM-Att on mazes (README of the released code). `--plan` prints both for this machine.
 
     python sweeps/run.py --study puzzles                                        # mini without a GPU
     python sweeps/run.py --study puzzles --profile official --data sudoku=DIR maze=DIR --plan   # the real puzzles

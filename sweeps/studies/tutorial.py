@@ -1,9 +1,9 @@
 """A tutorial's ablation: the training loss of four TRMs on hard mazes after ten epochs. 4 rows.
 
 From vukrosic/learn-tiny-recursive-models, which runs the released code with attention on Maze-Hard's 1,000 mazes. The
-loss is the cells' cross-entropy of each step, without the halting loss. Its published curve has 156 steps, which is ten
-epochs at batch 64, the batch size that its later configurations name; so these are the scale here, in every profile. All
-of official lies within the warm-up of 2,000 steps: the learning rate ends at 7.8e-6.
+loss is the cells' cross-entropy of each step, without the halting loss. Its published curve has 156 steps, which is
+ten epochs at batch 64, the batch size that its later configurations name; so these are the scale here, in every
+profile. All of official lies within the warm-up of 2,000 steps: the learning rate ends at 7.8e-6.
 
 The tutorial ranks the 4-layer network first and the deepest recursion last; trained to the end, the paper finds the
 reverse on Sudoku-Extreme (Table 1). A training loss after 156 steps says how fast a model starts, not what it becomes.
