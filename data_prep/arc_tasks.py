@@ -150,7 +150,7 @@ def _from_kaggle(subset: str, path: Path, data: bytes, answers: Path, answers_da
             )
         tests = [
             {"input": _of(pair, "input", f"{where}, test pair {i}"), "output": output}
-            for i, (pair, output) in enumerate(zip(content["test"], found, strict=True))
+            for i, (pair, output) in enumerate(zip(content["test"], found, strict=True), 1)
         ]
         tasks.append(_task(subset, name, {"train": content["train"], "test": tests}, where, side))
     return tasks
@@ -169,6 +169,10 @@ def _parse(path: Path, data: bytes) -> Any:
         cut = error.pos >= len(data.decode("utf-8").rstrip())
         found, expected = ("the file ends", "the rest of it") if cut else ("no JSON", "JSON")
         raise BadPuzzleFile(f"{where}: {found} ({error.msg}), expected {expected}; fetch the file again") from error
+    except BadPuzzleFile:
+        raise
+    except ValueError as error:  # what the language refuses to read, a number of thousands of digits
+        raise BadPuzzleFile(f"{path}: {error}, expected colours, 0 to 9; fetch the file again") from error
     except RecursionError as error:
         raise BadPuzzleFile(f"{path}: brackets nested too deeply, expected tasks; fetch the file again") from error
 
@@ -191,7 +195,7 @@ def _task(subset: str, name: str, content: Any, where: str, side: int) -> Task:
                 _grid(pair, "input", f"{where}, {part} pair {i}", side),
                 _grid(pair, "output", f"{where}, {part} pair {i}", side),
             )
-            for i, pair in enumerate(content[part])
+            for i, pair in enumerate(content[part], 1)
         )
         for part in ("train", "test")
     }

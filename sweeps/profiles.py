@@ -52,13 +52,12 @@ class Profile(Settings):
 PROFILES: dict[ProfileName, Profile] = {
     "mini": Profile(
         name="mini",
-        description="Small models on 6x6 Sudoku generated on the spot: minutes on two CPU cores.",
+        description="Small models on small puzzles generated on the spot: minutes on two CPU cores.",
         comparable=False,
         note=(
-            "300 steps are few: at this size HRM k=1, T=1 had solved nothing at step 600 and 87 % at step 1,200"
+            "300 steps are few: on 6x6 Sudoku HRM k=1, T=1 had solved nothing at step 600 and 87 % at step 1,200"
             " (docs/LOG.md). Short runs can invert the paper's order."
         ),
-        puzzles=("sudoku",),
         changes=(
             Change(
                 settings={
@@ -73,6 +72,28 @@ PROFILES: dict[ProfileName, Profile] = {
                     }
                 },
                 why="6x6 puzzles, made on the spot, easy enough to be learnt in minutes",
+                puzzles=("sudoku",),
+            ),
+            Change(
+                settings={
+                    "data": {
+                        "source": "generated",
+                        "side": 6,
+                        "least_path": 8,
+                        "train": 4000,
+                        "validation": 100,
+                        "test": 200,
+                    }
+                },
+                why="6x6 mazes, made on the spot, with paths of 8 cells or more",
+                puzzles=("maze",),
+            ),
+            Change(
+                settings={
+                    "data": {"source": "generated", "side": 8, "train": 30, "test": 20, "augmentations": 7},
+                },
+                why="ARC-like tasks on an 8x8 canvas, made on the spot: few identifiers, each met often",
+                puzzles=("arc",),
             ),
             Change(
                 settings={
@@ -80,6 +101,16 @@ PROFILES: dict[ProfileName, Profile] = {
                     "train": {"steps": 300, "batch_size": 32, "precision": "fp32"},
                 },
                 why="two CPU cores: small, short, and no bf16 there",
+            ),
+            Change(
+                settings={"train": {"steps": 800, "batch_size": 64}},
+                why="what it takes to learn more than nothing (docs/LOG.md)",
+                puzzles=("maze",),
+            ),
+            Change(
+                settings={"train": {"steps": 600, "batch_size": 64}},
+                why="what it takes to learn more than nothing (docs/LOG.md)",
+                puzzles=("arc",),
             ),
             Change(settings={"model": {"puzzle_prefix": 1}}, why="one position, as in the paper"),
             Change(
@@ -101,6 +132,11 @@ PROFILES: dict[ProfileName, Profile] = {
                 settings={"optim": {"lr": 1e-3}},
                 why="at 3e-3, the rate of the MLP mixer, attention stays at chance (docs/LOG.md)",
                 bases=("trm_att", "hrm", "direct"),
+            ),
+            Change(
+                settings={"optim": {"embedding_lr": 1e-2}},
+                why="1e-2 as in the released code: an identifier is met in few steps",
+                puzzles=("arc",),
             ),
             Change(
                 settings={"train": {"eval_every": 50, "eval_puzzles": 100, "checkpoint_every": 50, "log_every": 5}},

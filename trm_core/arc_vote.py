@@ -53,7 +53,7 @@ from trm_core.model import Model
 KS = (1, 2, 5, 10, 100, 1000)
 CURVE_KS = (1, 2)
 CURVE_VOTES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # and all
-ROWS_AT_ONCE = 4096  # of a row group: what a writer and a reader hold in memory
+ROWS_AT_ONCE = 4096  # and what is left of a batch: a row group, what a writer and a reader hold in memory
 EMPTY = bytes((0, 0))  # a prediction without a cell
 SCHEMA = pa.schema(
     [
@@ -156,7 +156,7 @@ class PartWriter:
 
     def _flush(self) -> None:
         with _told(self.path):
-            self._writer.write_table(pa.table(self._rows, schema=self.schema), row_group_size=ROWS_AT_ONCE)
+            self._writer.write_table(pa.table(self._rows, schema=self.schema))
         for column in self._rows.values():
             column.clear()
 
@@ -315,8 +315,9 @@ class _Stream:
             )
 
     def _rows(self) -> Iterator[tuple[str, int, int, bytes, float]]:
-        with _read(self.path), pq.ParquetFile(self.path) as file:
-            for rows in file.iter_batches(batch_size=ROWS_AT_ONCE):
+        with _read(self.path), pq.ParquetFile(self.path, buffer_size=1 << 16) as file:
+            for i in range(file.num_row_groups):  # iter_batches() holds on to all that it has read
+                rows = file.read_row_group(i, use_threads=False)
                 yield from zip(*(column.to_pylist() for column in rows.columns), strict=True)
 
 

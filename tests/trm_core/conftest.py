@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -89,3 +91,40 @@ def tiny_maze(tiny: RunConfig) -> RunConfig:
     data = {"puzzle": "maze", "source": "generated", "side": 5, "least_path": 5}
     counts = {"train": 32, "validation": 8, "test": 16, "augmentations": 7}
     return tiny.change({"data": {**data, **counts, "clues": None}, "model": {"mixer": "attention"}})
+
+
+@pytest.fixture(scope="session")
+def arc_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an ARC set on a canvas of 6x6: 9 tasks, the rule is to mirror; 4 of them tested, 2 for validation.
+
+    Tasks have 2 or 3 demonstrations, 1 or 2 test inputs, and 6 variants beside the original.
+    """
+    from data_prep.arc import build_arc
+
+    folder = tmp_path_factory.mktemp("arc")
+    random = np.random.default_rng(0)
+    for subset, n in (("training", 5), ("evaluation", 4)):
+        (folder / "data" / subset).mkdir(parents=True)
+        for i in range(n):
+            rows, columns = random.integers(1, 6, 2)
+            grids = [random.integers(0, 10, (rows, columns + 1)) for _ in range(4 + i % 2)]
+            pairs = [{"input": grid.tolist(), "output": np.fliplr(grid).tolist()} for grid in grids]
+            n_tests = 1 + i % 3 % 2
+            task = {"train": pairs[n_tests:], "test": pairs[:n_tests]}
+            (folder / "data" / subset / f"{subset}_{i}.json").write_text(json.dumps(task))
+    asked = {"subsets": ("training", "evaluation"), "test_subset": "evaluation"}
+    build_arc(folder / "set", source=folder, **asked, validation=2, variants=6, side=6)  # type: ignore[arg-type]
+    return folder / "set"
+
+
+@pytest.fixture(scope="session")
+def arc(arc_folder: Path) -> PuzzleSet:
+    return PuzzleSet.open(arc_folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_arc(tiny: RunConfig) -> RunConfig:
+    """TRM-Att, as small, on `arc`."""
+    data = {"puzzle": "arc", "source": "files", "side": 6, "subsets": "training,evaluation", "clues": None}
+    counts = {"train": None, "validation": 2, "test": None, "augmentations": 6}
+    return tiny.change({"data": {**data, **counts}, "model": {"mixer": "attention"}})

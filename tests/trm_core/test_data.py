@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
+from data_prep.arc import restore
 from data_prep.maze import is_published_path, is_shortest_path, layout_keys, solve
 from data_prep.puzzle_set import PuzzleSet
 from data_prep.sudoku import is_valid_solution
-from trm_core.config import RunConfig
+from trm_core.config import BadSetting, RunConfig
 from trm_core.data import TrainingBatches, evaluation_batches, to_batch
 from trm_core.losses import IGNORE
 
@@ -99,3 +102,72 @@ def test_mazes_without_augmentations_are_drawn_as_they_are(mazes: PuzzleSet, tin
     drawn = {(a.tobytes(), b.tobytes()) for a, b in zip(inputs, labels, strict=True)}
     stored = zip(np.asarray(mazes.train.inputs), np.asarray(mazes.train.labels), strict=True)
     assert drawn == {(a.tobytes(), b.tobytes()) for a, b in stored}
+
+
+# --- ARC --------------------------------------------------------------------------------------------------------------
+
+
+def test_an_arc_epoch_meets_every_task_once_in_one_of_its_variants_with_all_its_examples(
+    arc: PuzzleSet, tiny_arc: RunConfig
+) -> None:
+    assert arc.groups is not None
+    n, n_epochs = len(arc.train), 6
+    sizes = dict(zip(*np.unique(arc.groups.of(np.asarray(arc.train.puzzle_ids)), return_counts=True), strict=True))
+    for allowed in (6, 2, 0):  # variants beside the original
+        run = tiny_arc.change({"data": {"augmentations": allowed}, "train": {"batch_size": 5}})
+        batches = TrainingBatches(arc, run)
+        drawn = torch.cat([batches.draw(step, 0, 1, CPU).puzzle_ids for step in range(n * n_epochs // 5 + 1)])
+        met, orders = set(), set()
+        for epoch in torch.split(drawn[: n * n_epochs], n):
+            runs = [(int(part[0]), len(part)) for part in np.split(epoch, np.flatnonzero(np.diff(epoch)) + 1)]
+            groups = arc.groups.of(np.array([identifier for identifier, _ in runs], dtype=np.int32))
+            assert {int(group): count for group, (_, count) in zip(groups, runs, strict=True)} == sizes
+            assert len(runs) == len(sizes)
+            met |= {int(identifier - arc.groups.starts[g]) for g, (identifier, _) in zip(groups, runs, strict=True)}
+            orders.add(tuple(groups))
+        assert met == set(range(allowed + 1))
+        assert len(orders) == n_epochs
+
+
+def test_arc_examples_of_a_task_come_each_once_in_random_order_as_the_variant_of_their_identifier(
+    arc: PuzzleSet, tiny_arc: RunConfig
+) -> None:
+    assert arc.groups is not None
+    n = len(arc.train)
+    batches = TrainingBatches(arc, tiny_arc.change({"train": {"batch_size": n}}))
+    ids = np.asarray(arc.train.puzzle_ids)
+    originals = restore(np.asarray(arc.train.labels), np.zeros(n, dtype=np.int32), side=6)
+    expected = sorted(zip(ids.tolist(), originals, strict=True))
+    orders = set()
+    for step in range(4):
+        batch = batches.draw(step, 0, 1, CPU)
+        drawn = batch.puzzle_ids.numpy().astype(np.int32)
+        labels = batch.labels.where(batch.labels != IGNORE, 0).numpy().astype(np.uint8)
+        home = arc.groups.starts[arc.groups.of(drawn)]
+        shifted = np.array([row.reshape(6, 6)[0, 0] < 2 for row in labels])
+        undone = restore(labels, arc.groups.variants[drawn], side=6)
+        found = {(int(i), grid) for i, grid, moved in zip(home, undone, shifted, strict=True) if not moved}
+        assert found <= set(expected)
+        assert sorted(home) == sorted(ids)
+        assert 0 < shifted.sum() < n  # translated in training, one example of each task is not
+        first = home == ids[0]
+        orders.add(tuple(grid for grid, of in zip(undone, first, strict=True) if of))
+    assert len(orders) > 1
+
+
+def test_an_arc_batch_is_a_function_of_its_step_and_two_workers_share_it(arc: PuzzleSet, tiny_arc: RunConfig) -> None:
+    one, other = TrainingBatches(arc, tiny_arc), TrainingBatches(arc, tiny_arc)
+    for step in (9, 2):
+        whole, halves = one.draw(step, 0, 1, CPU), [other.draw(step, rank, 2, CPU) for rank in range(2)]
+        for name in ("inputs", "labels", "puzzle_ids"):
+            assert torch.equal(torch.cat([getattr(half, name) for half in halves]), getattr(whole, name))
+    assert not torch.equal(one.draw(2, 0, 1, CPU).inputs, one.draw(3, 0, 1, CPU).inputs)
+
+
+def test_arc_without_groups_trains_example_by_example_as_it_is_stored(arc: PuzzleSet, tiny_arc: RunConfig) -> None:
+    released = replace(arc, groups=None)
+    batches = TrainingBatches(released, tiny_arc.change({"data": {"augmentations": 0}, "train": {"batch_size": 5}}))
+    drawn = torch.cat([batches.draw(step, 0, 1, CPU).inputs for step in range(len(arc.train))])[: len(arc.train)]
+    assert sorted(map(tuple, drawn.tolist())) == sorted(map(tuple, np.asarray(arc.train.inputs).tolist()))
+    with pytest.raises(BadSetting, match=r"data.augmentations=6, but .* set data.augmentations=0"):
+        TrainingBatches(released, tiny_arc)

@@ -120,9 +120,11 @@ def test_more_workers_need_less_memory_each() -> None:
     assert peak_bytes(run, workers=4) < 0.3 * peak_bytes(run)
 
 
-def test_a_table_of_puzzle_vectors_is_counted_twice_where_there_is_an_ema() -> None:
+def test_a_table_of_puzzle_vectors_is_counted_twice_where_an_ema_covers_it() -> None:
     run, table = RunConfig(), 4 * 1_000_000 * 512
     assert peak_bytes(run, n_puzzle_ids=1_000_000) - peak_bytes(run, n_puzzle_ids=0) == 2 * table
+    shared = run.change({"optim": {"ema_covers": "network"}})
+    assert peak_bytes(shared, n_puzzle_ids=1_000_000) - peak_bytes(shared, n_puzzle_ids=0) == table
     assert memory(run.change({"optim": {"ema": None}})).held["EMA"] == 0
 
 

@@ -60,10 +60,12 @@ def _assert_close(name: str, found: torch.Tensor, expected: torch.Tensor) -> Non
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=atol, msg=lambda text: f"{name}: {text}")
 
 
-@pytest.fixture(params=["TRM", "HRM", "TRM with AdamW, no EMA, bf16"])
+@pytest.fixture(params=["TRM", "HRM", "TRM with AdamW, no EMA, bf16", "TRM with an EMA of the network alone"])
 def run(request: pytest.FixtureRequest, tiny: RunConfig, tiny_hrm: RunConfig) -> RunConfig:
     changed: dict[str, dict[str, Any]] = {"optim": {"name": "adamw", "ema": None}, "train": {"precision": "bf16"}}
-    return {"TRM": tiny, "HRM": tiny_hrm}.get(request.param, tiny.change(changed))
+    network = tiny.change({"optim": {"ema_covers": "network"}})
+    known = {"TRM": tiny, "HRM": tiny_hrm, "TRM with an EMA of the network alone": network}
+    return known.get(request.param, tiny.change(changed))
 
 
 def test_a_run_stopped_after_any_report_and_resumed_ends_bit_for_bit_as_one_never_stopped(
@@ -85,6 +87,15 @@ def test_a_run_stopped_after_any_report_and_resumed_ends_bit_for_bit_as_one_neve
         assert {k: again[k] for k in again if k.startswith("test/")} == {
             k: final[k] for k in final if k.startswith("test/")
         }
+
+
+def test_a_checkpoint_holds_a_puzzle_embedding_that_the_ema_shares_only_once(
+    tiny: RunConfig, puzzles: PuzzleSet, tmp_path: Path
+) -> None:
+    for covers, copies in (("network", 1), ("all", 2)):
+        run = tiny.change({"optim": {"ema_covers": covers}, "train": {"steps": 1}})
+        train(run, puzzles, Reports(), checkpoints=tmp_path / covers)
+        assert sum(name.endswith("puzzle_embedding.weights") for name in _end(tmp_path / covers)) == copies
 
 
 @pytest.mark.parametrize("kind", ["TRM", "HRM"])
