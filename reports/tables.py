@@ -18,7 +18,19 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from reports import paper, stats
-from reports.collect import Grid, SeedRun, Table, TableRow, kind, measured, passes
+from reports.collect import (
+    EXACT,
+    LOSS,
+    Grid,
+    SeedRun,
+    Table,
+    TableRow,
+    accuracy_metric,
+    kind,
+    loss_metric,
+    measured,
+    passes,
+)
 from reports.stats import Interval
 from sweeps.study import Losses, Quoted
 
@@ -123,16 +135,16 @@ def metric_name(table: Table) -> str:
     k = passes(table.study.metric)
     if k is not None:
         return f"pass@{k}, test"
-    return "Exact accuracy, test" if table.study.metric == "test/exact_accuracy" else table.study.metric
+    metric = accuracy_metric(table.study)
+    return "Exact accuracy, test" if metric == EXACT else metric
 
 
 def metric_on(table: Table) -> str:
     """The study's metric and what it is measured on."""
     if (k := passes(table.study.metric)) is not None:
         return f"Test tasks solved in {_attempts(k)} (pass@{k})"
-    if table.study.metric == "test/exact_accuracy":
-        return f"Exact accuracy on the test {_kind(table)}"
-    return table.study.metric
+    metric = accuracy_metric(table.study)
+    return f"Exact accuracy on the test {_kind(table)}" if metric == EXACT else metric
 
 
 def _attempts(k: int) -> str:
@@ -271,6 +283,12 @@ def improvement(losses: Losses) -> float:
     return (losses.initial - losses.final) / losses.initial
 
 
+LOSS_WORDS = {
+    LOSS: "the mean over a puzzle's cells, and the halting loss",
+    "train/lm_loss": "the mean over a puzzle's cells, without the halting loss",
+}
+
+
 def losses_caption(table: Table) -> str:
     """What the four numbers are, and over how many steps each is averaged."""
     counted = {run.log_every for row in table.rows if row.losses for run in row.runs if run.log_every is not None}
@@ -278,10 +296,11 @@ def losses_caption(table: Table) -> str:
     counts = {len(row.losses) for row in table.rows if row.losses}
     over = "one seed per row" if counts == {1} else "the mean over seeds, with its 95 % interval (Student t)"
     steps = "after every training step" if every == "1" else f"each a mean over {every} training steps"
+    loss = loss_metric(table.study)
     source = " The source's improvement is reckoned from its printed losses." if table_has_source(table) else ""
     return (
-        "Training loss in nats (the mean over a puzzle's cells, and the halting loss), as a run reports it"
-        f" ({steps}): the first, the last and the least; improvement is (initial − final) / initial."
+        f"Training loss in nats ({LOSS_WORDS.get(loss, loss)}), as a run reports it ({steps}):"
+        " the first, the last and the least; improvement is (initial − final) / initial."
         f" Ours: {over}.{source}"
     )
 

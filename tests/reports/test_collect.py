@@ -321,7 +321,7 @@ def test_losses_are_the_first_the_last_and_the_least_of_a_finished_run(losses_st
     running = record(losses_study, "Bigger brain", None, profile="official", status="RUNNING")
     table = collect(losses_study, "official", [done, running])
     curve = [(10, 2.0), (20, float("nan")), (30, 0.5), (40, 1.0)]
-    table = with_losses(table, {(run.run_id, "train/loss"): curve for run in (done, running)})
+    table = with_losses(table, {(run.run_id, "train/lm_loss"): curve for run in (done, running)})
     assert row(table, "No EMA").losses == (Losses(initial=2.0, final=1.0, minimum=0.5),)
     assert row(table, "Bigger brain").losses == ()
     assert row(table, "Baseline TRM").paper_losses == Losses(initial=1.789, final=1.062, minimum=1.045)

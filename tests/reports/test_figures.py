@@ -208,7 +208,7 @@ def curves_of_all(table: Table) -> figures.Curves:
         (run.run_id, metric): [(10, 0.9), (20, 0.5)]
         for row in table.rows
         for run in row.runs
-        for metric in figures.metrics_of(row)
+        for metric in (*figures.metrics_of(row), "train/lm_loss")
     }
 
 

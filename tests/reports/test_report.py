@@ -80,7 +80,7 @@ def test_a_figure_that_can_no_longer_be_drawn_does_not_stay_behind(study: Study,
 def test_a_table_of_losses_has_one_figure_with_all_curves(losses_study: Study, tmp_path: Path) -> None:
     records = [record(losses_study, row.name, 0.0, profile="official") for row in losses_study.rows]
     table = collect(losses_study, "official", records)
-    curves = {(run.run_id, "train/loss"): [(10, 2.0), (20, 1.0)] for row in table.rows for run in row.runs}
+    curves = {(run.run_id, "train/lm_loss"): [(10, 2.0), (20, 1.0)] for row in table.rows for run in row.runs}
     written = render(with_losses(table, curves), curves, tmp_path).files
     assert [name for name in written if name.endswith(".png")] == ["figures/training_losses.png"]
 

@@ -250,7 +250,7 @@ def losses(losses_study: Study) -> Table:
     records.append(record(losses_study, "Bigger brain", 0.0, profile="official"))
     curves = [[(10, 2.0), (20, 0.9), (30, 1.0)], [(10, 1.8), (20, 1.0), (30, 1.1)], [(10, 1.5), (20, 1.5)]]
     table = collect(losses_study, "official", records)
-    return with_losses(table, {(run.run_id, "train/loss"): c for run, c in zip(records, curves, strict=True)})
+    return with_losses(table, {(run.run_id, "train/lm_loss"): c for run, c in zip(records, curves, strict=True)})
 
 
 def test_the_table_of_puzzles_is_the_papers_with_parameters_per_cell_and_quotes_apart(two_puzzles: Table) -> None:
@@ -360,7 +360,9 @@ def test_a_table_of_losses_is_ours_beside_the_sources(losses: Table) -> None:
         *("1.789", "1.042", "1.041", "41.8"),
     ]
     assert named["Bigger brain"] == ["1.500", "1.500", "1.500", "0.0", "–", "–", "–", "–"]
-    assert "each a mean over 10 training steps" in tables.losses_caption(losses)
+    said = tables.losses_caption(losses)
+    assert said.startswith("Training loss in nats (the mean over a puzzle's cells, without the halting loss)")
+    assert "each a mean over 10 training steps" in said
     csv_lines = {line["row"]: line for line in csv.DictReader(io.StringIO(tables.rows_csv(losses)))}
     assert float(csv_lines["No EMA"]["loss_ours_final"]) == pytest.approx(1.05)
     assert float(csv_lines["No EMA"]["loss_source_improvement"]) == pytest.approx((1.789 - 1.042) / 1.789)
