@@ -111,11 +111,11 @@ def caption(table: Table) -> str:
         f"{metric_on(table)} in %, {over}, evaluated with {steps} supervision step{'' if steps == '1' else 's'}."
     ]
     if (k := passes(table.study.metric)) is not None:
-        variants = " or ".join(f"{count:,}" for count in table.voters)
+        voters = f" (at most {' or '.join(f'{count:,}' for count in table.voters)})" if table.voters else ""
         answers = "attempt is the answer" if k == 1 else f"attempts are the {k} answers"
         sentences.append(
-            f"A task's {answers} with the most votes among {f'its {variants}' if variants else 'its'} variants, cast by"
-            " the run's last checkpoint alone. A task with several test inputs scores the share of them that is solved;"
+            f"A task's {answers} with the most votes among its variants{voters}, cast by the run's last"
+            " checkpoint alone. A task with several test inputs scores the share of them that is solved;"
             " it is not just solved or not, so there is no Wilson interval of the test set."
         )
     if any(row.seed_interval for row in table.rows):
@@ -749,7 +749,7 @@ def _terminal_sheet(table: Table, laid_out: Sheet) -> RichTable:
     """The paper's layout; under each of our numbers its spread over seeds (losses) or the test set's interval."""
     shown = RichTable(box=WITH_RULES, pad_edge=False)
     for at, name in enumerate(laid_out.header):
-        broken = name.replace(" ", "\n").replace("-", "-\n").replace("improvement\n", "improve-\nment ")
+        broken = name.replace(" ", "\n").replace("-", "-\n", 1).replace("improvement\n", "improve-\nment ")
         shown.add_column(
             Text(broken), justify="left" if at < laid_out.text_columns else "right", vertical="top", overflow="fold"
         )

@@ -325,7 +325,7 @@ def test_the_caption_speaks_of_what_was_measured(two_puzzles: Table, arc: Table,
     assert tables.caption(losses).startswith("Exact accuracy on the test mazes in %")
     said = tables.caption(arc)
     assert said.startswith("Test tasks solved in two attempts (pass@2) in %, one seed per row")
-    assert "the 2 answers with the most votes among its 1,000 variants, cast by the run's last checkpoint alone" in said
+    assert "the 2 answers with the most votes among its variants (at most 1,000), cast by the run's last" in said
     assert "no Wilson interval of the test set" in said
     assert "Brackets" not in said
     assert "Test set" not in tables.row_header(arc)
