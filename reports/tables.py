@@ -637,6 +637,7 @@ def latex(table: Table) -> str:
     if laid_out is not None:
         about = losses_caption(table) if losses else caption(table)
         lines += [*_tex_float(f"{title}{warning} {tex(about)}", _tex_sheet(laid_out), notes, name), ""]
+    every_row = caption(table) if laid_out is None else f"Every row. {caption(table)}" if losses else "Every row."
     rows = [
         "l" + "r" * (len(row_header(table)) - 1),
         " & ".join(_tex_head(name) for name in row_header(table)),
@@ -644,7 +645,7 @@ def latex(table: Table) -> str:
         *(" & ".join(tex(cell) for cell in row_cells(table, row)) for row in table.rows),
     ]
     lines += _tex_float(
-        f"{title}{warning} {tex(caption(table)) if laid_out is None else 'Every row.'}",
+        f"{title}{warning} {tex(every_row)}",
         rows,
         "" if laid_out is not None else notes,
         name if laid_out is None else f"{name}-rows",
@@ -683,7 +684,7 @@ def _tex_sheet(laid_out: Sheet) -> list[str]:
         *(" & ".join(tex(cell) for cell in line) for line in laid_out.lines),
     ]
     if laid_out.quoted:
-        body += [r"\midrule", f"\\multicolumn{{{first - 1}}}{{l}}{{\\emph{{{tex(QUOTED)}}}}}"]
+        body += [r"\midrule", f"\\multicolumn{{{first - 1}}}{{@{{}}l}}{{\\emph{{{tex(QUOTED)}}}}}"]
         body += [" & ".join(tex(cell) for cell in line) for line in laid_out.quoted]
     return body
 

@@ -158,12 +158,16 @@ def test_the_latex_compiles(table: Table, tmp_path: Path) -> None:
             )
         ],
     )
+    compiles(tables.latex(table) + tables.latex(nasty).replace("tab:", "tab:nasty-"), tmp_path)
+
+
+def compiles(body: str, folder: Path) -> None:
+    """pdflatex takes it, and nothing is wider than the page."""
     packages = r"\usepackage[T1]{fontenc}\usepackage{textcomp}\usepackage{booktabs}\usepackage{graphicx}"
-    body = tables.latex(table) + tables.latex(nasty).replace("tab:", "tab:nasty-")
     document = f"\\documentclass{{article}}{packages}\\begin{{document}}{body}\\end{{document}}"
-    (tmp_path / "table.tex").write_text(document, encoding="utf-8")
+    (folder / "table.tex").write_text(document, encoding="utf-8")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "table.tex"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", timeout=120)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", timeout=120)
     assert done.returncode == 0, done.stdout[-2000:]
     assert "Overfull" not in done.stdout, "wider than the page"
 
@@ -283,7 +287,7 @@ def test_what_is_quoted_is_in_every_form_under_its_label_and_in_no_file_of_ours(
         assert label in words, name
         assert words.index("HRM") < words.index(label) < words.index("DeepSeek R1"), name
         assert words.count("DeepSeek") == 1, name
-    assert r"\midrule" + "\n    \\multicolumn{7}{l}{\\emph{Quoted" in tables.latex(two_puzzles)
+    assert r"\midrule" + "\n    \\multicolumn{7}{@{}l}{\\emph{Quoted" in tables.latex(two_puzzles)
     terminal = tables.terminal(two_puzzles).splitlines()
     assert "───" in terminal[next(at for at, line in enumerate(terminal) if "Quoted" in line) - 1]
     assert "DeepSeek" not in tables.rows_csv(two_puzzles) + tables.runs_csv(two_puzzles)
@@ -393,6 +397,11 @@ def test_every_line_of_a_latex_table_has_as_many_cells_as_columns(which: str, re
         for line in (part for part in body.split(r"\\") if part.strip().removeprefix(r"\bottomrule").strip()):
             spanned = sum(int(width) - 1 for width in re.findall(r"\\multicolumn\{(\d+)\}", line))
             assert line.count(" & ") + spanned == len(columns) - 1, line
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex on this machine")
+def test_the_latex_of_the_other_studies_compiles(two_puzzles: Table, arc: Table, losses: Table, tmp_path: Path) -> None:
+    compiles("".join(tables.latex(one) for one in (two_puzzles, arc, losses)), tmp_path)
 
 
 @pytest.mark.parametrize("which", ["two_puzzles", "arc", "losses"])
