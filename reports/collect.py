@@ -7,18 +7,19 @@ settings (`--set`) or other puzzles never meet in one mean; they are counted in 
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
 
 from reports import paper, stats
 from reports.stats import Interval
-from sweeps.plan import PUBLISHED_TEST_PUZZLES
 from sweeps.profiles import PROFILES
 from sweeps.profiles import configure as configure_row
-from sweeps.study import ProfileName, Row, Study
+from sweeps.puzzles import set_of
+from sweeps.study import Losses, ProfileName, PuzzleName, Quoted, Row, Study
 from sweeps.tracking import RunRecord
 from trm_core.config import NOT_IN_THE_KEY, BadSetting, RunConfig
 
@@ -27,8 +28,15 @@ Status = Literal["finished", "running", "failed", "killed"]
 
 NOT_COMPARABLE = "not comparable with the paper's column"
 NO_COLUMN = "not comparable with runs at full size"  # the same where the paper prints no numbers
+NOT_ITS_LOSSES = "not comparable with the source's losses"  # and of a table of losses
 SMALL = "small puzzles, small model, few steps"  # what a profile that is not comparable means
+EXACT = "test/exact_accuracy"
 CELL_ACCURACY = "test/cell_accuracy"
+SHORTEST_PATH = "test/shortest_path_accuracy"  # of mazes
+VOTES = "test/votes"  # of ARC: the most variants of a task that voted
+LOSS = "train/loss"
+NO_VOTES = "no runs/KEY/predictions/votes.csv that can be read is in the folder of results"
+LEAKS_NAMED = 5  # task ids of a leak, before "and N more"
 TOLD_BY_BASE = {"optim.lr": "learning rate", "optim.ema": "EMA"}  # a profile may set them for one base alone
 NOT_IN_THE_NUMBER = ("train.seed", *(f"train.{name}" for name in NOT_IN_THE_KEY))  # what may differ within one row
 
@@ -44,11 +52,19 @@ class SeedRun:
     reason: str  # why there is no number; empty where there is one
     accuracy: float | None  # [0..1]
     cell_accuracy: float | None  # [0..1], the mean share of right cells
-    puzzles: int | None  # test puzzles behind it
+    shortest_path: float | None  # [0..1], mazes answered by a shortest path, whichever
+    puzzles: int | None  # test puzzles behind it; ARC: test inputs
+    votes: int | None  # ARC: so many variants of a task voted, at most
+    log_every: int | None  # steps that each reported training loss is the mean of
     interval: Interval | None  # Wilson, of the test set
     started: datetime
     ended: datetime | None
     tags: Mapping[str, str]
+
+    @property
+    def leaks(self) -> tuple[str, ...]:
+        """The tasks that were tested although they had been learnt from (ARC, data.allow_leak)."""
+        return leaked(self.tags)
 
     @property
     def seconds(self) -> float | None:
@@ -62,6 +78,7 @@ class TableRow:
 
     name: str
     base: str
+    puzzle: PuzzleName
     place: Mapping[str, str]
     settings: RunConfig
     depth: int  # T(n+1)·n_layers
@@ -73,12 +90,15 @@ class TableRow:
     values: tuple[float, ...]  # of the finished seeds
     mean: float | None
     cell_accuracy: float | None  # mean over the same seeds; None unless all of them recorded it
+    shortest_path: float | None  # the same
     seed_interval: Interval | None  # Student t over seeds; None below two seeds
     test_interval: Interval | None  # Wilson, one run at the mean accuracy
     puzzles: int | None
     paper: float | str | None
     difference: float | None  # ours minus paper, percentage points; None where they cannot be compared
     status: str  # why there is no number; empty where there is one
+    paper_losses: Losses | None = None
+    losses: tuple[Losses, ...] = ()  # of each finished seed that has a curve (with_losses)
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -88,11 +108,22 @@ class TableRow:
 
 @dataclass(frozen=True)
 class Grid:
-    """The paper's layout of a study whose rows have a place: lines of labels, and for each model a row or none."""
+    """The paper's layout of a study whose rows have a place: lines of labels, and for each column a row or none."""
 
-    labels: tuple[str, ...]  # ("k", "T")
-    models: tuple[str, ...]  # ("HRM", "TRM")
+    labels: tuple[str, ...]  # ("k", "T"), ("method",)
+    columns: tuple[str, ...]  # ("HRM", "TRM"), ("Sudoku-Extreme", "Maze-Hard")
+    by_puzzle: bool  # whether each column is measured on a test set of its own
     lines: tuple[tuple[tuple[str, ...], tuple[TableRow | None, ...]], ...]
+
+
+@dataclass(frozen=True)
+class VoteCurve:
+    """A row's accuracy on ARC by the number of variants that vote: means over the seeds that have one, [0..1]."""
+
+    row: str
+    seeds: int
+    votes: tuple[int, ...]  # ascending; those that all of these seeds have
+    pass_at: Mapping[int, tuple[float, ...]]  # by k: 1 and 2
 
 
 @dataclass(frozen=True)
@@ -107,6 +138,18 @@ class Table:
     grid: Grid | None
     facts: tuple[tuple[str, str], ...]  # what was run: (name, text)
     notes: tuple[str, ...]
+    leak: str = ""  # which tasks were tested although learnt from; empty where none was
+    vote_curves: tuple[VoteCurve, ...] = ()  # ARC's accuracy against the number of votes (with_votes)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What stands above every form of the table."""
+        return tuple(text for text in (self.leak, self.warning) if text)
+
+    @property
+    def quoted(self) -> tuple[Quoted, ...]:
+        """The rows that the paper quotes: printed apart, and never ours."""
+        return self.study.quoted
 
     @property
     def comparable(self) -> bool:
@@ -122,6 +165,16 @@ class Table:
     def puzzles(self) -> tuple[int, ...]:
         """Numbers of test puzzles behind the accuracies."""
         return tuple(sorted({row.puzzles for row in self.rows if row.puzzles is not None}))
+
+    @property
+    def voters(self) -> tuple[int, ...]:
+        """ARC: how many variants of a task voted, at most, in the runs behind the numbers."""
+        return tuple(sorted({run.votes for row in self.rows for run in row.runs if run.votes is not None}))
+
+    @property
+    def has_shortest_paths(self) -> bool:
+        """Whether any row says how many of its mazes were answered by a shortest path."""
+        return any(row.shortest_path is not None for row in self.rows)
 
 
 def collect(
@@ -145,22 +198,22 @@ def collect(
         return settings.key(record.tags.get("data", "")) == record.key
 
     if overrides is None:
-        overrides = ()
-        newest = max(known, key=_recency, default=None)
-        if newest is not None and not any(belongs(record, ()) for record in known):
-            changed = _changes(newest, configure(study, rows[newest.row], profile, newest.seed, []))
-            if changed is not None and belongs(newest, changed):
-                overrides = changed
+        overrides = _overrides_of_the_newest(study, profile, known, rows, configure, belongs)
     overrides = tuple(overrides)
 
-    matching = [record for record in known if belongs(record, overrides)]
-    puzzles = max(matching, key=_recency).tags.get("data", "") if matching else ""
-    taken = [record for record in matching if record.tags.get("data", "") == puzzles]
+    matching = sorted((record for record in known if belongs(record, overrides)), key=_recency)
+    drawn_from = {
+        record.run_id: set_of(configure(study, rows[record.row], profile, record.seed, list(overrides)).data)
+        for record in matching
+    }
+    newest_set = {drawn_from[record.run_id]: record.tags.get("data", "") for record in matching}  # the last one wins
+    taken = [record for record in matching if record.tags.get("data", "") == newest_set[drawn_from[record.run_id]]]
     by_row: dict[str, dict[int, RunRecord]] = {}
-    for record in sorted(taken, key=_recency):
+    for record in taken:
         by_row.setdefault(record.row, {})[record.seed] = record
 
-    warning = _warning(study, profile, overrides)
+    leak = _leak(study, by_row)
+    warning = _warning(study, profile, overrides, leaks=bool(leak))
     table_rows = tuple(
         _row(study, row, profile, overrides, by_row.get(row.name, {}), configure, comparable=not warning)
         for row in study.rows
@@ -174,8 +227,75 @@ def collect(
         grid=_grid(table_rows),
         facts=_facts(profile, overrides, table_rows),
         notes=_not_the_published_set(table_rows, comparable=not warning and study.has_paper_numbers)
+        + _why_paths_differ(table_rows)
         + _notes(study, profile, table_rows, records, taken, rows, configure),
+        leak=leak,
     )
+
+
+def with_losses(table: Table, curves: Mapping[tuple[str, str], Sequence[tuple[int, float]]]) -> Table:
+    """The table with the first, last and least training loss of each finished seed that has a curve.
+
+    curves: (run id, metric) → (step, value), steps ascending. What is not finite is no loss.
+    """
+
+    def of(run: SeedRun) -> Losses | None:
+        values = [value for _, value in curves.get((run.run_id, loss_metric(table.study)), ()) if math.isfinite(value)]
+        if run.status != "finished" or not values:
+            return None
+        return Losses(initial=values[0], final=values[-1], minimum=min(values))
+
+    rows = (
+        replace(row, losses=tuple(found for run in row.runs if (found := of(run)) is not None)) for row in table.rows
+    )
+    return replace(table, rows=tuple(rows))
+
+
+def with_votes(table: Table, found: Mapping[str, Sequence[Sequence[float]]]) -> Table:
+    """The table with ARC's accuracy against the number of votes, and a note on the runs of which none is known.
+
+    found: run id → (variants that vote, pass@1, pass@2), ascending.
+    """
+    curves, lacking = [], []
+    for row in table.rows:
+        runs = [run for run in row.runs if run.accuracy is not None and row.puzzle == "arc"]
+        lacking += [f"{row.name}, seed {run.seed}" for run in runs if run.run_id not in found]
+        by_seed = [{int(votes): scores for votes, *scores in found[run.run_id]} for run in runs if run.run_id in found]
+        if by_seed and (common := sorted(set.intersection(*(set(seed) for seed in by_seed)))):
+            pass_at = {
+                k: tuple(stats.mean([seed[votes][at] for seed in by_seed]) for votes in common)
+                for at, k in enumerate((1, 2))
+            }
+            curves.append(VoteCurve(row.name, len(by_seed), tuple(common), pass_at))
+    notes: tuple[str, ...] = ()
+    if lacking:
+        notes = (f"Accuracy against the number of votes is not known of {'; '.join(lacking)}: {NO_VOTES}.",)
+    return replace(table, vote_curves=tuple(curves), notes=table.notes + notes)
+
+
+def _overrides_of_the_newest(
+    study: Study,
+    profile: ProfileName,
+    known: Sequence[RunRecord],
+    rows: Mapping[str, Row],
+    configure: Configure,
+    belongs: Callable[[RunRecord, Sequence[str]], bool],
+) -> tuple[str, ...]:
+    """None where any run is the profile's own; else what the newest was run with. Of each puzzle of the study apart."""
+    found: dict[PuzzleName, tuple[str, ...]] = {}
+    for puzzle in dict.fromkeys(study.puzzle_of(row) for row in study.rows):
+        of_puzzle = [record for record in known if study.puzzle_of(rows[record.row]) == puzzle]
+        if not of_puzzle:
+            continue
+        newest = max(of_puzzle, key=_recency)
+        found[puzzle] = ()
+        if not any(belongs(record, ()) for record in of_puzzle):
+            changed = _changes(newest, configure(study, rows[newest.row], profile, newest.seed, []))
+            if changed is not None and belongs(newest, changed):
+                found[puzzle] = changed
+    if len(set(found.values())) == 1:
+        return next(iter(found.values()))
+    return tuple(f"{puzzle}:{assignment}" for puzzle, changed in found.items() for assignment in changed)
 
 
 def _recency(record: RunRecord) -> tuple[datetime, str]:
@@ -186,11 +306,38 @@ def _utc(moment: datetime) -> datetime:
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _warning(study: Study, profile: ProfileName, overrides: Sequence[str]) -> str:
+def _warning(study: Study, profile: ProfileName, overrides: Sequence[str], *, leaks: bool) -> str:
     """Why ours cannot stand beside the paper's; empty where it can."""
     reasons = [] if PROFILES[profile].comparable else [f"{profile} profile ({SMALL})"]
     reasons += [f"settings changed ({', '.join(overrides)})"] if overrides else []
-    return f"{' and '.join(reasons)}: {NOT_COMPARABLE if study.has_paper_numbers else NO_COLUMN}" if reasons else ""
+    reasons += ["leaking tasks"] if leaks else []
+    with_what = NOT_COMPARABLE if study.has_paper_numbers else NO_COLUMN
+    if study.layout == "losses":
+        with_what = NOT_ITS_LOSSES
+    return f"{' and '.join(reasons)}: {with_what}" if reasons else ""
+
+
+def leaked(tags: Mapping[str, str]) -> tuple[str, ...]:
+    """The tasks that a run's tags name as tested although learnt from."""
+    return tuple(task.strip() for task in tags.get("leaks", "").split(",") if task.strip())
+
+
+def _leak(study: Study, by_row: Mapping[str, Mapping[int, RunRecord]]) -> str:
+    """Which tasks leak in which rows, the first few by name; empty where none does."""
+    tasks: dict[str, list[str]] = {}  # rows by task
+    for row in study.rows:
+        for record in by_row.get(row.name, {}).values():
+            for task in leaked(record.tags):
+                tasks.setdefault(task, []).append(row.name)
+    if not tasks:
+        return ""
+    rows = dict.fromkeys(name for row in study.rows for names in tasks.values() for name in names if name == row.name)
+    ids = sorted(tasks)
+    more = f" and {len(ids) - LEAKS_NAMED:,} more" if len(ids) > LEAKS_NAMED else ""
+    count = "1 test task was" if len(ids) == 1 else f"{len(ids):,} test tasks were"
+    everyone = len(rows) == sum(1 for records in by_row.values() if records)
+    where = "" if everyone else f" in {'; '.join(rows)}"
+    return f"leak: {count} learnt from{where} (data.allow_leak): {', '.join(ids[:LEAKS_NAMED])}{more}"
 
 
 def _changes(record: RunRecord, expected: RunConfig) -> tuple[str, ...] | None:
@@ -221,19 +368,19 @@ def _row(
     comparable: bool,
 ) -> TableRow:
     settings = configure(study, row, profile, min(records, default=0), list(overrides))
-    runs = tuple(_seed_run(record, study.metric) for _, record in sorted(records.items()))
+    runs = tuple(_seed_run(record, accuracy_metric(study)) for _, record in sorted(records.items()))
     finished = [run for run in runs if run.accuracy is not None]
     values = tuple(run.accuracy for run in finished if run.accuracy is not None)
     counts = [run.puzzles for run in finished if run.puzzles]
     puzzles = min(counts) if counts and len(counts) == len(finished) else None
     mean = stats.mean(values) if values else None
-    cells = [run.cell_accuracy for run in finished if run.cell_accuracy is not None]
     recorded = [records[run.seed].params.get("parameters", "") for run in finished]
     parameters = next((int(text) for text in recorded if text.isdigit()), settings.parameters())
     paper_cell = row.paper
     return TableRow(
         name=row.name,
         base=row.base,
+        puzzle=settings.data.puzzle,
         place=row.place,
         settings=settings,
         depth=settings.model.depth,
@@ -244,16 +391,47 @@ def _row(
         runs=runs,
         values=values,
         mean=mean,
-        cell_accuracy=stats.mean(cells) if cells and len(cells) == len(finished) else None,
+        cell_accuracy=_mean_of_all([run.cell_accuracy for run in finished]),
+        shortest_path=_mean_of_all([run.shortest_path for run in finished]),
         seed_interval=stats.seed_interval(values),
-        test_interval=None if mean is None or puzzles is None else stats.test_set_interval(mean, puzzles),
+        test_interval=_test_interval(accuracy_metric(study), mean, puzzles),
         puzzles=puzzles,
         paper=paper_cell,
         difference=100 * mean - paper_cell
         if comparable and mean is not None and isinstance(paper_cell, float)
         else None,
         status="" if values else _status(row, profile, runs),
+        paper_losses=row.paper_losses,
     )
+
+
+def _mean_of_all(values: Sequence[float | None]) -> float | None:
+    """Their mean; None unless there are some and all are there."""
+    known = [value for value in values if value is not None]
+    return stats.mean(known) if known and len(known) == len(values) else None
+
+
+def _test_interval(metric: str, accuracy: float | None, puzzles: int | None) -> Interval | None:
+    """Wilson's, where each test puzzle is solved or not; a task of two test inputs may be solved by half (pass@k)."""
+    if accuracy is None or puzzles is None or passes(metric):
+        return None
+    return stats.test_set_interval(accuracy, puzzles)
+
+
+def accuracy_metric(study: Study) -> str:
+    """The metric of the study's accuracies; beside a table of losses stands exact accuracy."""
+    return EXACT if study.layout == "losses" else study.metric
+
+
+def loss_metric(study: Study) -> str:
+    """The training loss of the study's curves: its metric where that is one."""
+    return study.metric if study.metric.startswith("train/") else LOSS
+
+
+def passes(metric: str) -> int | None:
+    """k of the metric pass@k, "test/pass_at_2" (MLflow takes no @ in a name); None for another metric."""
+    found = re.fullmatch(r"test/pass_at_(\d+)", metric)
+    return int(found[1]) if found else None
 
 
 def _status(row: Row, profile: ProfileName, runs: Sequence[SeedRun]) -> str:
@@ -278,13 +456,20 @@ def _seed_run(record: RunRecord, metric: str) -> SeedRun:
     status: Status = {"FINISHED": "finished", "RUNNING": "running", "FAILED": "failed"}.get(record.status, "killed")  # type: ignore[assignment]
     reason = " ".join(record.tags.get("failure", "").split()) if status == "failed" else ""
     accuracy = record.metrics.get(metric) if status == "finished" else None
-    cell_accuracy = record.metrics.get(CELL_ACCURACY) if status == "finished" else None
+
+    def fraction(name: str) -> float | None:
+        value = record.metrics.get(name) if status == "finished" else None
+        return value if value is not None and _is_fraction(value) else None
+
+    def count(name: str) -> int | None:
+        value = record.metrics.get(name, 0.0)
+        return int(value) if math.isfinite(value) and value >= 1 else None
+
     if status == "finished" and accuracy is None:
         reason = f"no {metric} recorded"
     elif accuracy is not None and not _is_fraction(accuracy):
         accuracy, reason = None, f"{metric} is {accuracy:g}, not a fraction"
-    counted = record.metrics.get("test/puzzles", 0.0)
-    puzzles = int(counted) if math.isfinite(counted) and counted >= 1 else None
+    puzzles = count("test/puzzles")
     return SeedRun(
         seed=record.seed,
         key=record.key,
@@ -292,9 +477,12 @@ def _seed_run(record: RunRecord, metric: str) -> SeedRun:
         status=status,
         reason=reason,
         accuracy=accuracy,
-        cell_accuracy=cell_accuracy if cell_accuracy is not None and _is_fraction(cell_accuracy) else None,
+        cell_accuracy=fraction(CELL_ACCURACY),
+        shortest_path=fraction(SHORTEST_PATH),
         puzzles=puzzles,
-        interval=None if accuracy is None or puzzles is None else stats.test_set_interval(accuracy, puzzles),
+        votes=count(VOTES),
+        log_every=int(text) if (text := record.params.get("train.log_every", "")).isdigit() else None,
+        interval=_test_interval(metric, accuracy, puzzles),
         started=_utc(record.started),
         ended=None if record.ended is None else _utc(record.ended),
         tags=record.tags,
@@ -306,14 +494,17 @@ def _is_fraction(value: float) -> bool:
 
 
 def _grid(rows: Sequence[TableRow]) -> Grid | None:
-    """The rows laid out by their place, models side by side; None unless every row has a place with a model."""
+    """The rows laid out by their place, columns side by side; None unless every row has a place with a column.
+
+    The column stands under "model": a model (Table 3), or the puzzles that it is measured on (Tables 4 and 5).
+    """
     if not rows or any("model" not in row.place for row in rows):
         return None
     labels = tuple(name for name in rows[0].place if name != "model")
     if any(tuple(name for name in row.place if name != "model") != labels for row in rows):
         return None
     met = list(dict.fromkeys(row.place["model"] for row in rows))
-    models = [model for model in paper.MODEL_ORDER if model in met] + [m for m in met if m not in paper.MODEL_ORDER]
+    columns = [name for name in paper.MODEL_ORDER if name in met] + [m for m in met if m not in paper.MODEL_ORDER]
     lines: dict[tuple[str, ...], dict[str, TableRow]] = {}
     for row in rows:
         lines.setdefault(tuple(row.place[name] for name in labels), {})[row.place["model"]] = row
@@ -321,9 +512,15 @@ def _grid(rows: Sequence[TableRow]) -> Grid | None:
         return None  # two rows in one place: the list shows both
     return Grid(
         labels=labels,
-        models=tuple(models),
-        lines=tuple((at, tuple(cells.get(model) for model in models)) for at, cells in lines.items()),
+        columns=tuple(columns),
+        by_puzzle=have_test_sets_of_their_own(rows),
+        lines=tuple((at, tuple(cells.get(column) for column in columns)) for at, cells in lines.items()),
     )
+
+
+def have_test_sets_of_their_own(rows: Iterable[TableRow]) -> bool:
+    """Whether these rows are measured on more than one test set: other puzzles, or other tasks of ARC."""
+    return len({(row.puzzle, row.settings.data.test_subset) for row in rows}) > 1
 
 
 def _facts(profile: str, overrides: Sequence[str], rows: Sequence[TableRow]) -> tuple[tuple[str, str], ...]:
@@ -343,7 +540,6 @@ def _facts(profile: str, overrides: Sequence[str], rows: Sequence[TableRow]) -> 
     versions = sorted({name for run in runs for name in run.tags if name.startswith("version.")})
     moments = [run.started for run in runs] + [run.ended for run in runs if run.ended]
     puzzles = _several(_puzzles(one) for one in settings)
-    measured = sorted({row.puzzles for row in ran if row.puzzles})
     facts = (
         ("profile", profile),
         ("changed settings", ", ".join(overrides)),
@@ -353,7 +549,7 @@ def _facts(profile: str, overrides: Sequence[str], rows: Sequence[TableRow]) -> 
         ("width D", _several(str(one.model.D) for one in settings)),
         *((name, _by_base(setting, ran or rows)) for setting, name in TOLD_BY_BASE.items()),
         ("puzzles", puzzles),
-        ("test puzzles measured", ", ".join(f"{count:,}" for count in measured)),
+        (f"test {kind(row.puzzle for row in rows)} measured", measured(ran, ", ")),
         ("data hash", tagged("data")),
         ("device", tagged("device")),
         ("commit", commits),
@@ -361,6 +557,26 @@ def _facts(profile: str, overrides: Sequence[str], rows: Sequence[TableRow]) -> 
         ("dates", _span(moments)),
     )
     return tuple((name, text) for name, text in facts if text)
+
+
+PUZZLES: dict[PuzzleName, str] = {"sudoku": "puzzles", "maze": "mazes", "arc": "inputs"}  # "test …"
+
+
+def kind(puzzles: Iterable[PuzzleName]) -> str:
+    """What is counted in a test set, in the plural: ARC's tasks have one test input or several."""
+    words = {PUZZLES[puzzle] for puzzle in puzzles}
+    return words.pop() if len(words) == 1 else "puzzles"
+
+
+def measured(rows: Sequence[TableRow], between: str) -> str:
+    """The numbers of test puzzles behind these rows; with their column's name where each has a test set of its own."""
+    counts: dict[int, list[str]] = {}
+    for row in rows:
+        if row.puzzles:
+            counts.setdefault(row.puzzles, []).append(row.place.get("model", ""))
+    if not have_test_sets_of_their_own(rows) or any("" in names for names in counts.values()):
+        return between.join(f"{count:,}" for count in sorted(counts))
+    return between.join(f"{count:,} ({', '.join(dict.fromkeys(names))})" for count, names in counts.items())
 
 
 def _by_base(setting: str, rows: Sequence[TableRow]) -> str:
@@ -375,19 +591,20 @@ def _by_base(setting: str, rows: Sequence[TableRow]) -> str:
 
 def base_name(rows: Sequence[TableRow]) -> str:
     """What the paper calls the model of these rows, all of one base; else the recipe's name."""
-    named = {row.place.get("model", "") for row in rows}
+    named = {row.place.get("method", row.place.get("model", "")) for row in rows}
     return named.pop() if len(named) == 1 and "" not in named else rows[0].base.upper().replace("_ATT", "-Att")
 
 
 def _puzzles(settings: RunConfig) -> str:
     data = settings.data
-    side = data.box_rows * data.box_cols
+    side = math.isqrt(data.cells)
     source = "generated" if data.source == "generated" else "published"
-    test = "all" if data.test is None else f"{data.test:,}"
-    return (
-        f"{side}×{side} {data.puzzle.capitalize()}, {source}: {data.train:,} training,"
-        f" {data.validation:,} validation, {test} test"
-    )
+    train, test = ("all" if count is None else f"{count:,}" for count in (data.train, data.test))
+    if data.puzzle == "arc":
+        subsets = f"tasks of {data.subsets.replace(',', ', ')}, tested on {data.test_subset}"
+        return f"ARC, {source} {subsets}: {train} training, {data.validation:,} validation, {test} test tasks"
+    name = {"sudoku": "Sudoku", "maze": "Maze"}[data.puzzle]
+    return f"{side}×{side} {name}, {source}: {train} training, {data.validation:,} validation, {test} test"
 
 
 def _several(texts: Iterable[str]) -> str:
@@ -403,13 +620,26 @@ def _span(moments: Sequence[datetime]) -> str:
 
 def _not_the_published_set(rows: Sequence[TableRow], *, comparable: bool) -> tuple[str, ...]:
     """The note where numbers stand beside the paper's, measured on another number of test puzzles than there."""
-    counts = sorted({row.puzzles for row in rows if row.puzzles not in (None, PUBLISHED_TEST_PUZZLES)})
-    if not comparable or not counts:
+    notes: dict[tuple[PuzzleName, int], set[int]] = {}
+    for row in rows:
+        published = paper.published_test(row.settings.data)
+        if comparable and row.puzzles is not None and published is not None and row.puzzles != published:
+            notes.setdefault((row.puzzle, published), set()).add(row.puzzles)
+    return tuple(
+        f"Measured on {' or '.join(f'{count:,}' for count in sorted(counts))} test {PUZZLES[puzzle]}, not the published"
+        f" test set of {published:,} {PUZZLES[puzzle]} that the paper's column is of."
+        for (puzzle, published), counts in notes.items()
+    )
+
+
+def _why_paths_differ(rows: Sequence[TableRow]) -> tuple[str, ...]:
+    """The note on the two accuracies of mazes."""
+    if all(row.shortest_path is None for row in rows):
         return ()
-    measured = " or ".join(f"{count:,}" for count in counts)
     return (
-        f"Measured on {measured} test puzzles, not the published test set of {PUBLISHED_TEST_PUZZLES:,} puzzles"
-        " that the paper's column is of.",
+        "Mazes: exact match, as in the paper, asks for the published path; it is one of millions of equally short paths"
+        " (a median of 3.8 million at 30×30), picked by a tie-break. "
+        '"A shortest path" takes any of them, checked by search.',
     )
 
 

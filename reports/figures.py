@@ -23,7 +23,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from reports.collect import CELL_ACCURACY, Table, TableRow, base_name
+from reports.collect import CELL_ACCURACY, LOSS, SHORTEST_PATH, Table, TableRow, VoteCurve, base_name, loss_metric
 from reports.stats import Interval, mean
 
 Points = Sequence[tuple[int, float]]
@@ -33,7 +33,8 @@ Array = NDArray[np.float64]
 PANELS = (  # metric, what the axis says
     ("test/exact_accuracy", "Exact accuracy, test"),
     (CELL_ACCURACY, "Cell accuracy, test"),
-    ("train/loss", "Training loss"),
+    (SHORTEST_PATH, "A shortest path, test"),  # mazes alone
+    (LOSS, "Training loss"),
 )
 MOST_POINTS = 200  # per curve; longer ones are averaged in bins of equal length
 
@@ -43,13 +44,16 @@ RAMPS: tuple[tuple[str, ...], ...] = (
     ("#5a9bcb", "#347fb9", "#1f6cab", "#0b4f8a", "#083a68", "#05294d", "#031b35"),  # blue
     ("#d97f35", "#cc6a1c", "#b9560f", "#964207", "#733204", "#552303", "#3d1802"),  # vermilion
     ("#4fa98c", "#2f957a", "#158063", "#07634b", "#054a38", "#033628", "#02251b"),  # green
+    ("#a586c9", "#8d6bb8", "#7a55a8", "#643f91", "#4c2d72", "#352052", "#221436"),  # purple
 )
 DARK_RAMPS: tuple[tuple[str, ...], ...] = (
     ("#3a80b5", "#4a95cc", "#5aa6dc", "#7dbdea", "#9fd0f2", "#bfe0f8", "#dceffc"),
     ("#bb6a2c", "#d47d3a", "#e88f4c", "#f3a970", "#f8c196", "#fbd7ba", "#fdeada"),
     ("#2f8f74", "#40a588", "#52bb9c", "#7dd0b6", "#a3dfcb", "#c4ebdd", "#e0f5ed"),
+    ("#8a68b3", "#9f7fc6", "#b196d4", "#c6b1e2", "#d8c9ec", "#e7ddf4", "#f4effa"),
 )
-BASE_ORDER = ("trm", "hrm", "trm_att")  # whose ramp is which
+BASE_ORDER = ("trm", "hrm", "trm_att", "direct")  # whose ramp is which
+DASHED = (0, (4, 2))
 SCHEMES: dict[str, tuple[str, str]] = {
     **{
         light: (f"{ramp}-{step}", dark)
@@ -101,10 +105,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Panel:
-    """What one metric looks like for one base; "": for all of them together."""
+    """What one metric looks like in one column of the table; "": for all rows together."""
 
     metric: str
-    base: str
+    column: str  # a base (Table 3), or the puzzles (Tables 4 and 5)
     lines: tuple[Line, ...]
 
 
@@ -131,16 +135,37 @@ class Series:
     paper: tuple[Mark, ...]
 
 
+def metrics_of(row: TableRow) -> tuple[str, ...]:
+    """The metrics whose curves are drawn for this row."""
+    return tuple(metric for metric, _ in PANELS if metric != SHORTEST_PATH or row.puzzle == "maze")
+
+
 def learning_curves(table: Table, curves: Curves) -> tuple[Panel, ...]:
-    """The curves of every row that has any: by metric and, where the table sets models side by side, by base."""
-    bases = ("",) if table.grid is None else tuple(dict.fromkeys(row.base for row in table.rows))
+    """The curves of every row that has any: by metric, and by what the table sets side by side: models, or puzzles."""
+
+    def column_of(row: TableRow) -> str:
+        if table.grid is None:
+            return ""
+        return row.place["model"] if table.grid.by_puzzle else row.base
+
+    columns = {
+        column_of(row): [other for other in table.rows if column_of(other) == column_of(row)] for row in table.rows
+    }
+    if table.grid is not None and table.grid.by_puzzle:
+        columns = {column: columns[column] for column in table.grid.columns}
     panels = []
     for metric, _ in PANELS:
-        for base in bases:
-            rows = [row for row in table.rows if base in ("", row.base)]
+        for column, rows in columns.items():
             lines = [_line(row, _label(row, rows), metric, curves) for row in rows]
-            panels.append(Panel(metric, base, tuple(line for line in lines if line is not None)))
+            panels.append(Panel(metric, column, tuple(line for line in lines if line is not None)))
     return tuple(panels)
+
+
+def training_losses(table: Table, curves: Curves) -> Panel:
+    """The training loss of every row that has a curve, all in one panel."""
+    metric = loss_metric(table.study)
+    lines = [_line(row, row.name, metric, curves) for row in table.rows]
+    return Panel(metric, "", tuple(line for line in lines if line is not None))
 
 
 def _line(row: TableRow, label: str, metric: str, curves: Curves) -> Line | None:
@@ -203,7 +228,10 @@ class Dot:
 
 
 def accuracy_by_row(table: Table) -> tuple[Dot, ...]:
-    """Ours and the paper's accuracy of each row, in the table's order."""
+    """Ours and the paper's accuracy of each row, in the table's order; column by column where each has its puzzles."""
+    rows = table.rows
+    if table.grid is not None and table.grid.by_puzzle:
+        rows = tuple(sorted(rows, key=lambda row: table.grid.columns.index(row.place["model"])))  # type: ignore[union-attr]
     return tuple(
         Dot(
             row.name,
@@ -214,12 +242,14 @@ def accuracy_by_row(table: Table) -> tuple[Dot, ...]:
             row.paper / 100 if isinstance(row.paper, float) else None,
             row.paper if isinstance(row.paper, str) else "",
         )
-        for row in table.rows
+        for row in rows
     )
 
 
 def _label(row: TableRow, rows: Sequence[TableRow]) -> str:
-    """The row's name without the words that all names of its base begin with."""
+    """The row's name without the words that all names of its column begin with; its method where the table has one."""
+    if "method" in row.place:
+        return row.place["method"]
     first = [name.split() for name in (other.name for other in rows)]
     shared = 0
     while len(rows) > 1 and all(len(words) > shared + 1 and words[shared] == first[0][shared] for words in first):
@@ -231,26 +261,29 @@ def _label(row: TableRow, rows: Sequence[TableRow]) -> str:
 
 
 def draw_learning_curves(panels: Sequence[Panel], names: Mapping[str, str]) -> Figure | None:
-    """Seeds thin, their mean thick, each named at its end; a column per base, a line of panels per metric."""
+    """Seeds thin, their mean thick, each named at its end; a line of panels per metric, columns as in the table.
+
+    names: what a column is called, where that is not its own name.
+    """
     metrics = [(metric, title) for metric, title in PANELS if any(p.metric == metric and p.lines for p in panels)]
-    bases = [base for base in dict.fromkeys(p.base for p in panels) if any(p.base == base and p.lines for p in panels)]
-    if not metrics or not bases:
+    columns = [
+        one for one in dict.fromkeys(p.column for p in panels) if any(p.column == one and p.lines for p in panels)
+    ]
+    if not metrics or not columns:
         return None
-    by_place = {(panel.metric, panel.base): panel.lines for panel in panels}
+    by_place = {(panel.metric, panel.column): panel.lines for panel in panels}
     with mpl.rc_context(STYLE):  # type: ignore[arg-type]
         room = 0.35 + 0.065 * max(len(line.label) for panel in panels for line in panel.lines)  # for names, inches
-        width, height = (2.75, 1.6) if len(bases) > 1 else (4.2, 1.9)
-        figure, axes = _panels(len(metrics), len(bases), width=width, height=height, room=room)
+        width, height = (2.75, 1.6) if len(columns) > 1 else (4.2, 1.9)
+        figure, axes = _panels(len(metrics), len(columns), width=width, height=height, room=room)
         for at, (metric, title) in enumerate(metrics):
-            for column, base in enumerate(bases):
-                panel = axes[at][column]
-                lines = by_place[metric, base]
-                for line, colour in zip(lines, _line_colours(lines), strict=True):
-                    for steps, values in line.seeds:
-                        panel.plot(steps, values, color=colour, linewidth=0.6, alpha=0.45)
-                    panel.plot(line.steps, line.values, color=colour, linewidth=1.7)
-                panel.set_title(f"{title}, {names.get(base, base)}" if base else title)
-                panel.tick_params(labelleft=column == 0)
+            drawn = [place for place, column in enumerate(columns) if by_place[metric, column]]
+            for place, column in enumerate(columns):
+                panel = axes[at][place]
+                panel.set_visible(place in drawn)
+                _draw_lines(panel, by_place[metric, column], _line_colours(by_place[metric, column]))
+                panel.set_title(f"{title}, {names.get(column, column)}" if column else title)
+                panel.tick_params(labelleft=place == drawn[0])
                 if at == len(metrics) - 1:
                     panel.set_xlabel("training step")
             if metric.endswith("accuracy"):
@@ -259,17 +292,99 @@ def draw_learning_curves(panels: Sequence[Panel], names: Mapping[str, str]) -> F
             else:
                 axes[at][0].set_ylim(bottom=0)  # when all curves of all columns are there: they share it
         for at, (metric, _) in enumerate(metrics):  # when all limits stand
-            for column, base in enumerate(bases):
-                axes[at][column].set_xlim(0, _last(by_place, base))
-                named = [line for line in by_place[metric, base] if len(line.steps)]
-                ends = [(line.label, line.steps[-1], line.values[-1]) for line in named]
-                _name_ends(axes[at][column], ends, _line_colours(named))
+            for place, column in enumerate(columns):
+                axes[at][place].set_xlim(0, _last(by_place, column))
+                lines = by_place[metric, column]
+                named = [line for line in lines if len(line.steps)]
+                _name_lines(axes[at][place], named, _line_colours(named))
     return figure
 
 
-def _last(by_place: Mapping[tuple[str, str], Sequence[Line]], base: str) -> float:
-    """The last step that any curve of this base has."""
-    lines = [line for (_, of), found in by_place.items() if of == base for line in found]
+def draw_training_losses(panel: Panel, *, profile: str) -> Figure | None:
+    """The losses of all rows in one picture, each named at its end in a colour of its own.
+
+    Linear: in a short run a loss falls by half, not by powers.
+    """
+    if not panel.lines:
+        return None
+    with mpl.rc_context(STYLE):  # type: ignore[arg-type]
+        room = 0.35 + 0.065 * max(len(line.label) for line in panel.lines)
+        figure, axes = _panels(1, 1, width=5.2, height=3.0, room=room)
+        shown = axes[0][0]
+        colours = [RAMPS[at % len(RAMPS)][1 + at // len(RAMPS) * 3 % 6] for at in range(len(panel.lines))]
+        _draw_lines(shown, panel.lines, colours)
+        shown.set_title(f"Training loss: profile {profile}")
+        shown.set_xlabel("training step")
+        shown.set_ylabel("nats")
+        shown.set_xlim(0, max(float(steps[-1]) for line in panel.lines for steps, _ in line.seeds))
+        _name_lines(shown, panel.lines, colours)
+    return figure
+
+
+def _draw_lines(panel: Axes, lines: Sequence[Line], colours: Sequence[str]) -> None:
+    """Each row's seeds thin, their mean thick."""
+    for line, colour in zip(lines, colours, strict=True):
+        for steps, values in line.seeds:
+            panel.plot(steps, values, color=colour, linewidth=0.6, alpha=0.45)
+        panel.plot(line.steps, line.values, color=colour, linewidth=1.7)
+
+
+def _name_lines(panel: Axes, lines: Sequence[Line], colours: Sequence[str]) -> None:
+    """Each row's name at its mean's end; when all limits stand."""
+    named = [(line, colour) for line, colour in zip(lines, colours, strict=True) if len(line.steps)]
+    ends = [(line.label, line.steps[-1], line.values[-1]) for line, _ in named]
+    _name_ends(panel, ends, [colour for _, colour in named])
+
+
+def draw_accuracy_against_votes(table: Table) -> Figure | None:
+    """pass@2 solid and pass@1 dashed against how many variants of a task vote; a panel per column of the table."""
+    rows = {row.name: row for row in table.rows}
+    by_column: dict[str, list[VoteCurve]] = {}
+    for curve in table.vote_curves:
+        by_column.setdefault(rows[curve.row].place.get("model", "") if table.grid is not None else "", []).append(curve)
+    if not by_column:
+        return None
+    labels = {curve.row: rows[curve.row].place.get("method", curve.row) for curve in table.vote_curves}
+    with mpl.rc_context(STYLE):  # type: ignore[arg-type]
+        room = 0.35 + 0.065 * max(len(label) for label in labels.values())
+        several = len(by_column) > 1
+        width, ticks = (2.75, 0.4) if several else (4.2, 0.0)
+        figure, axes = _panels(1, len(by_column), width=width, height=2.3, room=room + ticks, share=False, below=0.3)
+        for panel, (column, curves) in zip(axes[0], by_column.items(), strict=True):
+            colours = [_ramp(rows[curve.row].base)[2] for curve in curves]
+            for curve, colour in zip(curves, colours, strict=True):
+                panel.plot(curve.votes, curve.pass_at[1], color=colour, linewidth=1.3, linestyle=DASHED)
+                panel.plot(curve.votes, curve.pass_at[2], color=colour, linewidth=1.3, marker="o", markersize=3)
+            most = max(curve.votes[-1] for curve in curves)
+            highest = max(max(curve.pass_at[2]) for curve in curves)
+            panel.set_title(f"{column}: profile {table.profile}" if column else f"Profile {table.profile}")
+            panel.set_xscale("log")
+            panel.set_xlim(0.9, 1.1 * max(most, 2))
+            panel.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            panel.xaxis.set_minor_locator(NullLocator())
+            panel.set_xlabel("variants that vote")
+            panel.set_ylim(0, min(1.02, 1.08 * highest) or 1.02)
+            panel.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
+            ends = [(labels[curve.row], float(curve.votes[-1]), curve.pass_at[2][-1]) for curve in curves]
+            _name_ends(panel, ends, colours)
+        two = Line2D([], [], color=FAINT, linewidth=1.3, marker="o", markersize=3)
+        one = Line2D([], [], color=FAINT, linewidth=1.3, linestyle=DASHED)
+        place = (0.0, -0.63 / 2.3)
+        axes[0][0].legend(
+            [two, one],
+            ["two attempts (pass@2)", "one (pass@1)"],
+            loc="center left",
+            bbox_to_anchor=place,
+            ncols=2,
+            borderpad=0,
+            frameon=False,
+        )
+    return figure
+
+
+def _last(by_place: Mapping[tuple[str, str], Sequence[Line]], column: str) -> float:
+    """The last step that any curve of this column has."""
+    lines = [line for (_, of), found in by_place.items() if of == column for line in found]
     return max(float(steps[-1]) for line in lines for steps, _ in line.seeds)
 
 
@@ -312,8 +427,13 @@ def draw_accuracy_against_depth(series: Sequence[Series], *, comparable: bool, p
     return figure
 
 
-def draw_accuracy_by_row(dots: Sequence[Dot], *, comparable: bool, profile: str) -> Figure | None:
-    """A line per row, the accuracy along it: ours filled, the paper's hollow, apart where they cannot be compared."""
+def draw_accuracy_by_row(
+    dots: Sequence[Dot], *, comparable: bool, profile: str, metric: str = "Exact accuracy, test"
+) -> Figure | None:
+    """A line per row, the accuracy along it: ours filled, the paper's hollow, apart where they cannot be compared.
+
+    metric: what is measured, as the title says it.
+    """
     if all(dot.ours is None for dot in dots):
         return None
     has_paper = any(dot.paper is not None or dot.paper_word for dot in dots)
@@ -328,9 +448,7 @@ def draw_accuracy_by_row(dots: Sequence[Dot], *, comparable: bool, profile: str)
             left=0.2 + 0.066 * max(len(dot.row) for dot in dots),
         )
         ours, papers = axes[0][0], axes[0][-1]
-        ours.set_title(
-            f"Exact accuracy, test: profile {profile}" + (" and the paper" if has_paper and not apart else "")
-        )
+        ours.set_title(f"{metric}: profile {profile}" + (" and the paper" if has_paper and not apart else ""))
         if apart:
             papers.set_title("The paper, full size: not comparable")
         for panel in dict.fromkeys((ours, papers)):
@@ -498,10 +616,21 @@ def _colours(base: str, depths: Sequence[int]) -> list[str]:
 
 
 def _panels(
-    lines: int, columns: int, *, width: float, height: float, room: float, left: float = 0.62
+    lines: int,
+    columns: int,
+    *,
+    width: float,
+    height: float,
+    room: float,
+    left: float = 0.62,
+    below: float = 0.0,
+    share: bool = True,
 ) -> tuple[Figure, list[list[Axes]]]:
-    """Axes of a size in inches, with `room` right of each for the names of its lines, and `left` of the first."""
-    bottom, top, between = 0.5, 0.32, 0.58
+    """Axes of a size in inches, with `room` right of each for the names of its lines, and `left` of the first.
+
+    below: more room under the last. share: the axes of a line have one y axis.
+    """
+    bottom, top, between = 0.5 + below, 0.32, 0.58
     whole = left + columns * (width + room)
     tall = bottom + lines * height + (lines - 1) * between + top
     figure = Figure(figsize=(whole, tall), dpi=100, facecolor=PAPER)
@@ -513,7 +642,7 @@ def _panels(
         for column in range(columns):
             x = left + column * (width + room)
             place = (x / whole, y / tall, width / whole, height / tall)
-            panel = figure.add_axes(place, sharey=row[0] if row else None)
+            panel = figure.add_axes(place, sharey=row[0] if row and share else None)
             panel.grid(axis="y", color=FAINT, linewidth=0.4, alpha=0.35)
             panel.set_axisbelow(True)
             row.append(panel)

@@ -27,6 +27,8 @@ def page(table: Table, figures: Sequence[tuple[str, str]]) -> str:
     return environment.get_template("page.html.jinja").render(
         table=table,
         words=tables,
+        sheet=tables.sheet(table),
+        losses=table.study.layout == "losses",
         seeds=tables.common_seeds(table),
         figures=[(caption, Markup(image)) for caption, image in figures],
         runs=[(row.name, run) for row in table.rows for run in row.runs],

@@ -4,8 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from trm_core.config import DataSettings
+
 # The order in which the paper puts the models side by side (Table 3); models it does not know come after.
 MODEL_ORDER = ("HRM", "TRM")
+
+# What its columns are measured on. ARC in test inputs: 400 and 120 tasks.
+TEST_SUDOKUS, TEST_MAZES = 422_786, 1_000
+TEST_INPUTS = {"evaluation": 419, "evaluation2": 172}
+
+
+def published_test(data: DataSettings) -> int | None:
+    """How many test puzzles (ARC: test inputs) the published test set has; None where the paper has no such column."""
+    if data.puzzle == "arc":
+        return TEST_INPUTS.get(data.test_subset)
+    return TEST_SUDOKUS if data.puzzle == "sudoku" else TEST_MAZES
 
 
 def other_depths(printed: Iterable[int]) -> str:

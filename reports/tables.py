@@ -8,20 +8,36 @@ from __future__ import annotations
 import csv
 import io
 import re
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 from rich import box
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from reports import paper
-from reports.collect import Grid, SeedRun, Table, TableRow
+from reports import paper, stats
+from reports.collect import (
+    EXACT,
+    LOSS,
+    Grid,
+    SeedRun,
+    Table,
+    TableRow,
+    accuracy_metric,
+    kind,
+    loss_metric,
+    measured,
+    passes,
+)
 from reports.stats import Interval
+from sweeps.study import Losses, Quoted
 
 TERMINAL_WIDTH = 96  # columns
 DAGGER = "†"
 NOTHING = "–"
+QUOTED = "Quoted from the paper, not run here"
 
 # --- words and rounding, shared by every form ---------------------------------------------------------------------
 
@@ -85,25 +101,58 @@ def common_seeds(table: Table) -> int | None:
 
 def caption(table: Table) -> str:
     """What the numbers are: metric, evaluation depth, seeds, and the two intervals apart."""
-    metric = "Exact accuracy on the test puzzles" if table.study.metric == "test/exact_accuracy" else table.study.metric
     seeds = common_seeds(table)
     if seeds is None:
         over = "the number of seeds in parentheses"
     else:
         over = "one seed per row" if seeds == 1 else f"mean over {seeds} seeds"
     steps = " or ".join(str(count) for count in table.eval_steps)
-    sentences = [f"{metric} in %, {over}, evaluated with {steps} supervision step{'' if steps == '1' else 's'}."]
+    sentences = [
+        f"{metric_on(table)} in %, {over}, evaluated with {steps} supervision step{'' if steps == '1' else 's'}."
+    ]
+    if (k := passes(table.study.metric)) is not None:
+        voters = f" (at most {' or '.join(f'{count:,}' for count in table.voters)})" if table.voters else ""
+        answers = "attempt is the answer" if k == 1 else f"attempts are the {k} answers"
+        sentences.append(
+            f"A task's {answers} with the most votes among its variants{voters}, cast by the run's last"
+            " checkpoint alone. A task with several test inputs scores the share of them that is solved;"
+            " it is not just solved or not, so there is no Wilson interval of the test set."
+        )
     if any(row.seed_interval for row in table.rows):
         sentences.append("± is the 95 % interval of the mean over seeds (Student t).")
     elif any(row.values for row in table.rows):
         sentences.append("With one seed there is no interval over seeds.")
-    if table.puzzles:
-        counts = " or ".join(f"{count:,}" for count in table.puzzles)
+    if any(row.test_interval for row in table.rows):
         sentences.append(
-            f"Brackets: the 95 % interval that {counts} test puzzles leave to one run of that accuracy (Wilson);"
-            " it does not hold the spread over seeds."
+            f"Brackets: the 95 % interval that {measured(table.rows, ' or ')} test {_kind(table)} leave to one run of"
+            " that accuracy (Wilson); it does not hold the spread over seeds."
         )
     return " ".join(sentences)
+
+
+def metric_name(table: Table) -> str:
+    """The study's metric as a figure's axis says it."""
+    k = passes(table.study.metric)
+    if k is not None:
+        return f"pass@{k}, test"
+    metric = accuracy_metric(table.study)
+    return "Exact accuracy, test" if metric == EXACT else metric
+
+
+def metric_on(table: Table) -> str:
+    """The study's metric and what it is measured on."""
+    if (k := passes(table.study.metric)) is not None:
+        return f"Test tasks solved in {_attempts(k)} (pass@{k})"
+    metric = accuracy_metric(table.study)
+    return f"Exact accuracy on the test {_kind(table)}" if metric == EXACT else metric
+
+
+def _attempts(k: int) -> str:
+    return {1: "one attempt", 2: "two attempts"}.get(k, f"{k} attempts")
+
+
+def _kind(table: Table) -> str:
+    return kind(row.puzzle for row in table.rows)
 
 
 def footnotes(table: Table) -> tuple[str, ...]:
@@ -118,17 +167,157 @@ def heading(table: Table) -> str:
     return f"{table.study.title}: {table.study.source}, profile {table.profile}"
 
 
-def grid_cells(grid: Grid, seeds: int | None) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """The paper's layout as text: header and lines (k, T, then depth, paper, ours for each model)."""
-    header = grid.labels + tuple(f"{model} {what}" for model in grid.models for what in ("depth", "paper", "ours"))
+# --- the paper's layout -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table as the paper lays it out, in text: columns of labels, then groups of columns under a name each."""
+
+    labels: tuple[str, ...]
+    groups: tuple[tuple[str, tuple[str, ...]], ...]  # ("HRM", ("depth", "paper", "ours"))
+    lines: tuple[tuple[str, ...], ...]
+    quoted: tuple[tuple[str, ...], ...] = ()  # lines under a rule: from the paper, not run here
+
+    @property
+    def header(self) -> tuple[str, ...]:
+        """All columns' names, each with its group's."""
+        return self.labels + tuple(f"{name} {what}" for name, whats in self.groups for what in whats)
+
+    @property
+    def text_columns(self) -> int:
+        """How many columns, from the left, hold words: all labels, unless they are numbers such as k and T."""
+        return len(self.labels) if any(len(label) > 1 for label in self.labels) else 0
+
+
+def sheet(table: Table) -> Sheet | None:
+    """What the paper or the source prints, ours beside it; None where the rows' list is all there is."""
+    if table.study.layout == "losses":
+        return _losses_sheet(table)
+    return None if table.grid is None else _grid_sheet(table, table.grid)
+
+
+def _grid_sheet(table: Table, grid: Grid) -> Sheet:
+    """For each column depth, paper and ours; where it is a test set of its own, parameters in place of depth."""
+    first = "params" if grid.by_puzzle else "depth"
+    seeds = common_seeds(table)
     lines = []
     for labels, rows in grid.lines:
-        cells = list(labels)
+        cells = [*labels]
         for row in rows:
-            cells += [NOTHING] * 3 if row is None else [depth(row), papers(row), ours(row, seeds)]
+            if row is None:
+                cells += [NOTHING] * 3
+            else:
+                cells += [size(row.parameters) if grid.by_puzzle else depth(row), papers(row), ours(row, seeds)]
         lines.append(tuple(cells))
-    return header, lines
+    quoted = []
+    for one in table.quoted if quotes_fit(table) else ():
+        cells = [one.name] + [""] * (len(grid.labels) - 1)
+        for column in grid.columns:
+            cells += ["", _quote(one, column), ""]
+        quoted.append(tuple(cells))
+    return Sheet(
+        labels=tuple(label if len(label) == 1 else label.capitalize() for label in grid.labels),
+        groups=tuple((column, (first, "paper", "ours")) for column in grid.columns),
+        lines=tuple(lines),
+        quoted=tuple(quoted),
+    )
 
+
+def quotes_fit(table: Table) -> bool:
+    """Whether what is quoted has its columns in the paper's layout, so that it can stand there under a rule."""
+    return table.grid is not None and all(set(one.cells) <= set(table.grid.columns) for one in table.quoted)
+
+
+def quotes(table: Table) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """What is quoted as a table of its own, in the paper's words: header and lines."""
+    columns = tuple(dict.fromkeys(column for one in table.quoted for column in one.cells))
+    return (QUOTED, *columns), [(one.name, *(_quote(one, column) for column in columns)) for one in table.quoted]
+
+
+def _quote(one: Quoted, column: str) -> str:
+    return f"{one.cells[column]:.1f}" if column in one.cells else NOTHING
+
+
+LOSSES = ("initial", "final", "minimum", "improvement %")
+
+
+def _losses_sheet(table: Table) -> Sheet:
+    """The training loss of each row, ours and the source's."""
+    groups = (("Ours", LOSSES),) + ((("Source", LOSSES),) if any(row.paper_losses for row in table.rows) else ())
+    lines = []
+    for row in table.rows:
+        cells = [row.name, *our_losses(row)]
+        if len(groups) > 1:
+            cells += [NOTHING] * 4 if row.paper_losses is None else loss_cells([row.paper_losses])
+        lines.append(tuple(cells))
+    return Sheet(("Row",), groups, tuple(lines))
+
+
+def our_losses(row: TableRow) -> list[str]:
+    """Initial, final, least loss and improvement; or, once, why there is none."""
+    if row.losses:
+        return loss_cells(row.losses)
+    status = row.status.partition(":")[0] or "no curve"
+    return [short("no curve" if status.startswith("no ") else status, 28), *[NOTHING] * 3]
+
+
+def loss_cells(losses: Sequence[Losses]) -> list[str]:
+    """The four cells of one or several curves: means, with the interval over seeds where there are several."""
+    cells = []
+    for column, digits, times in zip(_loss_columns(losses), (3, 3, 3, 1), (1, 1, 1, 100), strict=True):
+        values = [times * value for value in column]
+        interval = stats.seed_interval(values)
+        spread = "" if interval is None else f" ± {interval.half_width:.{digits}f}"
+        cells.append(f"{stats.mean(values):.{digits}f}{spread}".replace("-", "−"))
+    return cells
+
+
+def _loss_columns(losses: Iterable[Losses]) -> list[tuple[float, ...]]:
+    """The values of all curves: initial, final, minimum in nats, improvement as a fraction."""
+    return list(zip(*((one.initial, one.final, one.minimum, improvement(one)) for one in losses), strict=True))
+
+
+def improvement(losses: Losses) -> float:
+    """How much of the first loss is gone at the end, as a fraction."""
+    return (losses.initial - losses.final) / losses.initial
+
+
+LOSS_WORDS = {
+    LOSS: "the mean over a puzzle's cells, and the halting loss",
+    "train/lm_loss": "the mean over a puzzle's cells, without the halting loss",
+}
+
+
+def losses_caption(table: Table) -> str:
+    """What the four numbers are, and over how many steps each is averaged."""
+    counted = {run.log_every for row in table.rows if row.losses for run in row.runs if run.log_every is not None}
+    every = " or ".join(str(count) for count in sorted(counted)) or "train.log_every"
+    counts = {len(row.losses) for row in table.rows if row.losses}
+    over = "one seed per row" if counts == {1} else "the mean over seeds, with its 95 % interval (Student t)"
+    steps = "after every training step" if every == "1" else f"each a mean over {every} training steps"
+    loss = loss_metric(table.study)
+    source = " The source's improvement is reckoned from its printed losses." if table_has_source(table) else ""
+    return (
+        f"Training loss in nats ({LOSS_WORDS.get(loss, loss)}), as a run reports it ({steps}):"
+        " the first, the last and the least; improvement is (initial − final) / initial."
+        f" Ours: {over}.{source}"
+    )
+
+
+def table_has_source(table: Table) -> bool:
+    """Whether a source prints losses for any of these rows."""
+    return any(row.paper_losses for row in table.rows)
+
+
+def size(parameters: int) -> str:
+    """A number of parameters as the paper prints it, "27M"; small models in thousands."""
+    if parameters >= 1_000_000:
+        return f"{parameters / 1e6:.0f}M"
+    return f"{parameters / 1e3:.0f}k" if parameters >= 1_000 else str(parameters)
+
+
+# --- every row --------------------------------------------------------------------------------------------------------
 
 ROW_HEADER = (
     "Row",
@@ -143,49 +332,82 @@ ROW_HEADER = (
     "Paper",
     "Difference",
 )
+A_SHORTEST_PATH = "A shortest path"
 
 
 def row_header(table: Table) -> tuple[str, ...]:
     """The columns of the long table: the paper's where it prints numbers, the difference where there may be one."""
-    left_out = 0 if table.comparable else 1
-    return ROW_HEADER[: len(ROW_HEADER) - (left_out if table.study.has_paper_numbers else 2)]
+    left_out = set() if table.study.has_paper_numbers else {"Paper", "Difference"}
+    left_out |= set() if table.comparable else {"Difference"}
+    left_out |= set() if passes(table.study.metric) is None else {"Test set"}
+    names = [name for name in ROW_HEADER if name not in left_out]
+    if table.has_shortest_paths:
+        names.insert(names.index("Cells right") + 1, A_SHORTEST_PATH)
+    return tuple(names)
 
 
 def row_cells(table: Table, row: TableRow) -> tuple[str, ...]:
     """One row of the long table as text, in the order of row_header."""
-    cells = (
-        row.name,
-        depth(row),
-        str(row.nfp),
-        f"{row.parameters:,}",
-        str(len(row.values)),
-        short(row.status.partition(":")[0], 28) if row.mean is None else percent(row.mean),
-        spread(row),
-        bracket(row.test_interval),
-        NOTHING if row.cell_accuracy is None else percent(row.cell_accuracy),
-        papers(row),
-        difference(row),
-    )
-    return cells[: len(row_header(table))]
+    cells = {
+        "Row": row.name,
+        "Depth": depth(row),
+        "NFP": str(row.nfp),
+        "Parameters": f"{row.parameters:,}",
+        "Seeds": str(len(row.values)),
+        "Ours": short(row.status.partition(":")[0], 28) if row.mean is None else percent(row.mean),
+        "Over seeds": spread(row),
+        "Test set": bracket(row.test_interval),
+        "Cells right": NOTHING if row.cell_accuracy is None else percent(row.cell_accuracy),
+        A_SHORTEST_PATH: NOTHING if row.shortest_path is None else percent(row.shortest_path),
+        "Paper": papers(row),
+        "Difference": difference(row),
+    }
+    return tuple(cells[name] for name in row_header(table))
+
+
+def votes_cells(table: Table) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """pass@2 by the number of variants that vote: header and a line per row that has a curve."""
+    counts = sorted({votes for curve in table.vote_curves for votes in curve.votes})
+    lines = []
+    for curve in table.vote_curves:
+        by_votes = dict(zip(curve.votes, curve.pass_at[2], strict=True))
+        cells = [percent(by_votes[votes]) if votes in by_votes else NOTHING for votes in counts]
+        lines.append((curve.row, *cells))
+    return ("Row", *(f"{votes:,}" for votes in counts)), lines
+
+
+VOTES_TITLE = "Accuracy against the number of votes"
+ONE_CHECKPOINT = (
+    "Of a run's last checkpoint alone, mean over seeds; votes pooled over checkpoints are never in these numbers."
+)
+VOTES_CAPTION = (
+    "pass@2 in % where only the first so many variants of each task vote; the last column is all of them."
+    f" {ONE_CHECKPOINT}"
+)
 
 
 # --- Markdown -------------------------------------------------------------------------------------------------------
 
 
 def markdown(table: Table) -> str:
-    """The report as GitHub Markdown: warning, the paper's grid, every row, notes, what was run."""
+    """The report as GitHub Markdown: warnings, the paper's layout, every row, notes, what was run."""
     parts = [f"# {_md(table.study.title)}", f"{_md(table.study.source)}. Profile `{table.profile}`."]
-    if table.warning:
-        parts.append(f"> **{_md(_sentence(table.warning))}**")
-    parts.append(_md(caption(table)))
-    if table.grid is not None:
-        header, lines = grid_cells(table.grid, common_seeds(table))
-        parts.append(_md_table(header, lines, text_columns=0))
-        parts.append("## Every row")
+    parts += [f"> **{_md(_sentence(warning))}**" for warning in table.warnings]
+    laid_out = sheet(table)
+    losses = table.study.layout == "losses"
+    parts.append(_md(losses_caption(table) if losses else caption(table)))
+    if laid_out is not None:
+        parts.append(_md_table(laid_out.header, laid_out.lines, text_columns=laid_out.text_columns))
+    quoted = [_md_table(*quotes(table), text_columns=1)] if table.quoted else []
+    if laid_out is not None:
+        parts += quoted + ["## Every row"] + ([_md(caption(table))] if losses else [])
     parts.append(_md_table(row_header(table), [row_cells(table, row) for row in table.rows], text_columns=1))
+    parts += quoted if laid_out is None else []
     notes = footnotes(table)
     if notes:
         parts.append("\n".join(f"- {_md(note)}" for note in notes))
+    if table.vote_curves:
+        parts += [f"## {VOTES_TITLE}", _md(VOTES_CAPTION), _md_table(*votes_cells(table), text_columns=1)]
     parts.append("## What was run")
     parts.append("\n".join(f"- {name}: {_md(text)}" for name, text in table.facts))
     return "\n\n".join(parts) + "\n"
@@ -226,6 +448,7 @@ def _sentence(text: str) -> str:
 def rows_csv(table: Table) -> str:
     """One line per row, every number in full precision, accuracies as fractions."""
     places = tuple(dict.fromkeys(name for row in table.rows for name in row.place))
+    losses = table.study.layout == "losses"
     header = (
         ["study", "profile", "changed_settings", "comparable_with_paper", "row", "base"]
         + [f"place_{name}" for name in places]
@@ -243,9 +466,12 @@ def rows_csv(table: Table) -> str:
             "test_set_wilson95_low",
             "test_set_wilson95_high",
             "cell_accuracy_mean",
+            *(["shortest_path_accuracy_mean"] if table.has_shortest_paths else []),
             "paper_accuracy",
             "difference_to_paper",
+            *([f"loss_{of}_{what}" for of in ("ours", "source") for what in LOSS_NUMBERS] if losses else []),
             "status",
+            *(["leaked_test_tasks"] if table.leak else []),
         ]
     )
     lines = [
@@ -268,11 +494,47 @@ def rows_csv(table: Table) -> str:
             row.puzzles,
             *_ends(row.test_interval),
             row.cell_accuracy,
+            *([row.shortest_path] if table.has_shortest_paths else []),
             round(row.paper / 100, 6) if isinstance(row.paper, float) else row.paper,
             None if row.difference is None else round(row.difference / 100, 15),
+            *([*_loss_numbers(row.losses), *_loss_numbers([row.paper_losses])] if losses else []),
             row.status or "finished",
+            *([" ".join(sorted({task for run in row.runs for task in run.leaks}))] if table.leak else []),
         ]
         for row in table.rows
+    ]
+    return _csv(header, lines)
+
+
+LOSS_NUMBERS = ("initial", "final", "minimum", "improvement")
+
+
+def _loss_numbers(losses: Sequence[Losses | None]) -> list[float | None]:
+    """Means over the curves: initial, final, minimum in nats, improvement as a fraction."""
+    known = [one for one in losses if one is not None]
+    if not known:
+        return [None] * 4
+    return [stats.mean(values) for values in _loss_columns(known)]
+
+
+def quoted_csv(table: Table) -> str:
+    """What the paper quotes, a line per number; a file of its own, so that it never meets ours."""
+    header = ["study", "source", "quoted", "column", "accuracy"]
+    lines = [
+        [table.study.name, table.study.source, one.name, column, round(value / 100, 6)]
+        for one in table.quoted
+        for column, value in one.cells.items()
+    ]
+    return _csv(header, lines)
+
+
+def votes_csv(table: Table) -> str:
+    """Accuracy against the number of votes, a line per row and number; fractions, means over seeds."""
+    header = ["study", "profile", "row", "seeds", "votes", "pass@1", "pass@2"]
+    lines = [
+        [table.study.name, table.profile, curve.row, curve.seeds, votes, curve.pass_at[1][at], curve.pass_at[2][at]]
+        for curve in table.vote_curves
+        for at, votes in enumerate(curve.votes)
     ]
     return _csv(header, lines)
 
@@ -297,8 +559,19 @@ def runs_csv(table: Table) -> str:
         "seconds",
         "reason",
     ]
-    lines = [[table.study.name, table.profile, row.name, *_run_line(run)] for row in table.rows for run in row.runs]
-    return _csv(header, lines)
+    more: dict[str, Callable[[SeedRun], object]] = {}
+    if table.has_shortest_paths:
+        more["shortest_path_accuracy"] = lambda run: run.shortest_path
+    if table.voters:
+        more["votes"] = lambda run: run.votes
+    if table.leak:
+        more["leaked_test_tasks"] = lambda run: " ".join(run.leaks)
+    lines = [
+        [table.study.name, table.profile, row.name, *_run_line(run), *(of(run) for of in more.values())]
+        for row in table.rows
+        for run in row.runs
+    ]
+    return _csv([*header, *more], lines)
 
 
 def _run_line(run: SeedRun) -> list[object]:
@@ -349,24 +622,22 @@ _TEX_CHARACTERS = {
 
 
 def latex(table: Table) -> str:
-    """The report's tables for \\input{table.tex}: booktabs, the paper's grid first where there is one."""
-    warning = f" \\textbf{{{tex(_sentence(table.warning))}}}" if table.warning else ""
+    """The report's tables for \\input{table.tex}: booktabs, the paper's layout first where there is one."""
+    warning = "".join(f" \\textbf{{{tex(_sentence(text))}}}" for text in table.warnings)
     title = tex(f"{table.study.title} ({table.study.source}), profile {table.profile}.")
     notes = " ".join(tex(note) for note in footnotes(table))
+    losses = table.study.layout == "losses"
+    name = f"tab:{table.study.name}"
     lines = [
         f"% {heading(table)}",
-        *([f"% {_sentence(table.warning)}"] if table.warning else []),
+        *(f"% {_sentence(text)}" for text in table.warnings),
         r"% Needs \usepackage[T1]{fontenc}, \usepackage{textcomp}, \usepackage{booktabs}, \usepackage{graphicx}.",
     ]
-    seeds = common_seeds(table)
-    if table.grid is not None:
-        lines += _tex_float(
-            f"{title}{warning} {tex(caption(table))}",
-            _tex_grid(table.grid, seeds),
-            notes,
-            f"tab:{table.study.name}",
-        )
-        lines.append("")
+    laid_out = sheet(table)
+    if laid_out is not None:
+        about = losses_caption(table) if losses else caption(table)
+        lines += [*_tex_float(f"{title}{warning} {tex(about)}", _tex_sheet(laid_out), notes, name), ""]
+    every_row = caption(table) if laid_out is None else f"Every row. {caption(table)}" if losses else "Every row."
     rows = [
         "l" + "r" * (len(row_header(table)) - 1),
         " & ".join(_tex_head(name) for name in row_header(table)),
@@ -374,27 +645,48 @@ def latex(table: Table) -> str:
         *(" & ".join(tex(cell) for cell in row_cells(table, row)) for row in table.rows),
     ]
     lines += _tex_float(
-        f"{title}{warning} {'Every row.' if table.grid is not None else tex(caption(table))}",
+        f"{title}{warning} {tex(every_row)}",
         rows,
-        "" if table.grid is not None else notes,
-        f"tab:{table.study.name}{'-rows' if table.grid is not None else ''}",
+        "" if laid_out is not None else notes,
+        name if laid_out is None else f"{name}-rows",
     )
+    if table.quoted and not quotes_fit(table):
+        lines += ["", *_tex_float(f"{title} {tex(QUOTED)}.", _tex_plain(*quotes(table)), "", f"{name}-quoted")]
+    if table.vote_curves:
+        about = tex(f"{VOTES_TITLE}. {VOTES_CAPTION}")
+        lines += ["", *_tex_float(f"{title}{warning} {about}", _tex_plain(*votes_cells(table)), "", f"{name}-votes")]
     return "\n".join(lines) + "\n"
 
 
-def _tex_grid(grid: Grid, seeds: int | None) -> list[str]:
-    first = len(grid.labels) + 1
-    groups = [f"\\multicolumn{{3}}{{c}}{{{tex(model)}}}" for model in grid.models]
-    rules = [f"\\cmidrule(lr){{{first + 3 * i}-{first + 3 * i + 2}}}" for i in range(len(grid.models))]
-    names = [f"${label}$" if len(label) == 1 and label.isalpha() else tex(label) for label in grid.labels]
-    _, lines = grid_cells(grid, seeds)
+def _tex_plain(header: Sequence[str], lines: Iterable[Sequence[str]]) -> list[str]:
     return [
-        "r" * len(grid.labels) + "rrr" * len(grid.models),
-        " & ".join([""] * (len(grid.labels) - 1) + ["", *groups]) + r" \\ " + " ".join(rules),
-        " & ".join(names + ["Depth", "Paper", "Ours"] * len(grid.models)),
+        "l" + "r" * (len(header) - 1),
+        " & ".join(tex(name) for name in header),
         r"\midrule",
         *(" & ".join(tex(cell) for cell in line) for line in lines),
     ]
+
+
+def _tex_sheet(laid_out: Sheet) -> list[str]:
+    names = [f"${label}$" if len(label) == 1 and label.isalpha() else tex(label) for label in laid_out.labels]
+    groups, rules, first = [], [], len(laid_out.labels) + 1
+    for name, whats in laid_out.groups:
+        groups.append(f"\\multicolumn{{{len(whats)}}}{{c}}{{{tex(name)}}}")
+        rules.append(f"\\cmidrule(lr){{{first}-{first + len(whats) - 1}}}")
+        first += len(whats)
+    columns = [tex(what.capitalize()) for _, whats in laid_out.groups for what in whats]
+    align = "l" if laid_out.text_columns else "r"
+    body = [
+        align * len(laid_out.labels) + "r" * len(columns),
+        " & ".join([""] * (len(laid_out.labels) - 1) + ["", *groups]) + r" \\ " + " ".join(rules),
+        " & ".join(names + columns),
+        r"\midrule",
+        *(" & ".join(tex(cell) for cell in line) for line in laid_out.lines),
+    ]
+    if laid_out.quoted:
+        body += [r"\midrule", f"\\multicolumn{{{first - 1}}}{{@{{}}l}}{{\\emph{{{tex(QUOTED)}}}}}"]
+        body += [" & ".join(tex(cell) for cell in line) for line in laid_out.quoted]
+    return body
 
 
 def _tex_float(text: str, rows: Sequence[str], notes: str, label: str) -> list[str]:
@@ -419,7 +711,7 @@ def _tex_float(text: str, rows: Sequence[str], notes: str, label: str) -> list[s
 
 
 def _tex_head(name: str) -> str:
-    return tex(name) + (r" \%" if name in ("Ours", "Cells right", "Paper") else "")
+    return tex(name) + (r" \%" if name in ("Ours", "Cells right", A_SHORTEST_PATH, "Paper") else "")
 
 
 def tex(text: str) -> str:
@@ -431,31 +723,62 @@ def tex(text: str) -> str:
 # --- terminal -------------------------------------------------------------------------------------------------------
 
 
+WITH_RULES = box.Box("    \n    \n ── \n    \n ── \n    \n    \n    \n")  # SIMPLE_HEAD, and a rule between sections
+
+
 def terminal(table: Table, width: int = TERMINAL_WIDTH) -> str:
     """The table as plain text of at most `width` columns."""
     out = io.StringIO()
     console = Console(file=out, width=width, color_system=None, force_terminal=False, markup=False, highlight=False)
     console.print(Text(heading(table)))
-    if table.warning:
-        console.print(Text(_sentence(table.warning)))
-    console.print(_terminal_rows(table) if table.grid is None else _terminal_grid(table.grid, common_seeds(table)))
-    console.print(Text(caption(table)))
+    for warning in table.warnings:
+        console.print(Text(_sentence(warning)))
+    laid_out = sheet(table)
+    console.print(_terminal_rows(table) if laid_out is None else _terminal_sheet(table, laid_out))
+    if table.quoted and not quotes_fit(table):
+        console.print(_terminal_quotes(table))
+    console.print(Text(losses_caption(table) if table.study.layout == "losses" else caption(table)))
+    if table.has_shortest_paths and table.study.layout == "accuracy":
+        found = (f"{row.name} {percent(row.shortest_path)}" for row in table.rows if row.shortest_path is not None)
+        console.print(Text(f"{A_SHORTEST_PATH}, in % of the mazes: {'; '.join(found)}."))
     for note in footnotes(table):
         console.print(Text(note))
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 
-def _terminal_grid(grid: Grid, seeds: int | None) -> RichTable:
-    """The paper's grid; under each of our numbers the test set's interval."""
-    shown = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in grid_cells(grid, seeds)[0]:
-        shown.add_column(Text(name.replace(" ", "\n")), justify="right", vertical="top")
-    for (_, rows), cells in zip(grid.lines, grid_cells(grid, seeds)[1], strict=True):
-        stacked = list(cells)
-        for position, row in enumerate(rows):
-            if row is not None and row.test_interval is not None:
-                stacked[len(grid.labels) + 3 * position + 2] += f"\n{bracket(row.test_interval)}"
+def _terminal_sheet(table: Table, laid_out: Sheet) -> RichTable:
+    """The paper's layout; under each of our numbers its spread over seeds (losses) or the test set's interval."""
+    shown = RichTable(box=WITH_RULES, pad_edge=False)
+    for at, name in enumerate(laid_out.header):
+        broken = name.replace(" ", "\n").replace("-", "-\n", 1).replace("improvement\n", "improve-\nment ")
+        shown.add_column(
+            Text(broken), justify="left" if at < laid_out.text_columns else "right", vertical="top", overflow="fold"
+        )
+    for at, line in enumerate(laid_out.lines):
+        stacked = list(line)
+        if table.study.layout == "losses":
+            stacked = [cell.replace(" ± ", "\n± ") for cell in line]
+        elif table.grid is not None:
+            for position, row in enumerate(table.grid.lines[at][1]):
+                if row is not None and row.test_interval is not None:
+                    stacked[len(laid_out.labels) + 3 * position + 2] += f"\n{bracket(row.test_interval)}"
         shown.add_row(*(Text(cell) for cell in stacked))
+    if laid_out.quoted:
+        shown.add_section()
+        width = max(len(line[0]) for line in laid_out.lines + laid_out.quoted)
+        shown.add_row(Text("\n".join(textwrap.wrap(f"{QUOTED}:", max(12, width)))))
+    for line in laid_out.quoted:
+        shown.add_row(*(Text(cell) for cell in line))
+    return shown
+
+
+def _terminal_quotes(table: Table) -> RichTable:
+    header, lines = quotes(table)
+    shown = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
+    for at, name in enumerate(header):
+        shown.add_column(Text(name), justify="right" if at else "left", overflow="fold")
+    for line in lines:
+        shown.add_row(*(Text(cell) for cell in line))
     return shown
 
 
@@ -473,6 +796,8 @@ def _terminal_rows(table: Table) -> RichTable:
     }
     if not table.study.has_paper_numbers:
         del cell["Paper"]
+    if passes(table.study.metric) is not None:
+        del cell["Test set"]
     for name in cell:
         shown.add_column(Text(name), justify="left" if name == "Row" else "right", overflow="fold")
     for row in table.rows:

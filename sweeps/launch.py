@@ -20,9 +20,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
 
-from data_prep.puzzle_set import PuzzleSet
 from sweeps.plan import Job
 from sweeps.progress import Progress
+from sweeps.puzzles import BuiltSet
 from sweeps.tracking import Measurement, Tracker, process_lives
 from sweeps.worker import MAX_FAILURES, Task, earlier_failure, note_failure, train_inline, train_with_workers
 
@@ -214,7 +214,7 @@ def _machines(where: str) -> Machines:
 def launch(
     jobs: Sequence[Job],
     *,
-    data: Path,
+    sets: Mapping[str, BuiltSet],
     out: Path,
     tracker: Tracker,
     progress: Progress,
@@ -223,19 +223,18 @@ def launch(
 ) -> Outcome:
     """Train every job, tell tracker and progress of it, and say how it ended. Each job's files: <out>/runs/<key>/.
 
-    A failed run stops no other. Ctrl-C and SIGTERM end within seconds, with what is unfinished KILLED; a second one
-    ends at once. Raises NoCluster, NotEnoughMachines.
+    sets: each job's puzzles, by its key. A failed run stops no other. Ctrl-C and SIGTERM end within seconds, with what
+    is unfinished KILLED; a second one ends at once. Raises NoCluster, NotEnoughMachines.
     """
     if not jobs:
         return Outcome()
-    data_hash = PuzzleSet.open(data, verify=False).content_hash
-    watch = _Watch({job.key: job for job in jobs}, data_hash, out / "runs", tracker, progress)
+    watch = _Watch({job.key: job for job in jobs}, sets, out / "runs", tracker, progress)
     with _signals(watch.interrupt):
         try:
             with cluster() as machines:
                 arrangement = arrange(machines, len(jobs), launcher, workers)
                 progress.say(_in_words(arrangement, machines))
-                _fit(jobs, arrangement, data, out, watch)
+                _fit(jobs, arrangement, out, watch)
         except Exception:  # Interrupted, in whatever Tune has wrapped it
             if not watch.interrupted:
                 raise
@@ -243,11 +242,19 @@ def launch(
     return Outcome(tuple(watch.finished), watch.failed, watch.interrupted)
 
 
-def _fit(jobs: Sequence[Job], arrangement: Arrangement, data: Path, out: Path, watch: _Watch) -> None:
+def _fit(jobs: Sequence[Job], arrangement: Arrangement, out: Path, watch: _Watch) -> None:
     """One Tune trial per job."""
     device = "cuda" if arrangement.use_gpu else "cpu"
     tasks = {
-        job.key: Task(job.key, job.run, data.resolve(), watch.runs.resolve() / job.key, 1, watch.launch, device)
+        job.key: Task(
+            job.key,
+            job.run,
+            watch.sets[job.key].folder.resolve(),
+            watch.runs.resolve() / job.key,
+            1,
+            watch.launch,
+            device,
+        )
         for job in jobs
     }
     with _storage(out) as storage:
@@ -291,9 +298,14 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
     """Hears from Tune, in the driver, and tells tracker and progress."""
 
     def __init__(
-        self, jobs: Mapping[str, Job], data_hash: str, runs: Path, tracker: Tracker, progress: Progress
+        self,
+        jobs: Mapping[str, Job],
+        sets: Mapping[str, BuiltSet],
+        runs: Path,
+        tracker: Tracker,
+        progress: Progress,
     ) -> None:
-        self.jobs, self.data_hash, self.runs, self.tracker, self.progress = jobs, data_hash, runs, tracker, progress
+        self.jobs, self.sets, self.runs, self.tracker, self.progress = jobs, sets, runs, tracker, progress
         self.launch = uuid.uuid4().hex
         self.finished: list[str] = []
         self.failed: dict[str, str] = {}
@@ -334,7 +346,8 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
 
     def _begin(self, job: Job) -> None:
         self.running.add(job.key)
-        self.tracker.child(job, self.data_hash)
+        of = self.sets[job.key]
+        self.tracker.child(job, of.content_hash, tags=of.tags)
         work = float(job.run.train_flops() * job.run.train.batch_size * job.run.train.steps)
         self.progress.begin(job.key, f"{job.row} seed {job.seed}", job.run.train.steps, work)
 

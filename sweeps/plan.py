@@ -10,7 +10,7 @@ import fnmatch
 import math
 import statistics
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sweeps.tracking import RunRecord
 
 PUBLISHED_TEST_PUZZLES = 422_786  # Sudoku-Extreme's test file, where the set is not built yet
+PUBLISHED_TESTS = {"sudoku": PUBLISHED_TEST_PUZZLES, "maze": 1000, "arc": 419}  # ARC-AGI-1's 400 evaluation tasks
 
 # The released TRM-MLP run, 2.1e18 operations by our count, took about 18 h on one L40S (PAPER.md, section 3).
 ASSUMED_GPU_FLOPS_PER_S = 33e12
@@ -154,14 +155,17 @@ def make_jobs(
     *,
     seeds: int,
     overrides: Sequence[str] = (),
-    data_hash: str,
+    data_hash: Callable[[DataSettings], str],
 ) -> tuple[Job, ...]:
-    """Rows x seeds 0, 1, …, as jobs. Raises BadSetting; also where overrides make two of them the same run."""
+    """Rows x seeds 0, 1, …, as jobs. Raises BadSetting; also where overrides make two of them the same run.
+
+    data_hash: the content hash of the puzzle set of these data settings.
+    """
     jobs: dict[str, Job] = {}
     for row in rows:
         for seed in range(seeds):
             run = configure(study, row, profile, seed, overrides)
-            job = Job(run.key(data_hash), study.name, row.name, row.base, profile, run.train.seed, run)
+            job = Job(run.key(data_hash(run.data)), study.name, row.name, row.base, profile, run.train.seed, run)
             if (same := jobs.get(job.key)) is not None:
                 other = f"seed {seed}" if same.row == row.name else repr(row.name)
                 raise BadSetting(
@@ -172,29 +176,23 @@ def make_jobs(
     return tuple(jobs.values())
 
 
-def data_settings(jobs: Sequence[Job]) -> DataSettings:
-    """What one puzzle set for all jobs is built from. Raises BadSetting where they ask for different ones."""
-    first = jobs[0].run.data
-    for job in jobs:
-        if job.run.data.model_copy(update={"augmentations": first.augmentations}) != first:
-            raise BadSetting(f"{job.row!r} and {jobs[0].row!r} ask for different puzzles; run them apart with --only")
-    return first
-
-
 # --- what they cost --------------------------------------------------------------------------------------------------
 
 
 def run_flops(run: RunConfig, test_puzzles: int | None = None) -> float:
     """Operations of one run: its training steps, the evaluations on the way and the last one on all held-out puzzles.
 
-    test_puzzles: how many there are, where the settings say "all".
+    test_puzzles: how many there are (None: not known, the set is not built yet).
     """
     train, model = run.train, run.model
-    n_test = run.data.test or test_puzzles or PUBLISHED_TEST_PUZZLES
+    n_test = test_puzzles or run.data.test or PUBLISHED_TESTS[run.data.puzzle]
     held_out = (run.data.validation, n_test)
     limit = train.eval_puzzles or max(held_out)
     n_midway = (train.steps - 1) // train.eval_every
     evaluated = n_midway * sum(min(limit, n) for n in held_out) + sum(held_out)
+    if run.data.puzzle == "arc":  # and every variant of a test task votes
+        n_variants = run.data.augmentations + 1
+        evaluated += n_test * (n_variants if train.votes is None else min(train.votes, n_variants))
     evaluation = float(evaluated) * (train.eval_N_sup or model.N_sup) * run.forward_flops()
     return float(train.steps) * train.batch_size * run.train_flops() + evaluation
 
@@ -257,18 +255,18 @@ def make_plan(
     *,
     at_once: int = 1,
     workers: int = 1,
-    test_puzzles: int | None = None,
+    test_puzzles: Callable[[DataSettings], int | None] = lambda _: None,
 ) -> Plan:
     """The plan: `done` are the keys of finished runs, `rates` what recorded_rates found, `fallback` for the rest.
 
-    workers: so many share a run's batch.
+    workers: so many share a run's batch. test_puzzles: how many the set of these data settings has.
     """
     return Plan(
         tuple(
             PlannedRun(
                 job,
                 job.key in done,
-                run_flops(job.run, test_puzzles),
+                run_flops(job.run, test_puzzles(job.run.data)),
                 rates.get(job.row, rates.get("", fallback)),
                 peak_bytes(job.run, workers=workers),
             )

@@ -14,7 +14,7 @@ from typing import Any
 
 from sweeps.recipes import recipe
 from sweeps.study import EVERY_BASE, EVERY_PUZZLE, BaseName, ProfileName, PuzzleName, Row, Study
-from trm_core.config import RunConfig, Settings
+from trm_core.config import BadSetting, RunConfig, Settings
 
 
 class UnknownProfile(ValueError):
@@ -52,13 +52,12 @@ class Profile(Settings):
 PROFILES: dict[ProfileName, Profile] = {
     "mini": Profile(
         name="mini",
-        description="Small models on 6x6 Sudoku generated on the spot: minutes on two CPU cores.",
+        description="Small models on small puzzles generated on the spot: minutes on two CPU cores.",
         comparable=False,
         note=(
-            "300 steps are few: at this size HRM k=1, T=1 had solved nothing at step 600 and 87 % at step 1,200"
+            "300 steps are few: on 6x6 Sudoku HRM k=1, T=1 had solved nothing at step 600 and 87 % at step 1,200"
             " (docs/LOG.md). Short runs can invert the paper's order."
         ),
-        puzzles=("sudoku",),
         changes=(
             Change(
                 settings={
@@ -73,6 +72,28 @@ PROFILES: dict[ProfileName, Profile] = {
                     }
                 },
                 why="6x6 puzzles, made on the spot, easy enough to be learnt in minutes",
+                puzzles=("sudoku",),
+            ),
+            Change(
+                settings={
+                    "data": {
+                        "source": "generated",
+                        "side": 6,
+                        "least_path": 8,
+                        "train": 4000,
+                        "validation": 100,
+                        "test": 200,
+                    }
+                },
+                why="6x6 mazes, made on the spot, with paths of 8 cells or more",
+                puzzles=("maze",),
+            ),
+            Change(
+                settings={
+                    "data": {"source": "generated", "side": 8, "train": 30, "test": 20, "augmentations": 7},
+                },
+                why="ARC-like tasks on an 8x8 canvas, made on the spot: few identifiers, each met often",
+                puzzles=("arc",),
             ),
             Change(
                 settings={
@@ -80,6 +101,16 @@ PROFILES: dict[ProfileName, Profile] = {
                     "train": {"steps": 300, "batch_size": 32, "precision": "fp32"},
                 },
                 why="two CPU cores: small, short, and no bf16 there",
+            ),
+            Change(
+                settings={"train": {"steps": 800, "batch_size": 64}},
+                why="what it takes to learn more than nothing (docs/LOG.md)",
+                puzzles=("maze",),
+            ),
+            Change(
+                settings={"train": {"steps": 600, "batch_size": 64}},
+                why="what it takes to learn more than nothing (docs/LOG.md)",
+                puzzles=("arc",),
             ),
             Change(settings={"model": {"puzzle_prefix": 1}}, why="one position, as in the paper"),
             Change(
@@ -101,6 +132,11 @@ PROFILES: dict[ProfileName, Profile] = {
                 settings={"optim": {"lr": 1e-3}},
                 why="at 3e-3, the rate of the MLP mixer, attention stays at chance (docs/LOG.md)",
                 bases=("trm_att", "hrm", "direct"),
+            ),
+            Change(
+                settings={"optim": {"embedding_lr": 1e-2}},
+                why="1e-2 as in the released code: an identifier is met in few steps",
+                puzzles=("arc",),
             ),
             Change(
                 settings={"train": {"eval_every": 50, "eval_puzzles": 100, "checkpoint_every": 50, "log_every": 5}},
@@ -169,14 +205,35 @@ def configure(study: Study, row: Row, profile: ProfileName, seed: int, overrides
     """The run behind one row at one seed. Raises BadSetting, NotAtThisScale.
 
     In this order, the later winning: the base recipe, the profile, the row's change, its change in this profile, the
-    seed, the overrides ("model.D=96"). Only the end has to hold together, so a row may undo what a profile alone could
-    not do without.
+    seed, the overrides ("model.D=96", or "maze:model.D=96" for rows on mazes alone). Only the end has to hold together,
+    so a row may undo what a profile alone could not do without.
     """
-    settings = _at_scale(row.base, study.puzzle, PROFILES[profile])
+    settings = _at_scale(row.base, study.puzzle_of(row), PROFILES[profile])
     settings = _over(settings, row.change)
     settings = _over(settings, row.change_in.get(profile, {}))
     settings = _over(settings, {"train": {"seed": seed}})
-    return RunConfig.parse(settings).set(overrides)
+    run = RunConfig.parse(settings).set(_for_this_row(study, row, overrides))
+    if run.data.puzzle != study.puzzle_of(row):
+        raise BadSetting(
+            f"data.puzzle={run.data.puzzle}: {row.name!r} is a row on {study.puzzle_of(row)}, and its settings are"
+            " for that puzzle; leave data.puzzle out"
+        )
+    return run
+
+
+def _for_this_row(study: Study, row: Row, overrides: Sequence[str]) -> list[str]:
+    """The overrides without the name of the puzzle before some of them; those for another puzzle are left out."""
+    of_study = {study.puzzle_of(each) for each in study.rows}
+    here = []
+    for assignment in overrides:
+        puzzle, colon, rest = assignment.partition(":")
+        if not colon or puzzle not in EVERY_PUZZLE:
+            here.append(assignment)
+        elif puzzle not in of_study:
+            raise BadSetting(f"--set {assignment}: {study.name} has no rows on {puzzle}; leave it out")
+        elif puzzle == study.puzzle_of(row):
+            here.append(rest)
+    return here
 
 
 def _at_scale(base: BaseName, puzzle: PuzzleName, profile: Profile) -> dict[str, dict[str, Any]]:

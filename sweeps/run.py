@@ -12,9 +12,7 @@ import argparse
 import contextlib
 import errno
 import fcntl
-import hashlib
 import importlib.util
-import json
 import math
 import os
 import shlex
@@ -23,7 +21,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -46,7 +44,6 @@ from sweeps.plan import (
     Job,
     Plan,
     assumed_gpu,
-    data_settings,
     make_jobs,
     make_plan,
     measure_cpu,
@@ -55,37 +52,45 @@ from sweeps.plan import (
     select_rows,
 )
 from sweeps.profiles import PROFILES, Difference, configure, differences, find_profile, shared_puzzles
-from sweeps.study import EVERY_BASE, BaseName, ProfileName, PuzzleName, Row, Study, all_studies, find_study
+from sweeps.puzzles import (
+    PUZZLE_WORDS,
+    BuiltSet,
+    CannotWrite,
+    Sources,
+    build_all,
+    check_sources,
+    find_sources,
+    look_up,
+    set_of,
+    source_overrides,
+)
+from sweeps.study import (
+    EVERY_BASE,
+    EVERY_PUZZLE,
+    BaseName,
+    ProfileName,
+    PuzzleName,
+    Row,
+    Study,
+    all_studies,
+    find_study,
+)
 from trm_core.command_line import USER_ERROR, BadCommand, Parser, is_for_the_user, refuse
 from trm_core.config import DataSettings
 from trm_core.memory import gigabytes
 
 if TYPE_CHECKING:
-    from data_prep.puzzle_set import PuzzleSet
     from reports.report import Report
     from sweeps.launch import Machines, Outcome
     from sweeps.tracking import RunRecord, Tracker
 
-PUBLISHED = "https://huggingface.co/datasets/sapientinc/sudoku-extreme"
 RECORDED_WITHIN_S = 20.0  # how long the report waits for MLflow to hold what has ended
 DONE, FAILED, INTERRUPTED = 0, 1, 130  # and command_line.USER_ERROR
 FULL = (errno.ENOSPC, errno.EDQUOT)  # the disk takes no more
 
 
-class NoPuzzles(ValueError):
-    """A run on the published puzzles, and nobody said where they are."""
-
-
-class NoSuchPuzzles(ValueError):
-    """Puzzles of a kind that no set can be built of."""
-
-
 class AlreadyRunning(ValueError):
     """Another process runs this study in this profile."""
-
-
-class CannotWrite(ValueError):
-    """The folder for results cannot be written."""
 
 
 class NeedsYes(ValueError):
@@ -102,7 +107,7 @@ class Command:
     seeds: int
     overrides: tuple[str, ...]  # --data's, then --set's
     out: Path
-    data: Path | None
+    data: Sources
     launcher: Literal["train", "inline"] | None
     workers: int
     yes: bool
@@ -154,9 +159,14 @@ def run_study(command: Command) -> int:
     check_address()
     _check_machines(command)
     with _alone(command.out, study.name, profile):
-        folder, puzzles = build_puzzles(settings, command.data, command.out)
+        sets = build_all(settings, command.data, command.out)
         records = read_runs(study.name, profile)
-        plan = _plan(command, _jobs(command, puzzles.content_hash), records, len(puzzles.test))
+        plan = _plan(
+            command,
+            _jobs(command, lambda data: sets[set_of(data)].content_hash),
+            records,
+            lambda data: sets[set_of(data)].n_test,
+        )
         _say_what_is_left(command, plan)
         _ask(command, plan)
         say: list[Callable[[str], None]] = [lambda text: print(text, file=sys.stderr)]  # the last one is in use
@@ -165,8 +175,9 @@ def run_study(command: Command) -> int:
             study.name, profile, out=command.out, command=line, say=lambda text: say[-1](text)
         ) as tracker:
             longest_first = sorted(plan.todo, key=lambda run: -run.seconds)  # so that none is left running alone
-            todo = _reuse(tracker, [run.job for run in longest_first], puzzles.content_hash)
-            return _end(command, todo, _launch(command, plan, todo, folder, tracker, say) if todo else None, tracker)
+            of = {run.job.key: sets[set_of(run.job.run.data)] for run in longest_first}
+            todo = _reuse(tracker, [run.job for run in longest_first], of)
+            return _end(command, todo, _launch(command, plan, todo, of, tracker, say) if todo else None, tracker)
 
 
 # --- the command line ------------------------------------------------------------------------------------------------
@@ -190,7 +201,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         metavar="NAME=VALUE",
-        help="change a setting of all rows: model.D=96",
+        help="change a setting of all rows: model.D=96; of those on one puzzle: maze:model.D=96",
     )
     parser.add_argument(
         "--only",
@@ -207,7 +218,15 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="results, checkpoints, puzzles (default: results)",
     )
-    parser.add_argument("--data", type=Path, metavar="FOLDER", help="the published puzzles: train.csv and test.csv")
+    parser.add_argument(
+        "--data",
+        action="append",
+        nargs="+",
+        default=[],
+        metavar="FOLDER",
+        help="the published puzzles: their folder, or hub to fetch them; where a study has several: sudoku=FOLDER"
+        " maze=FOLDER arc=FOLDER, or a folder that holds sudoku-extreme/, maze-30x30-hard-1k/ and arc/",
+    )
     parser.add_argument("--plan", action="store_true", help="print the runs and what they cost, and start nothing")
     parser.add_argument("--list", action="store_true", help="print the studies there are")
     parser.add_argument(
@@ -242,14 +261,17 @@ def _command(options: argparse.Namespace, line: str) -> Command:
     profile = _profile(options.profile, gpus)
     rows = select_rows(study, profile, [pattern for group in options.only for pattern in group])
     assignments = [assignment for group in options.set for assignment in group]
+    there = {study.puzzle_of(row): configure(study, row, profile, seed=0).data for row in reversed(rows)}
+    puzzles = tuple(puzzle for puzzle in EVERY_PUZZLE if puzzle in there)
+    sources = find_sources([text for group in options.data for text in group], puzzles)
     return Command(
         study=study,
         profile=profile,
         rows=rows,
         seeds=options.seeds,
-        overrides=(*_data_overrides(study, rows, profile, options.data), *assignments),
+        overrides=(*source_overrides(there, sources, scoped=len(puzzles) > 1), *assignments),
         out=options.out,
-        data=options.data,
+        data=sources,
         launcher=options.launcher,
         workers=options.workers,
         yes=options.yes,
@@ -324,80 +346,10 @@ def _check_machines(command: Command) -> None:
     arrange(machines, jobs=1, launcher=command.launcher, workers=command.workers)
 
 
-# --- puzzles ---------------------------------------------------------------------------------------------------------
-
-
-def _data_overrides(study: Study, rows: Sequence[Row], profile: ProfileName, folder: Path | None) -> list[str]:
-    """What `--data` changes in the settings: the source, the box by the length of the first board, no clues.
-
-    Only what differs: a run on the published puzzles that asks for nothing else is the profile's own run.
-    """
-    if folder is None:
-        return []
-    now = configure(study, rows[0], profile, seed=0).data
-    wanted: dict[str, object] = {"source": "files", "clues": None}
-    if (box := _first_box(folder)) is not None:
-        wanted |= {"box_rows": box[0], "box_cols": box[1]}
-    return [f"data.{name}={'none' if to is None else to}" for name, to in wanted.items() if getattr(now, name) != to]
-
-
-def _first_box(folder: Path) -> tuple[int, int] | None:
-    """The box of the first board in train.csv; None where there is none to be read (data_prep then says why)."""
-    from data_prep.sudoku import BOXES
-
-    try:
-        with (folder / "train.csv").open(encoding="utf-8", errors="replace") as file:
-            fields = [file.readline(2000), file.readline(2000)][1].split(",")
-    except OSError:
-        return None
-    side = math.isqrt(len(fields[1])) if len(fields) > 1 else 0
-    return BOXES.get(side) if len(fields) > 1 and side * side == len(fields[1]) else None
-
-
-def puzzle_folder(settings: DataSettings, source: Path | None, out: Path) -> Path:
-    """Where the puzzle set of these settings lies: <out>/data/<name>, one folder per set."""
-    what = settings.model_dump(exclude={"augmentations"}) | {
-        "folder": None if source is None else str(source.resolve())
-    }
-    digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]
-    side = settings.box_rows * settings.box_cols
-    return out / "data" / f"{settings.puzzle}_{side}x{side}_{settings.source}_{digest}"
-
-
-def build_puzzles(settings: DataSettings, source: Path | None, out: Path) -> tuple[Path, PuzzleSet]:
-    """The set of these settings, opened if it is there, else built. Raises NoPuzzles, CannotWrite, PuzzleError."""
-    from data_prep.sudoku import build_sudoku
-
-    folder = puzzle_folder(settings, source, out)
-    if settings.source == "files" and source is None:
-        raise NoPuzzles(
-            f"these runs need the published puzzles; give --data FOLDER with train.csv and test.csv (from {PUBLISHED}),"
-            " or --profile mini, which generates its own"
-        )
-    if source is not None and settings.source != "files":
-        raise BadCommand(f"--data {source} with data.source={settings.source}: leave one of them out")
-    try:
-        puzzles = build_sudoku(
-            folder,
-            source="generate" if source is None else source,
-            box=(settings.box_rows, settings.box_cols),
-            train=settings.train,
-            validation=settings.validation,
-            test=settings.test,
-            seed=settings.seed,
-            clues=settings.clues,
-        )
-    except OSError as error:
-        raise CannotWrite(
-            f"{folder}: puzzles cannot be written here ({error.strerror}); choose another --out"
-        ) from None
-    return folder, puzzles
-
-
 # --- the plan --------------------------------------------------------------------------------------------------------
 
 
-def _jobs(command: Command, data_hash: str) -> tuple[Job, ...]:
+def _jobs(command: Command, data_hash: Callable[[DataSettings], str]) -> tuple[Job, ...]:
     jobs = make_jobs(
         command.study,
         command.rows,
@@ -406,23 +358,27 @@ def _jobs(command: Command, data_hash: str) -> tuple[Job, ...]:
         overrides=command.overrides,
         data_hash=data_hash,
     )
-    batch = jobs[0].run.train.batch_size
-    if batch % command.workers:
-        raise BadCommand(f"--workers {command.workers}: they share train.batch_size={batch}, and it does not divide")
+    for batch in sorted({job.run.train.batch_size for job in jobs}):
+        if batch % command.workers:
+            raise BadCommand(
+                f"--workers {command.workers}: they share train.batch_size={batch}, and it does not divide"
+            )
     return jobs
 
 
-def _settings(command: Command) -> DataSettings:
-    """What the puzzle set is built from, after every row's settings were checked. Raises BadSetting, NoSuchPuzzles."""
-    settings = data_settings(_jobs(command, data_hash=""))
-    if settings.puzzle != "sudoku":
-        raise NoSuchPuzzles(
-            f"data.puzzle={settings.puzzle}: only Sudoku puzzle sets can be built so far; leave data.puzzle out"
-        )
+def _settings(command: Command) -> list[DataSettings]:
+    """What the puzzle sets are built from, after every row's settings were checked. Raises BadSetting, NoPuzzles."""
+    settings = [job.run.data for job in _jobs(command, data_hash=lambda _: "")]
+    check_sources(settings, command.data)
     return settings
 
 
-def _plan(command: Command, jobs: Sequence[Job], records: Sequence[RunRecord], test_puzzles: int | None) -> Plan:
+def _plan(
+    command: Command,
+    jobs: Sequence[Job],
+    records: Sequence[RunRecord],
+    test_puzzles: Callable[[DataSettings], int | None],
+) -> Plan:
     """What is left and what it costs: by finished runs on this device, else calibrated (CPU) or assumed (GPU)."""
     places = len(command.gpus) or os.cpu_count() or 1
     at_once = max(1, min(places // command.workers, len(jobs)))
@@ -433,19 +389,24 @@ def _plan(command: Command, jobs: Sequence[Job], records: Sequence[RunRecord], t
 
 
 def _print_plan_only(command: Command) -> int:
-    """`--plan`: writes nothing and starts nothing. Where the puzzles are not built yet, their hash is the records'."""
+    """`--plan`: writes and starts nothing. Where puzzles are not built yet, their hash is their rows' records'."""
     from sweeps.tracking import read_runs
 
-    settings = _settings(command)
-    folder = puzzle_folder(settings, command.data, command.out)
+    sets = look_up(_settings(command), command.data, command.out)
     records = read_runs(command.study.name, command.profile)
-    recorded = [record.tags.get("data", "") for record in records if record.status == "FINISHED"]
-    data_hash, n_test = recorded[-1] if recorded else "", settings.test
-    if (folder / "manifest.json").exists():
-        puzzles = build_puzzles(settings, command.data, command.out)[1]
-        data_hash, n_test = puzzles.content_hash, len(puzzles.test)
-    elif settings.source == "files" and (command.data is None or _first_box(command.data) is None):
-        build_puzzles(settings, command.data, command.out)  # raises: says what is wrong with --data
+    finished = {record.row: record.tags.get("data", "") for record in records if record.status == "FINISHED"}
+    recorded = {
+        set_of(job.run.data): finished[job.row] for job in _jobs(command, data_hash=lambda _: "") if job.row in finished
+    }
+
+    def data_hash(data: DataSettings) -> str:
+        of = set_of(data)
+        return sets[of].content_hash if of in sets else recorded.get(of, "")
+
+    def n_test(data: DataSettings) -> int | None:
+        of = set_of(data)
+        return sets[of].n_test if of in sets else None
+
     _print_plan(_plan(command, _jobs(command, data_hash), records, n_test))
     return DONE
 
@@ -522,18 +483,24 @@ def _duration(seconds: float) -> str:
 # --- the runs --------------------------------------------------------------------------------------------------------
 
 
-def _reuse(tracker: Tracker, jobs: Sequence[Job], data_hash: str) -> list[Job]:
+def _reuse(tracker: Tracker, jobs: Sequence[Job], of: Mapping[str, BuiltSet]) -> list[Job]:
     """The jobs that no other study or profile has trained already; those that one has become finished children here."""
     elsewhere = tracker.elsewhere(job.key for job in jobs) if jobs else {}
     for job in jobs:
         if job.key in elsewhere:
             print(f"{job.row}, seed {job.seed}: taken from {elsewhere[job.key].study}, where the same run is finished")
-            tracker.reuse(job, data_hash, elsewhere[job.key])
+            puzzles = of[job.key]
+            tracker.reuse(job, puzzles.content_hash, elsewhere[job.key], tags=puzzles.tags)
     return [job for job in jobs if job.key not in elsewhere]
 
 
 def _launch(
-    command: Command, plan: Plan, jobs: Sequence[Job], folder: Path, tracker: Tracker, say: list[Callable[[str], None]]
+    command: Command,
+    plan: Plan,
+    jobs: Sequence[Job],
+    of: Mapping[str, BuiltSet],
+    tracker: Tracker,
+    say: list[Callable[[str], None]],
 ) -> Outcome:
     """Ray comes up, trains the jobs and goes; meanwhile what there is to say is said above the display."""
     from sweeps.launch import launch
@@ -544,7 +511,7 @@ def _launch(
         say.append(progress.say)
         return launch(
             jobs,
-            data=folder,
+            sets=of,
             out=command.out,
             tracker=tracker,
             launcher=command.launcher,
@@ -714,7 +681,6 @@ def _print_list() -> None:
 
 # --- two profiles side by side ---------------------------------------------------------------------------------------
 
-PUZZLE_WORDS: dict[PuzzleName, str] = {"sudoku": "Sudoku", "maze": "Maze", "arc": "ARC"}
 BASE_WORDS: dict[BaseName, str] = {
     "trm": "TRM-MLP",
     "trm_att": "TRM-Att",

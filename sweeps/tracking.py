@@ -418,12 +418,12 @@ class Tracker:
                     found[key] = elsewhere[0]
         return found
 
-    def reuse(self, job: Job, data_hash: str, record: RunRecord) -> None:
+    def reuse(self, job: Job, data_hash: str, record: RunRecord, *, tags: Mapping[str, str] | None = None) -> None:
         """A finished child for a run that another study has trained: its final metrics, and `reused_from`."""
         origin = {"reused_from": record.run_id, "reused_from_study": record.study}
         if "device" in record.tags:
             origin["device"] = record.tags["device"]
-        self.child(job, data_hash, tags=origin)
+        self.child(job, data_hash, tags={**(tags or {}), **origin})
         self.log(job.key, [Measurement(job.run.train.steps, _now_ms(), record.metrics)])
         self.finish(job.key, "FINISHED")
 

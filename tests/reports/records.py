@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
+from reports.collect import accuracy_metric
 from sweeps.profiles import configure
 from sweeps.study import ProfileName, Study
 from sweeps.tracking import RunRecord
@@ -26,15 +27,17 @@ def record(
     cells: float | None = None,
     data: str = DATA,
     tags: Mapping[str, str] | None = None,
+    more: Mapping[str, float] | None = None,
     minutes: float = 0,
 ) -> RunRecord:
-    """A child run of that row, as tracking keeps it; `minutes` after START."""
+    """A child run of that row, as tracking keeps it; `minutes` after START. more: other metrics it ended with."""
     row = next(row for row in study.rows if row.name == row_name)
     run = configure(study, row, profile, seed, list(overrides))
     key = run.key(data)
-    metrics = {} if accuracy is None else {"test/exact_accuracy": accuracy, "test/puzzles": float(puzzles)}
+    metrics = {} if accuracy is None else {accuracy_metric(study): accuracy, "test/puzzles": float(puzzles)}
     if cells is not None:
         metrics["test/cell_accuracy"] = cells
+    metrics |= more or {}
     started = START + timedelta(minutes=minutes)
     return RunRecord(
         key=key,

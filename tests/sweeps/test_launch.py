@@ -33,6 +33,7 @@ from sweeps.launch import (
 from sweeps.launch import launch as launch_study
 from sweeps.plan import Job
 from sweeps.progress import Progress
+from sweeps.puzzles import BuiltSet
 from sweeps.tracking import Measurement, RunRecord, Tracker, read_curve, read_runs
 from sweeps.worker import (
     FolderHeld,
@@ -258,7 +259,9 @@ class Here:
             Progress(runs=len(jobs), done=0, work=1.0, stream=self.shown) as progress,
             Tracker.open("a_study", "mini", out=self.out, say=progress.say) as tracker,
         ):
-            outcome = launch_study(jobs, data=self.puzzles, out=self.out, tracker=tracker, progress=progress, **options)
+            puzzles = BuiltSet(self.puzzles, self.data.content_hash, len(self.data.test))
+            sets = {job.key: puzzles for job in jobs}
+            outcome = launch_study(jobs, sets=sets, out=self.out, tracker=tracker, progress=progress, **options)
             assert tracker.close("FINISHED") == []
         return outcome
 

@@ -13,7 +13,6 @@ from sweeps.plan import (
     PlannedRun,
     Rate,
     assumed_gpu,
-    data_settings,
     gpu_hours,
     make_jobs,
     make_plan,
@@ -66,7 +65,7 @@ def test_a_pattern_for_a_row_of_another_profile_says_which() -> None:
 
 
 def test_jobs_are_rows_times_seeds_and_named_by_their_settings_and_puzzles() -> None:
-    jobs = make_jobs(STUDY, MINI[:2], "mini", seeds=3, overrides=["model.D=32"], data_hash="h")
+    jobs = make_jobs(STUDY, MINI[:2], "mini", seeds=3, overrides=["model.D=32"], data_hash=lambda _: "h")
     assert [(job.row, job.seed) for job in jobs] == [(row.name, seed) for row in MINI[:2] for seed in range(3)]
     assert all(job.run.model.D == 32 and job.run.train.seed == job.seed for job in jobs)
     assert [job.key for job in jobs] == [job.run.key("h") for job in jobs]
@@ -82,25 +81,19 @@ def test_jobs_are_rows_times_seeds_and_named_by_their_settings_and_puzzles() -> 
 )
 def test_overrides_that_make_two_jobs_the_same_run_are_refused(overrides: list[str], seeds: int, said: str) -> None:
     with pytest.raises(BadSetting, match=said):
-        make_jobs(STUDY, MINI, "mini", seeds=seeds, overrides=overrides, data_hash="h")
+        make_jobs(STUDY, MINI, "mini", seeds=seeds, overrides=overrides, data_hash=lambda _: "h")
 
 
 def test_a_seed_that_was_set_is_the_jobs_seed() -> None:
-    (job,) = make_jobs(STUDY, MINI[:1], "mini", seeds=1, overrides=["train.seed=5"], data_hash="h")
+    (job,) = make_jobs(STUDY, MINI[:1], "mini", seeds=1, overrides=["train.seed=5"], data_hash=lambda _: "h")
     assert job.seed == 5
 
 
-def test_rows_that_ask_for_different_puzzles_are_refused_but_may_differ_in_their_augmentations() -> None:
-    rows = (
-        Row(name="many", base="trm"),
-        Row(name="none", base="trm", change={"data": {"augmentations": 0}}),
-        Row(name="few", base="trm", change={"data": {"train": 10}}),
-    )
+def test_a_job_is_named_by_the_puzzle_set_of_its_own_data_settings() -> None:
+    rows = (Row(name="many", base="trm"), Row(name="few", base="trm", change={"data": {"train": 10}}))
     study = Study(name="a", title="A", puzzle="sudoku", source="", rows=rows)
-    jobs = make_jobs(study, rows, "mini", seeds=1, data_hash="h")
-    assert data_settings(jobs[:2]) == jobs[0].run.data
-    with pytest.raises(BadSetting, match="'few' and 'many' ask for different puzzles"):
-        data_settings(jobs)
+    many, few = make_jobs(study, rows, "mini", seeds=1, data_hash=lambda data: f"{data.train} puzzles")
+    assert (many.key, few.key) == (many.run.key("2000 puzzles"), few.run.key("10 puzzles"))
 
 
 # --- what they cost --------------------------------------------------------------------------------------------------
@@ -191,7 +184,7 @@ def test_settings_are_read_back_from_what_is_recorded_of_a_run() -> None:
 
 
 def test_a_plan_takes_each_rate_from_the_best_source_and_says_which() -> None:
-    jobs = make_jobs(STUDY, MINI[:2], "mini", seeds=1, data_hash="h")
+    jobs = make_jobs(STUDY, MINI[:2], "mini", seeds=1, data_hash=lambda _: "h")
     own = Rate(5e9, "its own row")
     plan = make_plan(jobs, set(), {jobs[1].row: own}, RATE)
     assert [run.rate for run in plan.runs] == [RATE, own]
@@ -201,7 +194,7 @@ def test_a_plan_takes_each_rate_from_the_best_source_and_says_which() -> None:
 
 
 def test_what_is_done_costs_nothing_more() -> None:
-    jobs = make_jobs(STUDY, MINI, "mini", seeds=1, data_hash="h")
+    jobs = make_jobs(STUDY, MINI, "mini", seeds=1, data_hash=lambda _: "h")
     plan = make_plan(jobs, {jobs[0].key, "a key of another study"}, {}, RATE)
     assert (plan.n_done, len(plan.todo), len(plan.runs)) == (1, 5, 6)
     assert plan.flops == sum(run_flops(job.run) for job in jobs[1:])
@@ -210,7 +203,7 @@ def test_what_is_done_costs_nothing_more() -> None:
 
 
 def _plan(*flops: float, at_once: int = 1) -> Plan:
-    (job,) = make_jobs(STUDY, MINI[:1], "mini", seeds=1, data_hash="h")
+    (job,) = make_jobs(STUDY, MINI[:1], "mini", seeds=1, data_hash=lambda _: "h")
     return Plan(tuple(PlannedRun(job, False, each, RATE, 0) for each in flops), at_once)
 
 
@@ -269,6 +262,6 @@ def test_without_a_gpu_the_work_counts_as_on_the_assumed_one(hours: float, conse
 
 def test_a_mini_study_starts_unasked_and_an_official_one_does_not() -> None:
     for profile, consent in (("mini", Consent.NOT_NEEDED), ("official", Consent.MISSING)):
-        jobs = make_jobs(STUDY, STUDY.rows_of(profile), profile, seeds=3, data_hash="h")  # type: ignore[arg-type]
+        jobs = make_jobs(STUDY, STUDY.rows_of(profile), profile, seeds=3, data_hash=lambda _: "h")  # type: ignore[arg-type]
         plan = make_plan(jobs, set(), {}, assumed_gpu())
         assert needs_consent(plan, 0, yes=False, is_terminal=False) is consent

@@ -20,6 +20,7 @@ import pytest
 from data_prep.sudoku import generate
 from sweeps import run as command
 from sweeps.profiles import configure
+from sweeps.puzzles import build_puzzles
 from sweeps.study import find_study
 from sweeps.tracking import RunRecord, read_curve, read_runs
 from trm_core.memory import gigabytes, peak_bytes
@@ -103,7 +104,8 @@ def small_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ([*MINI, "--workers", "4096", "--set", "train.batch_size=4096"], "set --workers to at most"),
         ([*MINI, "--launcher", "trian"], "argument --launcher: invalid choice: 'trian'"),
         (["--stud", "recursion_depth"], "unrecognized arguments: --stud"),
-        ([*MINI, "--set", "data.puzzle=maze"], "only Sudoku puzzle sets can be built so far"),
+        ([*MINI, "--set", "data.puzzle=maze"], "'HRM k=1, T=1' is a row on sudoku"),
+        ([*MINI, "--set", "maze:model.D=32"], "recursion_depth has no rows on maze"),
         (["--explain", "official", "papr"], "'papr': no such profile; did you mean paper?"),
         (["--explain", "mini", "mini"], "the same profile twice"),
         (["--explain", "mini"], "argument --explain: expected 2 arguments"),
@@ -189,7 +191,7 @@ def test_a_board_of_80_characters_among_the_published_puzzles_is_named_with_its_
 def test_a_puzzle_set_whose_arrays_do_not_match_its_manifest_is_named(tmp_path: Path) -> None:
     study = find_study("recursion_depth")
     settings = configure(study, study.rows[0], "mini", 0, FEW[1:]).data
-    folder, _ = command.build_puzzles(settings, None, tmp_path / "results")
+    folder, _ = build_puzzles(settings, None, tmp_path / "results")
     array = folder / "train_labels.npy"
     content = bytearray(array.read_bytes())
     content[-1] ^= 1
@@ -397,7 +399,7 @@ def test_a_failed_run_is_named_the_table_is_made_without_it_and_it_alone_is_trie
     overrides = [*SMALL[1:], *FEW[1:]]
     study = find_study("recursion_depth")
     settings = configure(study, study.rows[0], "mini", 0, overrides)
-    _, puzzles = command.build_puzzles(settings.data, None, Path("results"))
+    _, puzzles = build_puzzles(settings.data, None, Path("results"))
     foreign = Path("results", "runs", settings.key(puzzles.content_hash), "checkpoints", "step_00000002")
     foreign.mkdir(parents=True)
     assert command.main([*MINI, *SMALL, *FEW]) == 1

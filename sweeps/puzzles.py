@@ -1,0 +1,307 @@
+"""Where runs' puzzles come from, and where their sets lie: `--data` read, one set per distinct data settings built.
+
+Sudoku and mazes are augmented as they are drawn, so runs that differ in augmentation alone share a set; ARC's variants
+have identifiers, so they are a part of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from sweeps.study import EVERY_PUZZLE, PuzzleName
+from trm_core.command_line import BadCommand
+from trm_core.config import DataSettings
+
+if TYPE_CHECKING:
+    from data_prep.puzzle_set import PuzzleSet
+
+Source = Path | Literal["hub"]
+Sources = Mapping[PuzzleName, Source]  # what --data said
+
+PUZZLE_WORDS: dict[PuzzleName, str] = {"sudoku": "Sudoku", "maze": "Maze", "arc": "ARC"}
+FOLDERS: dict[PuzzleName, str] = {"sudoku": "sudoku-extreme", "maze": "maze-30x30-hard-1k", "arc": "arc"}
+FILES: dict[PuzzleName, str] = {
+    "sudoku": "train.csv and test.csv (from https://huggingface.co/datasets/sapientinc/sudoku-extreme)",
+    "maze": "train.csv and test.csv (from https://huggingface.co/datasets/sapientinc/maze-30x30-hard-1k)",
+    "arc": "ARC's tasks (Kaggle's *_challenges.json and *_solutions.json, or a checkout of fchollet/ARC-AGI)",
+}
+ON_THE_HUB: tuple[PuzzleName, ...] = ("sudoku", "maze")
+
+# What a set is built from; every other data setting is read when its puzzles are drawn.
+_COMMON = ("puzzle", "source", "train", "validation", "test", "seed")
+BUILT_FROM: dict[PuzzleName, tuple[str, ...]] = {
+    "sudoku": (*_COMMON, "box_rows", "box_cols", "clues"),
+    "maze": (*_COMMON, "side", "least_path"),
+    "arc": (*_COMMON, "side", "subsets", "test_subset", "allow_leak", "augmentations"),
+}
+
+
+class NoPuzzles(ValueError):
+    """Runs on the published puzzles, and nobody said where they are."""
+
+
+class CannotWrite(ValueError):
+    """The folder for results cannot be written."""
+
+
+@dataclass(frozen=True)
+class BuiltSet:
+    """What runs need to know of their puzzle set."""
+
+    folder: Path
+    content_hash: str
+    n_test: int  # puzzles, before ARC's variants
+    leaks: tuple[str, ...] = ()  # tasks to be tested that are learnt from too, where that was allowed
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """For the runs' records."""
+        return {"leaks": ",".join(self.leaks)} if self.leaks else {}
+
+
+# --- what --data says ------------------------------------------------------------------------------------------------
+
+
+def find_sources(given: Iterable[str], puzzles: Collection[PuzzleName]) -> dict[PuzzleName, Source]:
+    """`--data`'s values → where each puzzle's files are; puzzles: those that the chosen rows need.
+
+    FOLDER alone is the one puzzle's, or holds sudoku-extreme/, maze-30x30-hard-1k/, arc/; else sudoku=FOLDER and so on.
+    "hub" in a folder's place fetches the published files. Raises BadCommand.
+    """
+    found: dict[PuzzleName, Source] = {}
+    for text in given:
+        name, equals, place = text.partition("=")
+        named = {puzzle: place for puzzle in EVERY_PUZZLE if equals and puzzle == name}
+        if equals and not named and not Path(text).exists():
+            raise BadCommand(f"--data {text}: no puzzle {name!r}; expected {_each_of(puzzles)}, or a folder")
+        if any(puzzle not in puzzles for puzzle in named):
+            raise BadCommand(f"--data {text}: none of these runs is on {name}; expected {_each_of(puzzles)}")
+        if not place and equals:
+            raise BadCommand(f"--data {text}: no folder; expected {name}=FOLDER")
+        for puzzle, source in (_named(named) if named else _bare(text, puzzles)).items():
+            if puzzle in found:
+                raise BadCommand(f"--data {text}: a second place for {puzzle}, after {found[puzzle]}; give one")
+            found[puzzle] = source
+    return found
+
+
+def _named(named: Mapping[PuzzleName, str]) -> dict[PuzzleName, Source]:
+    if (place := named.get("arc")) == "hub":
+        raise BadCommand(f"--data arc={place}: ARC's tasks are not there; give arc=FOLDER with {FILES['arc']}")
+    return {puzzle: "hub" if place == "hub" else Path(place) for puzzle, place in named.items()}
+
+
+def _bare(text: str, puzzles: Collection[PuzzleName]) -> dict[PuzzleName, Source]:
+    """What a value without a puzzle's name stands for. Raises BadCommand where that could be several things."""
+    if text == "hub":
+        return _named({puzzle: text for puzzle in puzzles if puzzle in ON_THE_HUB or len(puzzles) == 1})
+    folder = Path(text)
+    below: dict[PuzzleName, Source] = {
+        puzzle: folder / FOLDERS[puzzle] for puzzle in puzzles if (folder / FOLDERS[puzzle]).is_dir()
+    }
+    if below:
+        return below
+    if len(puzzles) > 1:
+        raise BadCommand(
+            f"--data {text}: these runs need {_words(puzzles)}, and no {' or '.join(FOLDERS[each] for each in puzzles)}"
+            f" is in that folder; say which is which: --data {_each_of(puzzles)}"
+        )
+    return dict.fromkeys(puzzles, folder)
+
+
+def _words(puzzles: Collection[PuzzleName]) -> str:
+    return " and ".join(PUZZLE_WORDS[puzzle] for puzzle in puzzles)
+
+
+def _each_of(puzzles: Collection[PuzzleName]) -> str:
+    return " ".join(f"{puzzle}=FOLDER" for puzzle in puzzles)
+
+
+def source_overrides(settings: Mapping[PuzzleName, DataSettings], sources: Sources, *, scoped: bool) -> tuple[str, ...]:
+    """What `--data` changes in each puzzle's settings: the source, the board by the first puzzle, nothing generated.
+
+    Only what differs: a run on the published puzzles that asks for nothing else is the profile's own run. scoped:
+    each for its puzzle's rows alone ("maze:data.side=30"), where a study has several.
+    """
+    assignments = []
+    for puzzle, source in sources.items():
+        wanted: dict[str, object] = {"source": "files", "clues": None, "least_path": None}
+        wanted |= _board(puzzle, source) or {}
+        now = settings[puzzle]
+        assignments += [
+            f"{f'{puzzle}:' if scoped else ''}data.{name}={'none' if to is None else to}"
+            for name, to in wanted.items()
+            if getattr(now, name) != to
+        ]
+    return tuple(assignments)
+
+
+def _board(puzzle: PuzzleName, source: Source) -> dict[str, int] | None:
+    """The size of the first board in train.csv, as settings; None where there is none to be read (the builder then
+    says why)."""
+    from data_prep.sudoku import BOXES
+
+    if puzzle == "arc":
+        return {"side": 30}
+    if source == "hub":
+        return {"box_rows": 3, "box_cols": 3} if puzzle == "sudoku" else {"side": 30}
+    try:
+        with (source / "train.csv").open(encoding="utf-8", errors="replace") as file:
+            fields = [file.readline(3000), file.readline(3000)][1].split(",")
+    except OSError:
+        return None
+    side = math.isqrt(len(fields[1])) if len(fields) > 1 else 0
+    if len(fields) < 2 or side * side != len(fields[1]):
+        return None
+    if puzzle == "maze":
+        return {"side": side} if 3 <= side <= 32 else None
+    box = BOXES.get(side)
+    return None if box is None else {"box_rows": box[0], "box_cols": box[1]}
+
+
+# --- the sets --------------------------------------------------------------------------------------------------------
+
+
+def set_of(settings: DataSettings) -> DataSettings:
+    """Of a run's data settings what its puzzle set is built from, the rest at its defaults: equal ones share a set."""
+    built_from = settings.model_dump(include=set(BUILT_FROM[settings.puzzle]))
+    return DataSettings.model_validate(built_from)
+
+
+def puzzle_folder(settings: DataSettings, source: Source | None, out: Path) -> Path:
+    """Where the puzzle set of these settings lies: <out>/data/<name>, one folder per set."""
+    what = settings.model_dump(include=set(BUILT_FROM[settings.puzzle])) | {
+        "folder": source if source is None or source == "hub" else str(source.resolve())
+    }
+    digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]
+    side = math.isqrt(settings.cells)
+    return out / "data" / f"{settings.puzzle}_{side}x{side}_{settings.source}_{digest}"
+
+
+def check_sources(wanted: Collection[DataSettings], sources: Sources) -> None:
+    """Whether every set has its files. Raises NoPuzzles, naming all that are missing, and BadCommand."""
+    missing = [
+        puzzle
+        for puzzle in EVERY_PUZZLE
+        if puzzle not in sources and any(one.puzzle == puzzle and one.source == "files" for one in wanted)
+    ]
+    if missing and len({one.puzzle for one in wanted}) == 1:
+        raise NoPuzzles(
+            f"these runs need the published puzzles; give --data FOLDER with {FILES[missing[0]]},"
+            f" {'--data hub to fetch them, ' if missing[0] in ON_THE_HUB else ''}or --profile mini, which generates its"
+            " own"
+        )
+    if missing:
+        places = "; ".join(f"{puzzle}=FOLDER with {FILES[puzzle]}" for puzzle in missing)
+        raise NoPuzzles(
+            f"these runs need the published puzzles of {_words(missing)}; give --data {places}; or --profile mini,"
+            " which generates its own"
+        )
+    for one in wanted:
+        if one.puzzle in sources and one.source != "files":
+            raise BadCommand(f"--data {sources[one.puzzle]} with data.source={one.source}: leave one of them out")
+
+
+def build_puzzles(settings: DataSettings, source: Source | None, out: Path) -> tuple[Path, PuzzleSet]:
+    """The set of these settings, opened if it is there, else built. Raises NoPuzzles, CannotWrite, PuzzleError."""
+    check_sources([settings], {} if source is None else {settings.puzzle: source})
+    folder = puzzle_folder(settings, source, out)
+    try:
+        return folder, _BUILDERS[settings.puzzle](folder, "generate" if source is None else source, settings)
+    except OSError as error:
+        raise CannotWrite(
+            f"{folder}: puzzles cannot be written here ({error.strerror}); choose another --out"
+        ) from None
+
+
+def _build_sudoku(folder: Path, source: str | Path, settings: DataSettings) -> PuzzleSet:
+    from data_prep.sudoku import build_sudoku
+
+    return build_sudoku(
+        folder,
+        source=source,
+        box=(settings.box_rows, settings.box_cols),
+        train=settings.train,
+        validation=settings.validation,
+        test=settings.test,
+        seed=settings.seed,
+        clues=settings.clues,
+    )
+
+
+def _build_maze(folder: Path, source: str | Path, settings: DataSettings) -> PuzzleSet:
+    from data_prep.maze import build_maze
+
+    return build_maze(
+        folder,
+        source=source,
+        side=settings.side,
+        train=settings.train,
+        validation=settings.validation,
+        test=settings.test,
+        seed=settings.seed,
+        least_path=settings.least_path,
+    )
+
+
+def _build_arc(folder: Path, source: str | Path, settings: DataSettings) -> PuzzleSet:
+    from data_prep.arc import build_arc
+
+    return build_arc(
+        folder,
+        source=source,
+        subsets=settings.subsets.split(","),
+        test_subset=settings.test_subset,
+        train=settings.train,
+        validation=settings.validation,
+        test=settings.test,
+        variants=settings.augmentations,
+        side=settings.side,
+        seed=settings.seed,
+        allow_leak=settings.allow_leak,
+    )
+
+
+_BUILDERS: dict[PuzzleName, Callable[[Path, str | Path, DataSettings], PuzzleSet]] = {
+    "sudoku": _build_sudoku,
+    "maze": _build_maze,
+    "arc": _build_arc,
+}
+
+
+def build_all(wanted: Sequence[DataSettings], sources: Sources, out: Path) -> dict[DataSettings, BuiltSet]:
+    """Every set that these runs' data settings ask for, by set_of(). Raises NoPuzzles, CannotWrite, PuzzleError."""
+    distinct = _distinct(wanted)
+    check_sources(distinct, sources)
+    return {one: _built(*build_puzzles(one, sources.get(one.puzzle), out)) for one in distinct}
+
+
+def look_up(wanted: Sequence[DataSettings], sources: Sources, out: Path) -> dict[DataSettings, BuiltSet]:
+    """As build_all, but nothing is written: the sets that lie there already; of files, that they can be read.
+
+    Raises what build_all raises.
+    """
+    distinct = _distinct(wanted)
+    check_sources(distinct, sources)
+    found = {}
+    for one in distinct:
+        source = sources.get(one.puzzle)
+        if (puzzle_folder(one, source, out) / "manifest.json").exists():
+            found[one] = _built(*build_puzzles(one, source, out))
+        elif isinstance(source, Path) and (not source.is_dir() or _board(one.puzzle, source) is None):
+            build_puzzles(one, source, out)  # raises: says what is wrong with --data
+    return found
+
+
+def _distinct(wanted: Iterable[DataSettings]) -> tuple[DataSettings, ...]:
+    return tuple(dict.fromkeys(map(set_of, wanted)))
+
+
+def _built(folder: Path, puzzles: PuzzleSet) -> BuiltSet:
+    return BuiltSet(folder, puzzles.content_hash, len(puzzles.test), puzzles.manifest.leaks)

@@ -1,0 +1,56 @@
+"""Table 4: which puzzles which model solves (arXiv 2510.04871v1, section 5). 8 rows: four methods on two puzzles.
+
+Sudoku-Extreme and Maze-Hard; direct prediction and HRM at 27M parameters, TRM with attention (7M) and with the MLP
+mixer (5M on Sudoku, 19M on mazes). Expect the MLP mixer to win on the small Sudoku board and to fail on mazes, where
+attention wins. Maze-Hard's answer is one of millions of equally short paths, so beside the exact match with it, the
+paper's score, stands the share of mazes answered by any shortest path. The paper's language models are quoted below
+the table.
+
+HRM, TRM-Att and TRM-MLP on Sudoku are runs of Table 1: where `components` has trained them, they are not trained
+again.
+
+Cost: mini, minutes on two CPU cores; official, on one L40S about 18 h for TRM-MLP on Sudoku, on four of them under 24
+h for TRM-Att on mazes (README of the released code). `--plan` prints both for this machine.
+
+    python sweeps/run.py --study puzzles                                        # mini without a GPU
+    python sweeps/run.py --study puzzles --profile official --data sudoku=DIR maze=DIR --plan   # the real puzzles
+"""
+
+from sweeps.study import BaseName, PuzzleName, Quoted, Row, Study
+
+COLUMNS: dict[PuzzleName, str] = {"sudoku": "Sudoku-Extreme", "maze": "Maze-Hard"}
+
+
+def _row(method: str, base: BaseName, puzzle: PuzzleName, paper: float) -> Row:
+    """A method on a puzzle; the two are the table's line and column."""
+    column = COLUMNS[puzzle]
+    return Row(
+        name=f"{method}, {column}",
+        base=base,
+        puzzle=puzzle,
+        paper=paper,
+        place={"method": method, "model": column},
+    )
+
+
+study = Study(
+    name="puzzles",
+    title="Puzzles",
+    puzzle="sudoku",
+    source="Table 4 of arXiv 2510.04871v1, section 5",
+    rows=(
+        _row("direct prediction", "direct", "sudoku", paper=0.0),
+        _row("direct prediction", "direct", "maze", paper=0.0),
+        _row("HRM", "hrm", "sudoku", paper=55.0),
+        _row("HRM", "hrm", "maze", paper=74.5),
+        _row("TRM-Att", "trm_att", "sudoku", paper=74.7),
+        _row("TRM-Att", "trm_att", "maze", paper=85.3),
+        _row("TRM-MLP", "trm", "sudoku", paper=87.4),
+        _row("TRM-MLP", "trm", "maze", paper=0.0),
+    ),
+    quoted=tuple(
+        Quoted(name=name, cells=dict.fromkeys(COLUMNS.values(), 0.0))
+        for name in ("DeepSeek R1 671B", "Claude 3.7 8K", "o3-mini-high")
+    ),
+    note="The paper gives one run per cell, without seeds, and quotes the language models from other papers.",
+)
