@@ -259,7 +259,7 @@ class Here:
             Progress(runs=len(jobs), done=0, work=1.0, stream=self.shown) as progress,
             Tracker.open("a_study", "mini", out=self.out, say=progress.say) as tracker,
         ):
-            puzzles = BuiltSet(self.puzzles, self.data.content_hash, len(self.data.test))
+            puzzles = BuiltSet(self.puzzles, self.data.content_hash, len(self.data.test), leaks=("a", "b"))
             sets = {job.key: puzzles for job in jobs}
             outcome = launch_study(jobs, sets=sets, out=self.out, tracker=tracker, progress=progress, **options)
             assert tracker.close("FINISHED") == []
@@ -316,6 +316,7 @@ def test_a_run_that_raises_has_failed_with_a_reason_and_the_others_finish(here: 
     assert runs[bad.key].tags["failure"] == outcome.failed[bad.key]
     assert "BadCheckpoint" in (here.out / "runs" / bad.key / "failure.txt").read_text()
     assert timeless(runs[good.key].metrics) == here.expected(good)
+    assert {(run.tags["data"], run.tags["leaks"]) for run in runs.values()} == {(here.data.content_hash, "a,b")}
     assert read_curve(runs[good.key].run_id, "train/loss") == [
         (row.step, row.metrics["train/loss"]) for row in read_journal(here.out / "runs" / good.key / "metrics.jsonl")
     ]
