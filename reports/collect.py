@@ -30,11 +30,12 @@ NOT_COMPARABLE = "not comparable with the paper's column"
 NO_COLUMN = "not comparable with runs at full size"  # the same where the paper prints no numbers
 NOT_ITS_LOSSES = "not comparable with the source's losses"  # and of a table of losses
 SMALL = "small puzzles, small model, few steps"  # what a profile that is not comparable means
+EXACT = "test/exact_accuracy"
 CELL_ACCURACY = "test/cell_accuracy"
 SHORTEST_PATH = "test/shortest_path_accuracy"  # of mazes
 VOTES = "test/votes"  # of ARC: the most variants of a task that voted
 LOSS = "train/loss"
-NO_VOTES = "there is no runs/KEY/predictions/votes.csv in the folder of results"
+NO_VOTES = "no runs/KEY/predictions/votes.csv that can be read is in the folder of results"
 LEAKS_NAMED = 5  # task ids of a leak, before "and N more"
 TOLD_BY_BASE = {"optim.lr": "learning rate", "optim.ema": "EMA"}  # a profile may set them for one base alone
 NOT_IN_THE_NUMBER = ("train.seed", *(f"train.{name}" for name in NOT_IN_THE_KEY))  # what may differ within one row
@@ -239,7 +240,7 @@ def with_losses(table: Table, curves: Mapping[tuple[str, str], Sequence[tuple[in
     """
 
     def of(run: SeedRun) -> Losses | None:
-        values = [value for _, value in curves.get((run.run_id, LOSS), ()) if math.isfinite(value)]
+        values = [value for _, value in curves.get((run.run_id, loss_metric(table.study)), ()) if math.isfinite(value)]
         if run.status != "finished" or not values:
             return None
         return Losses(initial=values[0], final=values[-1], minimum=min(values))
@@ -367,7 +368,7 @@ def _row(
     comparable: bool,
 ) -> TableRow:
     settings = configure(study, row, profile, min(records, default=0), list(overrides))
-    runs = tuple(_seed_run(record, study.metric) for _, record in sorted(records.items()))
+    runs = tuple(_seed_run(record, accuracy_metric(study)) for _, record in sorted(records.items()))
     finished = [run for run in runs if run.accuracy is not None]
     values = tuple(run.accuracy for run in finished if run.accuracy is not None)
     counts = [run.puzzles for run in finished if run.puzzles]
@@ -393,7 +394,7 @@ def _row(
         cell_accuracy=_mean_of_all([run.cell_accuracy for run in finished]),
         shortest_path=_mean_of_all([run.shortest_path for run in finished]),
         seed_interval=stats.seed_interval(values),
-        test_interval=_test_interval(study.metric, mean, puzzles),
+        test_interval=_test_interval(accuracy_metric(study), mean, puzzles),
         puzzles=puzzles,
         paper=paper_cell,
         difference=100 * mean - paper_cell
@@ -415,6 +416,16 @@ def _test_interval(metric: str, accuracy: float | None, puzzles: int | None) -> 
     if accuracy is None or puzzles is None or passes(metric):
         return None
     return stats.test_set_interval(accuracy, puzzles)
+
+
+def accuracy_metric(study: Study) -> str:
+    """The metric of the study's accuracies; beside a table of losses stands exact accuracy."""
+    return EXACT if study.layout == "losses" else study.metric
+
+
+def loss_metric(study: Study) -> str:
+    """The training loss of the study's curves: its metric where that is one."""
+    return study.metric if study.metric.startswith("train/") else LOSS
 
 
 def passes(metric: str) -> int | None:

@@ -23,7 +23,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from reports.collect import CELL_ACCURACY, LOSS, SHORTEST_PATH, Table, TableRow, VoteCurve, base_name
+from reports.collect import CELL_ACCURACY, LOSS, SHORTEST_PATH, Table, TableRow, VoteCurve, base_name, loss_metric
 from reports.stats import Interval, mean
 
 Points = Sequence[tuple[int, float]]
@@ -163,8 +163,9 @@ def learning_curves(table: Table, curves: Curves) -> tuple[Panel, ...]:
 
 def training_losses(table: Table, curves: Curves) -> Panel:
     """The training loss of every row that has a curve, all in one panel."""
-    lines = [_line(row, row.name, LOSS, curves) for row in table.rows]
-    return Panel(LOSS, "", tuple(line for line in lines if line is not None))
+    metric = loss_metric(table.study)
+    lines = [_line(row, row.name, metric, curves) for row in table.rows]
+    return Panel(metric, "", tuple(line for line in lines if line is not None))
 
 
 def _line(row: TableRow, label: str, metric: str, curves: Curves) -> Line | None:

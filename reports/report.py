@@ -12,7 +12,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from reports import figures, page, tables
-from reports.collect import Table, collect, passes, with_losses, with_votes
+from reports.collect import Table, collect, loss_metric, passes, with_losses, with_votes
 from sweeps.profiles import PROFILES
 from sweeps.study import ProfileName, Study
 from sweeps.tracking import address, read_curve, read_runs
@@ -69,7 +69,7 @@ def write_report(study: Study, profile: ProfileName, out: Path, *, overrides: Se
         (run.run_id, metric): read_curve(run.run_id, metric)
         for row in table.rows
         for run in row.runs
-        for metric in figures.metrics_of(row)
+        for metric in ((loss_metric(study),) if study.layout == "losses" else figures.metrics_of(row))
     }
     table = with_losses(table, curves) if study.layout == "losses" else table
     return render(_with_votes(table, out), curves, out)

@@ -18,7 +18,19 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from reports import paper, stats
-from reports.collect import Grid, SeedRun, Table, TableRow, kind, measured, passes
+from reports.collect import (
+    EXACT,
+    LOSS,
+    Grid,
+    SeedRun,
+    Table,
+    TableRow,
+    accuracy_metric,
+    kind,
+    loss_metric,
+    measured,
+    passes,
+)
 from reports.stats import Interval
 from sweeps.study import Losses, Quoted
 
@@ -99,11 +111,11 @@ def caption(table: Table) -> str:
         f"{metric_on(table)} in %, {over}, evaluated with {steps} supervision step{'' if steps == '1' else 's'}."
     ]
     if (k := passes(table.study.metric)) is not None:
-        variants = " or ".join(f"{count:,}" for count in table.voters)
+        voters = f" (at most {' or '.join(f'{count:,}' for count in table.voters)})" if table.voters else ""
         answers = "attempt is the answer" if k == 1 else f"attempts are the {k} answers"
         sentences.append(
-            f"A task's {answers} with the most votes among {f'its {variants}' if variants else 'its'} variants, cast by"
-            " the run's last checkpoint alone. A task with several test inputs scores the share of them that is solved;"
+            f"A task's {answers} with the most votes among its variants{voters}, cast by the run's last"
+            " checkpoint alone. A task with several test inputs scores the share of them that is solved;"
             " it is not just solved or not, so there is no Wilson interval of the test set."
         )
     if any(row.seed_interval for row in table.rows):
@@ -123,16 +135,16 @@ def metric_name(table: Table) -> str:
     k = passes(table.study.metric)
     if k is not None:
         return f"pass@{k}, test"
-    return "Exact accuracy, test" if table.study.metric == "test/exact_accuracy" else table.study.metric
+    metric = accuracy_metric(table.study)
+    return "Exact accuracy, test" if metric == EXACT else metric
 
 
 def metric_on(table: Table) -> str:
     """The study's metric and what it is measured on."""
     if (k := passes(table.study.metric)) is not None:
         return f"Test tasks solved in {_attempts(k)} (pass@{k})"
-    if table.study.metric == "test/exact_accuracy":
-        return f"Exact accuracy on the test {_kind(table)}"
-    return table.study.metric
+    metric = accuracy_metric(table.study)
+    return f"Exact accuracy on the test {_kind(table)}" if metric == EXACT else metric
 
 
 def _attempts(k: int) -> str:
@@ -271,6 +283,12 @@ def improvement(losses: Losses) -> float:
     return (losses.initial - losses.final) / losses.initial
 
 
+LOSS_WORDS = {
+    LOSS: "the mean over a puzzle's cells, and the halting loss",
+    "train/lm_loss": "the mean over a puzzle's cells, without the halting loss",
+}
+
+
 def losses_caption(table: Table) -> str:
     """What the four numbers are, and over how many steps each is averaged."""
     counted = {run.log_every for row in table.rows if row.losses for run in row.runs if run.log_every is not None}
@@ -278,10 +296,11 @@ def losses_caption(table: Table) -> str:
     counts = {len(row.losses) for row in table.rows if row.losses}
     over = "one seed per row" if counts == {1} else "the mean over seeds, with its 95 % interval (Student t)"
     steps = "after every training step" if every == "1" else f"each a mean over {every} training steps"
+    loss = loss_metric(table.study)
     source = " The source's improvement is reckoned from its printed losses." if table_has_source(table) else ""
     return (
-        "Training loss in nats (the mean over a puzzle's cells, and the halting loss), as a run reports it"
-        f" ({steps}): the first, the last and the least; improvement is (initial − final) / initial."
+        f"Training loss in nats ({LOSS_WORDS.get(loss, loss)}), as a run reports it ({steps}):"
+        " the first, the last and the least; improvement is (initial − final) / initial."
         f" Ours: {over}.{source}"
     )
 
@@ -618,6 +637,7 @@ def latex(table: Table) -> str:
     if laid_out is not None:
         about = losses_caption(table) if losses else caption(table)
         lines += [*_tex_float(f"{title}{warning} {tex(about)}", _tex_sheet(laid_out), notes, name), ""]
+    every_row = caption(table) if laid_out is None else f"Every row. {caption(table)}" if losses else "Every row."
     rows = [
         "l" + "r" * (len(row_header(table)) - 1),
         " & ".join(_tex_head(name) for name in row_header(table)),
@@ -625,7 +645,7 @@ def latex(table: Table) -> str:
         *(" & ".join(tex(cell) for cell in row_cells(table, row)) for row in table.rows),
     ]
     lines += _tex_float(
-        f"{title}{warning} {tex(caption(table)) if laid_out is None else 'Every row.'}",
+        f"{title}{warning} {tex(every_row)}",
         rows,
         "" if laid_out is not None else notes,
         name if laid_out is None else f"{name}-rows",
@@ -664,7 +684,7 @@ def _tex_sheet(laid_out: Sheet) -> list[str]:
         *(" & ".join(tex(cell) for cell in line) for line in laid_out.lines),
     ]
     if laid_out.quoted:
-        body += [r"\midrule", f"\\multicolumn{{{first - 1}}}{{l}}{{\\emph{{{tex(QUOTED)}}}}}"]
+        body += [r"\midrule", f"\\multicolumn{{{first - 1}}}{{@{{}}l}}{{\\emph{{{tex(QUOTED)}}}}}"]
         body += [" & ".join(tex(cell) for cell in line) for line in laid_out.quoted]
     return body
 
@@ -730,7 +750,7 @@ def _terminal_sheet(table: Table, laid_out: Sheet) -> RichTable:
     """The paper's layout; under each of our numbers its spread over seeds (losses) or the test set's interval."""
     shown = RichTable(box=WITH_RULES, pad_edge=False)
     for at, name in enumerate(laid_out.header):
-        broken = name.replace(" ", "\n").replace("-", "-\n").replace("improvement\n", "improve-\nment ")
+        broken = name.replace(" ", "\n").replace("-", "-\n", 1).replace("improvement\n", "improve-\nment ")
         shown.add_column(
             Text(broken), justify="left" if at < laid_out.text_columns else "right", vertical="top", overflow="fold"
         )

@@ -92,6 +92,7 @@ def losses_study() -> Study:
         title="Small losses",
         puzzle="maze",
         source="A tutorial",
+        metric="train/lm_loss",
         layout="losses",
         rows=(
             Row(name="Baseline TRM", base="trm_att", paper_losses=Losses(initial=1.789, final=1.062, minimum=1.045)),

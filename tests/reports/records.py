@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
+from reports.collect import accuracy_metric
 from sweeps.profiles import configure
 from sweeps.study import ProfileName, Study
 from sweeps.tracking import RunRecord
@@ -33,7 +34,7 @@ def record(
     row = next(row for row in study.rows if row.name == row_name)
     run = configure(study, row, profile, seed, list(overrides))
     key = run.key(data)
-    metrics = {} if accuracy is None else {study.metric: accuracy, "test/puzzles": float(puzzles)}
+    metrics = {} if accuracy is None else {accuracy_metric(study): accuracy, "test/puzzles": float(puzzles)}
     if cells is not None:
         metrics["test/cell_accuracy"] = cells
     metrics |= more or {}

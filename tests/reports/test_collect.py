@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from scipy import stats as scipy_stats
 
-from reports.collect import Table, TableRow, collect
-from sweeps.study import ProfileName, Study
+from reports.collect import Table, TableRow, collect, with_losses, with_votes
+from sweeps.study import Losses, ProfileName, Study
 from sweeps.tracking import RunRecord
 from tests.reports.records import record
 
@@ -203,3 +203,141 @@ def test_a_row_with_settings_of_its_own_in_the_profile_is_named_under_the_table(
     note = "TRM k=1 has settings of its own in mini: optim.lr=0.006, optim.ema=none."
     assert note in collect(changed, "mini", []).notes
     assert not any("settings of its own" in text for text in collect(changed, "official", []).notes)
+
+
+# --- several puzzles, ARC, losses -------------------------------------------------------------------------------------
+
+SUDOKU, MAZE = "TRM-Att, Sudoku-Extreme", "TRM-Att, Maze-Hard"
+
+
+def test_a_table_over_several_puzzles_has_a_line_per_method_and_a_column_per_puzzle(puzzles_study: Study) -> None:
+    grid = collect(puzzles_study, "official", []).grid
+    assert grid is not None
+    assert (grid.labels, grid.columns, grid.by_puzzle) == (("method",), ("Sudoku-Extreme", "Maze-Hard"), True)
+    lines = [(at, [row and (row.puzzle, row.parameters) for row in rows]) for at, rows in grid.lines]
+    assert lines == [
+        (("TRM-MLP",), [("sudoku", 5_028_866), ("maze", 18_795_522)]),
+        (("TRM-Att",), [("sudoku", 6_828_034), ("maze", 6_822_914)]),
+        (("HRM",), [("sudoku", 27_275_266), ("maze", 27_270_146)]),
+    ]
+
+
+def test_the_newest_set_of_one_puzzle_does_not_put_out_runs_on_another(puzzles_study: Study) -> None:
+    records = [
+        record(puzzles_study, SUDOKU, 0.7, profile="official", data="old sudokus", minutes=0),
+        record(puzzles_study, SUDOKU, 0.8, profile="official", data="new sudokus", minutes=1),
+        record(puzzles_study, MAZE, 0.6, profile="official", data="mazes", minutes=2),
+    ]
+    table = collect(puzzles_study, "official", records)
+    assert (row(table, SUDOKU).values, row(table, MAZE).values) == ((0.8,), (0.6,))
+    assert sum("not in this table" in note for note in table.notes) == 1
+
+
+def test_rows_that_differ_in_augmentation_alone_share_a_set(study: Study) -> None:
+    rows = (study.rows[0], study.rows[1].model_copy(update={"change": {"data": {"augmentations": 5}}}))
+    changed = study.model_copy(update={"rows": rows})
+    records = [
+        record(changed, "TRM k=1", 0.7, data="old", minutes=0),
+        record(changed, "HRM k=1", 0.8, data="new", minutes=1),
+    ]
+    assert row(collect(changed, "mini", records), "TRM k=1").values == (), "its puzzles are not those of the newest"
+
+
+def test_the_settings_of_the_newest_runs_are_found_for_each_puzzle_apart(puzzles_study: Study) -> None:
+    records = [
+        record(puzzles_study, SUDOKU, 0.7, profile="official"),
+        record(puzzles_study, MAZE, 0.6, profile="official", overrides=("train.steps=20",)),
+    ]
+    table = collect(puzzles_study, "official", records)
+    assert table.overrides == ("maze:train.steps=20",)
+    assert (row(table, SUDOKU).values, row(table, MAZE).values) == ((0.7,), (0.6,))
+    both = [
+        record(puzzles_study, name, 0.5, profile="official", overrides=("train.steps=20",)) for name in (SUDOKU, MAZE)
+    ]
+    assert collect(puzzles_study, "official", both).overrides == ("train.steps=20",)
+
+
+def test_each_test_set_is_held_against_the_published_one_of_its_puzzle(puzzles_study: Study) -> None:
+    records = [
+        record(puzzles_study, SUDOKU, 0.7, profile="official", puzzles=422_786),
+        record(puzzles_study, MAZE, 0.6, profile="official", puzzles=300),
+    ]
+    table = collect(puzzles_study, "official", records)
+    noted = [note for note in table.notes if note.startswith("Measured on")]
+    assert len(noted) == 1
+    assert noted[0].startswith("Measured on 300 test mazes, not the published test set of 1,000 mazes")
+    assert dict(table.facts)["test puzzles measured"] == "422,786 (Sudoku-Extreme), 300 (Maze-Hard)"
+
+
+def test_facts_tell_the_puzzles_of_every_kind(puzzles_study: Study, arc_study: Study) -> None:
+    facts = dict(collect(puzzles_study, "official", []).facts)
+    assert facts["puzzles"].startswith("9×9 Sudoku, published: 1,000 training")
+    assert "30×30 Maze, published: 1,000 training" in facts["puzzles"]
+    assert "learning rate" not in facts
+    facts = dict(collect(arc_study, "official", []).facts)
+    assert "tasks of training2, evaluation2, tested on evaluation2" in facts["puzzles"]
+
+
+def test_mazes_have_the_share_of_shortest_paths_and_the_reason_why_it_differs(puzzles_study: Study) -> None:
+    paths = {"test/shortest_path_accuracy": 0.7}
+    one = record(puzzles_study, MAZE, 0.6, profile="official", more=paths)
+    other = record(puzzles_study, MAZE, 0.6, seed=1, profile="official")
+    table = collect(puzzles_study, "official", [one])
+    assert row(table, MAZE).shortest_path == 0.7
+    assert any("one of millions of equally short paths" in note for note in table.notes)
+    table = collect(puzzles_study, "official", [one, other])
+    assert row(table, MAZE).shortest_path is None, "not all seeds have it"
+    assert not any("equally short" in note for note in table.notes)
+
+
+def test_a_task_may_be_solved_by_half_so_pass_at_2_has_no_interval_of_the_test_set(arc_study: Study) -> None:
+    name = "TRM-Att, ARC-AGI-1"
+    run = record(arc_study, name, 0.4, profile="official", puzzles=419, more={"test/votes": 1000.0})
+    table = collect(arc_study, "official", [run])
+    found = row(table, name)
+    assert (found.mean, found.puzzles, found.test_interval, found.runs[0].interval) == (0.4, 419, None, None)
+    assert found.difference == pytest.approx(-4.6)
+    assert table.voters == (1000,)
+
+
+def test_a_leak_is_named_with_its_first_tasks_and_its_rows_and_nothing_is_compared(arc_study: Study) -> None:
+    tasks = ",".join(f"task{number}" for number in range(7))
+    leaking = record(arc_study, "TRM-Att, ARC-AGI-1", 0.9, profile="official", tags={"leaks": tasks})
+    sound = record(arc_study, "TRM-MLP, ARC-AGI-1", 0.3, profile="official")
+    table = collect(arc_study, "official", [leaking, sound])
+    assert table.leak == (
+        "leak: 7 test tasks were learnt from in TRM-Att, ARC-AGI-1 (data.allow_leak):"
+        " task0, task1, task2, task3, task4 and 2 more"
+    )
+    assert table.warnings == (table.leak, "leaking tasks: not comparable with the paper's column")
+    assert all(row.difference is None for row in table.rows)
+    one = record(arc_study, "TRM-Att, ARC-AGI-1", 0.9, profile="official", tags={"leaks": "task0"})
+    assert collect(arc_study, "official", [one]).leak == "leak: 1 test task was learnt from (data.allow_leak): task0"
+    assert collect(arc_study, "official", [sound]).warnings == ()
+
+
+def test_losses_are_the_first_the_last_and_the_least_of_a_finished_run(losses_study: Study) -> None:
+    done = record(losses_study, "No EMA", 0.0, profile="official")
+    running = record(losses_study, "Bigger brain", None, profile="official", status="RUNNING")
+    table = collect(losses_study, "official", [done, running])
+    curve = [(10, 2.0), (20, float("nan")), (30, 0.5), (40, 1.0)]
+    table = with_losses(table, {(run.run_id, "train/lm_loss"): curve for run in (done, running)})
+    assert row(table, "No EMA").losses == (Losses(initial=2.0, final=1.0, minimum=0.5),)
+    assert row(table, "Bigger brain").losses == ()
+    assert row(table, "Baseline TRM").paper_losses == Losses(initial=1.789, final=1.062, minimum=1.045)
+
+
+def test_accuracy_by_votes_is_the_mean_over_seeds_where_all_have_it_and_a_lack_is_noted(arc_study: Study) -> None:
+    name = "TRM-Att, ARC-AGI-1"
+    records = [record(arc_study, name, 0.4, seed=seed, profile="official") for seed in (0, 1, 2)]
+    table = collect(arc_study, "official", records)
+    found = {
+        records[0].run_id: [(1, 0.1, 0.2), (10, 0.3, 0.4), (12, 0.3, 0.5)],
+        records[1].run_id: [(1, 0.3, 0.4), (10, 0.3, 0.6)],
+    }
+    table = with_votes(table, found)
+    (curve,) = table.vote_curves
+    assert (curve.row, curve.seeds, curve.votes) == (name, 2, (1, 10))
+    assert curve.pass_at[1] == pytest.approx((0.2, 0.3))
+    assert curve.pass_at[2] == pytest.approx((0.3, 0.5))
+    assert any(f"not known of {name}, seed 2" in note for note in table.notes)

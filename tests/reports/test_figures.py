@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from reports import figures
-from reports.collect import Table, collect
+from reports.collect import Table, collect, with_losses, with_votes
 from sweeps.study import Row, Study
 from tests.reports.records import record
 
@@ -197,3 +197,91 @@ def test_an_inlined_figure_takes_its_colours_from_the_page_and_keeps_its_ids_to_
 def test_a_row_that_solves_nothing_still_shows_the_cells_it_got_right(table: Table) -> None:
     curves = curves_of(table, "test/cell_accuracy", [(10, 0.2), (20, 0.4)], [(10, 0.4), (20, 0.6)])
     assert panel(table, curves, "test/cell_accuracy").lines[0].values.tolist() == pytest.approx([0.3, 0.5])
+
+
+# --- several puzzles, ARC, losses -------------------------------------------------------------------------------------
+
+
+def curves_of_all(table: Table) -> figures.Curves:
+    """A short curve of everything that is drawn, of every run."""
+    return {
+        (run.run_id, metric): [(10, 0.9), (20, 0.5)]
+        for row in table.rows
+        for run in row.runs
+        for metric in (*figures.metrics_of(row), "train/lm_loss")
+    }
+
+
+def test_curves_on_several_puzzles_stand_in_a_column_each_named_by_method(puzzles_study: Study) -> None:
+    names = ("TRM-MLP, Sudoku-Extreme", "TRM-Att, Sudoku-Extreme", "TRM-Att, Maze-Hard")
+    table = collect(puzzles_study, "official", [record(puzzles_study, name, 0.5, profile="official") for name in names])
+    panels = figures.learning_curves(table, curves_of_all(table))
+    labels = {(panel.metric, panel.column): [line.label for line in panel.lines] for panel in panels}
+    assert labels["train/loss", "Sudoku-Extreme"] == ["TRM-MLP", "TRM-Att"]
+    assert labels["train/loss", "Maze-Hard"] == ["TRM-Att"]
+    assert labels["test/shortest_path_accuracy", "Maze-Hard"] == ["TRM-Att"]
+    assert labels["test/shortest_path_accuracy", "Sudoku-Extreme"] == []
+    figure = figures.draw_learning_curves(panels, {})
+    assert figure is not None
+    shown = [axes.get_title(loc="left") for axes in figure.axes if axes.get_visible()]
+    assert shown[4:] == ["A shortest path, test, Maze-Hard", *(f"Training loss, {c}" for c in table.grid.columns)]  # type: ignore[union-attr]
+
+
+def test_only_mazes_are_asked_for_the_curve_of_shortest_paths(puzzles_study: Study) -> None:
+    metrics = {row.puzzle: figures.metrics_of(row) for row in collect(puzzles_study, "official", []).rows}
+    assert set(metrics["maze"]) - set(metrics["sudoku"]) == {"test/shortest_path_accuracy"}
+
+
+def test_the_figure_of_rows_goes_puzzle_by_puzzle_and_names_its_metric(arc_study: Study) -> None:
+    table = collect(arc_study, "official", [record(arc_study, "TRM-MLP, ARC-AGI-1", 0.4, profile="official")])
+    dots = figures.accuracy_by_row(table)
+    assert [dot.row for dot in dots] == [
+        *("TRM-Att, ARC-AGI-1", "TRM-MLP, ARC-AGI-1"),
+        *("TRM-Att, ARC-AGI-2", "TRM-MLP, ARC-AGI-2"),
+    ]
+    figure = figures.draw_accuracy_by_row(dots, comparable=True, profile="official", metric="pass@2, test")
+    assert figure is not None
+    assert figure.axes[0].get_title(loc="left") == "pass@2, test: profile official and the paper"
+
+
+def test_all_training_losses_are_in_one_panel_in_colours_of_their_own(losses_study: Study) -> None:
+    records = [record(losses_study, row.name, 0.0, profile="official") for row in losses_study.rows]
+    table = collect(losses_study, "official", records)
+    table = with_losses(table, curves_of_all(table))
+    panel = figures.training_losses(table, curves_of_all(table))
+    assert [line.label for line in panel.lines] == [row.name for row in losses_study.rows]
+    figure = figures.draw_training_losses(panel, profile="official")
+    assert figure is not None
+    (axes,) = figure.axes
+    assert len({line.get_color() for line in axes.lines}) == 4, "all rows are of one base"
+    image = figures.svg(figure)
+    assert [image.count(f">{row.name}<") for row in losses_study.rows] == [1, 1, 1, 1]
+    assert figures.draw_training_losses(figures.training_losses(table, {}), profile="official") is None
+
+
+def test_accuracy_against_votes_has_a_panel_per_task_set_and_draws_the_same_twice(arc_study: Study) -> None:
+    records = [record(arc_study, row.name, 0.4, profile="official") for row in arc_study.rows]
+    table = collect(arc_study, "official", records)
+    assert figures.draw_accuracy_against_votes(table) is None, "no curve is known"
+    curve = [(1, 0.1, 0.2), (10, 0.2, 0.3), (100, 0.3, 0.4)]
+    table = with_votes(table, {run.run_id: curve for run in records})
+    images = []
+    for _ in range(2):
+        figure = figures.draw_accuracy_against_votes(table)
+        assert figure is not None
+        assert [axes.get_title(loc="left") for axes in figure.axes] == [
+            "ARC-AGI-1: profile official",
+            "ARC-AGI-2: profile official",
+        ]
+        first, second = figure.axes[0].lines[:2]
+        assert (list(first.get_xdata()), list(first.get_ydata())) == ([1, 10, 100], [0.1, 0.2, 0.3])  # type: ignore[arg-type]
+        assert list(second.get_ydata()) == [0.2, 0.3, 0.4]  # type: ignore[arg-type]
+        images.append(figures.svg(figure))
+    assert images[0] == images[1]
+    assert ("TRM-Att" in images[0], "two attempts (pass@2)" in images[0]) == (True, True)
+
+
+def test_every_base_has_a_ramp_of_its_own() -> None:
+    assert len(figures.RAMPS) == len(figures.DARK_RAMPS) == len(figures.BASE_ORDER)
+    colours = [colour for ramp in figures.RAMPS for colour in ramp]
+    assert len(set(colours)) == len(colours), "what a colour becomes on a dark page is told by the colour"

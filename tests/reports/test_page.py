@@ -7,9 +7,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from reports.collect import collect
+from reports.collect import collect, with_losses, with_votes
 from reports.page import page
-from sweeps.study import Study
+from sweeps.study import Quoted, Study
 from tests.reports.records import record
 
 EVIL = "<script>alert(1)</script> \"q\" 'r' &amp;"
@@ -71,3 +71,33 @@ def test_the_page_lists_the_runs_and_the_settings(text: str) -> None:
     assert "<code>model.n</code>" in text
     assert "torch 2.13.0" in text
     assert "0123456789ab" in text
+
+
+@pytest.mark.parametrize("in_columns", [True, False])
+def test_neither_what_is_quoted_nor_a_leak_becomes_markup(arc_study: Study, in_columns: bool) -> None:
+    quoted = Quoted(name=EVIL, cells={"ARC-AGI-1" if in_columns else EVIL: 12.3})
+    evil = arc_study.model_copy(update={"quoted": (quoted,)})
+    run = record(evil, "TRM-Att, ARC-AGI-1", 0.4, profile="official", tags={"leaks": EVIL})
+    table = with_votes(collect(evil, "official", [run]), {run.run_id: [(1, 0.1, 0.2)]})
+    text = page(table, [])
+    parser = Balance()
+    parser.feed(text)
+    assert parser.open == []
+    assert "script" not in parser.seen
+    assert text.count("<table") == (6 if in_columns else 7), (
+        "what is quoted stands in the grid, or in a table of its own"
+    )
+    assert ">12.3<" in text
+    assert '<p class="warning" role="note">Leak: 1 test task' in text
+
+
+def test_the_page_of_losses_shows_ours_in_full_and_the_sources_softly(losses_study: Study) -> None:
+    runs = [record(losses_study, "No EMA", 0.0, seed=seed, profile="official") for seed in (0, 1)]
+    curves = {(run.run_id, "train/lm_loss"): [(1, 2.0), (2, 1.0 + run.seed / 2)] for run in runs}
+    text = page(with_losses(collect(losses_study, "official", runs), curves), [])
+    parser = Balance()
+    parser.feed(text)
+    assert parser.open == []
+    assert '<td class="ours">1.250<small>± 3.177</small></td>' in text
+    assert '<td class="paper">1.042</td>' in text
+    assert text.count("Improvement %") == 2

@@ -10,7 +10,7 @@ import pytest
 
 from reports import report
 from reports.__main__ import main
-from reports.collect import collect
+from reports.collect import collect, with_losses
 from reports.report import render
 from sweeps.plan import Job
 from sweeps.profiles import configure
@@ -75,6 +75,42 @@ def test_a_figure_that_can_no_longer_be_drawn_does_not_stay_behind(study: Study,
     folder = small_report(study, tmp_path).folder
     render(collect(study, "mini", [record(study, "TRM k=1", None, status="KILLED")]), {}, tmp_path)
     assert set(files_below(folder)) == {name for name in FILES if not name.startswith("figures/")}
+
+
+def test_a_table_of_losses_has_one_figure_with_all_curves(losses_study: Study, tmp_path: Path) -> None:
+    records = [record(losses_study, row.name, 0.0, profile="official") for row in losses_study.rows]
+    table = collect(losses_study, "official", records)
+    curves = {(run.run_id, "train/lm_loss"): [(10, 2.0), (20, 1.0)] for row in table.rows for run in row.runs}
+    written = render(with_losses(table, curves), curves, tmp_path).files
+    assert [name for name in written if name.endswith(".png")] == ["figures/training_losses.png"]
+
+
+def test_what_is_quoted_has_a_file_of_its_own(puzzles_study: Study, tmp_path: Path) -> None:
+    written = render(collect(puzzles_study, "official", []), {}, tmp_path)
+    assert "quoted.csv" in written.files
+    assert set(written.files) == set(files_below(written.folder))
+    again = render(collect(puzzles_study.model_copy(update={"quoted": ()}), "official", []), {}, tmp_path)
+    assert set(again.files) == set(files_below(written.folder)) == set(written.files) - {"quoted.csv"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "line 1: expected votes,pass@1,pass@2"),
+        ("votes,pass@1\n1,0.5\n", "line 1: expected votes,pass@1,pass@2"),
+        ("votes,pass@1,pass@2\n1,0.5,0.5\n2,0.5\n", "line 3: 2,0.5, expected"),
+        ("votes,pass@1,pass@2\nmany,0.5,0.5\n", "line 2: many,0.5,0.5, expected"),
+        ("votes,pass@1,pass@2\n0,0.5,0.5\n", "line 2: 0,0.5,0.5, expected"),
+        ("votes,pass@1,pass@2\n1,0.6,0.5\n", "line 2: 1,0.6,0.5, expected"),
+        ("votes,pass@1,pass@2\n1,0.6,nan\n", "line 2: 1,0.6,nan, expected"),
+        ("votes,pass@1,pass@2\n1,60,70\n", "line 2: 1,60,70, expected"),
+    ],
+)
+def test_a_votes_file_that_no_vote_has_written_is_refused_by_its_line(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "votes.csv").write_text(text)
+    with pytest.raises(report.BadVotes) as refused:
+        report.read_votes(tmp_path / "votes.csv")
+    assert str(refused.value).startswith(said)
 
 
 def test_reports_loads_neither_torch_nor_ray() -> None:
@@ -191,3 +227,35 @@ def test_runs_in_two_profiles_ask_for_a_choice(study: Study, monkeypatch: pytest
     monkeypatch.setattr(report, "read_runs", lambda study, profile: [] if profile == "paper" else [1])
     with pytest.raises(report.NothingRecorded, match=r"mini \(1\), official \(1\); say which with --profile"):
         report.choose_profile(study)
+
+
+def test_arcs_report_from_a_real_store_has_its_votes_its_leak_and_what_is_not_there(
+    arc_study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    out = tmp_path / "results"
+    jobs = []
+    with Tracker.open(arc_study.name, "official", out=out, command=["test"]) as tracker:
+        for row in arc_study.rows:
+            run = configure(arc_study, row, "official", 0)
+            data = DATA if "ARC-AGI-1" in row.name else "e" * 16
+            job = Job(run.key(data), arc_study.name, row.name, row.base, "official", 0, run)
+            jobs.append(job)
+            tracker.child(job, data, tags={"leaks": "0934a4d8"} if data == DATA else {})
+            final = {"test/pass_at_2": 0.25, "test/puzzles": 10.0, "test/votes": 100.0, "train/loss": 0.5}
+            tracker.log(job.key, [Measurement(run.train.steps, int(START.timestamp() * 1000), final)])
+            tracker.finish(job.key, "FINISHED")
+        tracker.close("FINISHED")
+    for job, text in zip(jobs, ("votes,pass@1,pass@2\n1,0.1,0.125\n100,0.2,0.25\n", "torn"), strict=False):
+        (out / "runs" / job.key / "predictions").mkdir(parents=True)
+        (out / "runs" / job.key / "predictions" / "votes.csv").write_text(text)
+    written = report.write_report(arc_study, "official", out)
+    assert {"figures/accuracy_against_votes.png", "votes.csv", "quoted.csv"} <= set(written.files)
+    markdown = (written.folder / "table.md").read_text()
+    assert "**Leak: 1 test task was learnt from in TRM-Att, ARC-AGI-1; TRM-MLP, ARC-AGI-1" in markdown
+    first, second, *others = jobs
+    assert f"| {first.row} | 12.5 | 25.0 |" in markdown
+    assert f"runs/{second.key}/predictions/votes.csv, line 1: expected votes,pass@1,pass@2" in markdown
+    missing = "; ".join(f"{job.row}, seed 0" for job in others)
+    assert f"not known of {second.row}, seed 0; {missing}" in markdown
+    assert str(tmp_path) not in markdown

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from reports import tables
-from reports.collect import Table, collect
+from reports.collect import Table, collect, with_losses, with_votes
 from reports.page import page
 from sweeps.profiles import PROFILES
 from sweeps.study import ProfileName, Study
@@ -157,12 +158,16 @@ def test_the_latex_compiles(table: Table, tmp_path: Path) -> None:
             )
         ],
     )
+    compiles(tables.latex(table) + tables.latex(nasty).replace("tab:", "tab:nasty-"), tmp_path)
+
+
+def compiles(body: str, folder: Path) -> None:
+    """pdflatex takes it, and nothing is wider than the page."""
     packages = r"\usepackage[T1]{fontenc}\usepackage{textcomp}\usepackage{booktabs}\usepackage{graphicx}"
-    body = tables.latex(table) + tables.latex(nasty).replace("tab:", "tab:nasty-")
     document = f"\\documentclass{{article}}{packages}\\begin{{document}}{body}\\end{{document}}"
-    (tmp_path / "table.tex").write_text(document, encoding="utf-8")
+    (folder / "table.tex").write_text(document, encoding="utf-8")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "table.tex"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", timeout=120)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", timeout=120)
     assert done.returncode == 0, done.stdout[-2000:]
     assert "Overfull" not in done.stdout, "wider than the page"
 
@@ -210,3 +215,204 @@ def test_a_study_without_numbers_of_the_papers_has_no_column_for_them_in_any_for
     assert tables.rows_csv(table).splitlines()[1].count(",") == tables.rows_csv(table).splitlines()[0].count(",")
     header = next(line for line in forms[1].splitlines() if line.startswith("| Row"))
     assert [cell.strip() for cell in header.split("|")[1:-1]] == list(tables.ROW_HEADER[:-2])
+
+
+# --- several puzzles, ARC, losses -------------------------------------------------------------------------------------
+
+
+def forms(table: Table) -> dict[str, str]:
+    """Every form that a person reads, with quotes as they are printed."""
+    return {
+        "md": tables.markdown(table),
+        "tex": tables.latex(table).replace(r"\textquotesingle{}", "'"),
+        "html": page(table, []).replace("&#39;", "'"),
+        "terminal": tables.terminal(table),
+    }
+
+
+@pytest.fixture
+def two_puzzles(puzzles_study: Study) -> Table:
+    paths = {"test/shortest_path_accuracy": 0.9}
+    records = [
+        record(puzzles_study, "TRM-MLP, Sudoku-Extreme", 0.874, profile="official", puzzles=422_786),
+        record(puzzles_study, "TRM-Att, Maze-Hard", 0.8, profile="official", puzzles=1000, more=paths),
+    ]
+    return collect(puzzles_study, "official", records)
+
+
+@pytest.fixture
+def arc(arc_study: Study) -> Table:
+    votes = {"test/votes": 1000.0}
+    run = record(arc_study, "TRM-Att, ARC-AGI-1", 0.4, profile="official", puzzles=419, more=votes)
+    curve = {run.run_id: [(1, 0.1, 0.2), (1000, 0.3, 0.4)]}
+    return with_votes(collect(arc_study, "official", [run]), curve)
+
+
+@pytest.fixture
+def losses(losses_study: Study) -> Table:
+    records = [record(losses_study, "No EMA", 0.0, seed=seed, profile="official") for seed in (0, 1)]
+    records.append(record(losses_study, "Bigger brain", 0.0, profile="official"))
+    curves = [[(10, 2.0), (20, 0.9), (30, 1.0)], [(10, 1.8), (20, 1.0), (30, 1.1)], [(10, 1.5), (20, 1.5)]]
+    table = collect(losses_study, "official", records)
+    return with_losses(table, {(run.run_id, "train/lm_loss"): c for run, c in zip(records, curves, strict=True)})
+
+
+def test_the_table_of_puzzles_is_the_papers_with_parameters_per_cell_and_quotes_apart(two_puzzles: Table) -> None:
+    expected = """
+| Method  | Sudoku-Extreme params | Sudoku-Extreme paper | Sudoku-Extreme ours | Maze-Hard params | Maze-Hard paper | \
+Maze-Hard ours |
+|---------|----------------------:|---------------------:|--------------------:|-----------------:|----------------:|\
+---------------:|
+| TRM-MLP |                    5M |                 87.4 |                87.4 |              19M |             0.0 |  \
+  did not run |
+| TRM-Att |                    7M |                 74.7 |         did not run |               7M |            85.3 |  \
+         80.0 |
+| HRM     |                   27M |                 55.0 |         did not run |              27M |            74.5 |  \
+  did not run |
+
+| Quoted from the paper, not run here | Sudoku-Extreme | Maze-Hard |
+|-------------------------------------|---------------:|----------:|
+| DeepSeek R1                         |            0.0 |       0.5 |
+| o3-mini-high                        |            0.1 |         – |
+
+## Every row
+"""
+    assert expected in tables.markdown(two_puzzles)
+
+
+def test_what_is_quoted_is_in_every_form_under_its_label_and_in_no_file_of_ours(two_puzzles: Table) -> None:
+    for name, text in forms(two_puzzles).items():
+        words = " ".join(text.split())
+        label = "Quoted from" if name == "terminal" else tables.QUOTED
+        assert label in words, name
+        assert words.index("HRM") < words.index(label) < words.index("DeepSeek R1"), name
+        assert words.count("DeepSeek") == 1, name
+    assert r"\midrule" + "\n    \\multicolumn{7}{@{}l}{\\emph{Quoted" in tables.latex(two_puzzles)
+    terminal = tables.terminal(two_puzzles).splitlines()
+    assert "───" in terminal[next(at for at, line in enumerate(terminal) if "Quoted" in line) - 1]
+    assert "DeepSeek" not in tables.rows_csv(two_puzzles) + tables.runs_csv(two_puzzles)
+    quoted = list(csv.DictReader(io.StringIO(tables.quoted_csv(two_puzzles))))
+    assert [(line["quoted"], line["column"], float(line["accuracy"])) for line in quoted] == [
+        ("DeepSeek R1", "Sudoku-Extreme", 0.0),
+        ("DeepSeek R1", "Maze-Hard", 0.005),
+        ("o3-mini-high", "Sudoku-Extreme", 0.001),
+    ]
+
+
+def test_what_is_quoted_is_printed_too_where_it_has_no_column_in_the_papers_layout(puzzles_study: Study) -> None:
+    rows = tuple(one.model_copy(update={"place": {}}) for one in puzzles_study.rows)
+    for study in (puzzles_study.model_copy(update={"rows": rows}), puzzles_study.model_copy(update={"rows": rows[:1]})):
+        for name, text in forms(collect(study, "official", [])).items():
+            words = " ".join(text.split())
+            assert words.index(tables.QUOTED) < words.index("DeepSeek R1"), name
+
+
+def test_the_column_of_shortest_paths_is_there_with_mazes_alone(two_puzzles: Table, arc: Table, table: Table) -> None:
+    header = tables.row_header(two_puzzles)
+    assert header[header.index("Cells right") + 1] == "A shortest path"
+    cells = {row.name: dict(zip(header, tables.row_cells(two_puzzles, row), strict=True)) for row in two_puzzles.rows}
+    assert cells["TRM-Att, Maze-Hard"]["A shortest path"] == "90.0"
+    assert cells["TRM-MLP, Sudoku-Extreme"]["A shortest path"] == "–"
+    assert all("one of millions of equally" in " ".join(text.split()) for text in forms(two_puzzles).values())
+    assert "TRM-Att, Maze-Hard 90.0" in tables.terminal(two_puzzles)
+    lines = {line["row"]: line for line in csv.DictReader(io.StringIO(tables.rows_csv(two_puzzles)))}
+    assert lines["TRM-Att, Maze-Hard"]["shortest_path_accuracy_mean"] == "0.9"
+    for other in (arc, table):
+        assert "A shortest path" not in tables.row_header(other)
+        assert "shortest_path" not in tables.rows_csv(other) + tables.runs_csv(other)
+
+
+def test_the_caption_speaks_of_what_was_measured(two_puzzles: Table, arc: Table, losses: Table) -> None:
+    both = tables.caption(two_puzzles)
+    assert both.startswith("Exact accuracy on the test puzzles in %")
+    assert "422,786 (Sudoku-Extreme) or 1,000 (Maze-Hard) test puzzles leave" in both
+    assert tables.caption(losses).startswith("Exact accuracy on the test mazes in %")
+    said = tables.caption(arc)
+    assert said.startswith("Test tasks solved in two attempts (pass@2) in %, one seed per row")
+    assert "the 2 answers with the most votes among its variants (at most 1,000), cast by the run's last" in said
+    assert "no Wilson interval of the test set" in said
+    assert "Brackets" not in said
+    assert "Test set" not in tables.row_header(arc)
+    assert "puzzles" not in said
+    assert "test inputs measured: 419" in tables.markdown(arc)
+
+
+def test_a_leak_stands_above_every_form(arc_study: Study) -> None:
+    tags = {"leaks": "0934a4d8,136b0064"}
+    table = collect(
+        arc_study, "official", [record(arc_study, "TRM-Att, ARC-AGI-1", 0.9, profile="official", tags=tags)]
+    )
+    for name, text in forms(table).items():
+        words = " ".join(text.split()).replace("\\_", "_")
+        leak = words.index("Leak: 2 test tasks were learnt from (data.allow_leak): 0934a4d8, 136b0064.")
+        assert leak < words.index("44.6"), name
+        assert "eaking tasks: not comparable with the paper's column" in words, name
+    assert r"\textbf{Leak: 2 test tasks were learnt from (data.allow\_leak)" in tables.latex(table)
+    (line, *_) = csv.DictReader(io.StringIO(tables.rows_csv(table)))
+    assert (line["leaked_test_tasks"], line["comparable_with_paper"]) == ("0934a4d8 136b0064", "no")
+    (run,) = csv.DictReader(io.StringIO(tables.runs_csv(table)))
+    assert run["leaked_test_tasks"] == "0934a4d8 136b0064"
+
+
+def test_a_table_of_losses_is_ours_beside_the_sources(losses: Table) -> None:
+    lines = [re.split(r"\s*\|\s*", line)[1:-1] for line in tables.markdown(losses).splitlines() if line[:1] == "|"]
+    named = {line[0]: line[1:] for line in lines[:6]}
+    assert lines[0][1:5] == ["Ours initial", "Ours final", "Ours minimum", "Ours improvement %"]
+    assert named["Baseline TRM"] == ["did not run", "–", "–", "–", "1.789", "1.062", "1.045", "40.6"]
+    assert [cell.split(" ± ")[0] for cell in named["No EMA"]] == [
+        *("1.900", "1.050", "0.950", "44.4"),
+        *("1.789", "1.042", "1.041", "41.8"),
+    ]
+    assert named["Bigger brain"] == ["1.500", "1.500", "1.500", "0.0", "–", "–", "–", "–"]
+    said = tables.losses_caption(losses)
+    assert said.startswith("Training loss in nats (the mean over a puzzle's cells, without the halting loss)")
+    assert "each a mean over 10 training steps" in said
+    csv_lines = {line["row"]: line for line in csv.DictReader(io.StringIO(tables.rows_csv(losses)))}
+    assert float(csv_lines["No EMA"]["loss_ours_final"]) == pytest.approx(1.05)
+    assert float(csv_lines["No EMA"]["loss_source_improvement"]) == pytest.approx((1.789 - 1.042) / 1.789)
+    assert csv_lines["Baseline TRM"]["loss_ours_final"] == ""
+    for name, text in forms(losses).items():
+        assert "1.042" in text, name
+        assert "41.8" in text, name
+
+
+def test_accuracy_by_votes_is_a_small_table_of_one_checkpoints_votes(arc: Table) -> None:
+    assert tables.votes_cells(arc) == (("Row", "1", "1,000"), [("TRM-Att, ARC-AGI-1", "20.0", "40.0")])
+    for name, text in forms(arc).items():
+        if name != "terminal":
+            assert "votes pooled over checkpoints are never in these numbers" in text, name
+    lines = list(csv.DictReader(io.StringIO(tables.votes_csv(arc))))
+    assert [(line["votes"], line["pass@1"], line["pass@2"]) for line in lines] == [
+        ("1", "0.1", "0.2"),
+        ("1000", "0.3", "0.4"),
+    ]
+
+
+@pytest.mark.parametrize("which", ["two_puzzles", "arc", "losses"])
+def test_every_line_of_a_latex_table_has_as_many_cells_as_columns(which: str, request: pytest.FixtureRequest) -> None:
+    text = tables.latex(request.getfixturevalue(which))
+    found = re.findall(r"\\begin\{tabular\}\{@\{\}([lr]+)@\{\}\}(.*?)\\end\{tabular\}", text, flags=re.DOTALL)
+    assert len(found) == text.count(r"\begin{tabular}") >= 2
+    for columns, body in found:
+        for line in (part for part in body.split(r"\\") if part.strip().removeprefix(r"\bottomrule").strip()):
+            spanned = sum(int(width) - 1 for width in re.findall(r"\\multicolumn\{(\d+)\}", line))
+            assert line.count(" & ") + spanned == len(columns) - 1, line
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex on this machine")
+def test_the_latex_of_the_other_studies_compiles(two_puzzles: Table, arc: Table, losses: Table, tmp_path: Path) -> None:
+    compiles("".join(tables.latex(one) for one in (two_puzzles, arc, losses)), tmp_path)
+
+
+@pytest.mark.parametrize("which", ["two_puzzles", "arc", "losses"])
+def test_the_terminal_tables_of_the_other_studies_fit_too(which: str, request: pytest.FixtureRequest) -> None:
+    text = tables.terminal(request.getfixturevalue(which))
+    assert max(len(line) for line in text.splitlines()) <= tables.TERMINAL_WIDTH
+
+
+@pytest.mark.parametrize(
+    ("parameters", "printed"),
+    [(27_275_266, "27M"), (5_028_866, "5M"), (18_795_522, "19M"), (45_300, "45k"), (90, "90")],
+)
+def test_parameters_are_printed_as_the_paper_prints_them(parameters: int, printed: str) -> None:
+    assert tables.size(parameters) == printed
