@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import torch
 
+from data_prep.arc import build_arc
 from data_prep.puzzle_set import PuzzleSet
 from sweeps.launch import (
     Arrangement,
@@ -185,6 +186,20 @@ def test_a_run_given_a_gpu_that_torch_cannot_see_is_refused(puzzles: Path, tmp_p
     task = Task("a_key", tiny_run, puzzles, tmp_path, 1, "a launch", "cuda")
     with pytest.raises(BadSetting, match="torch finds no GPU"):
         train_run(task, lambda *_: None)
+
+
+def test_a_run_on_arc_keeps_its_predictions_in_its_folder(tmp_path: Path, tiny_run: RunConfig) -> None:
+    counts: dict[str, Any] = {"train": 4, "validation": 1, "test": 2, "side": 10}
+    build_arc(tmp_path / "arc", subsets=("training", "evaluation"), variants=2, **counts)
+    arc = {"puzzle": "arc", "subsets": "training,evaluation", "augmentations": 2, "clues": None, **counts}
+    run = tiny_run.change({"data": arc, "train": {"steps": 2}})
+    told: list[Measurement] = []
+    task = Task("a_key", run, tmp_path / "arc", tmp_path / "run", 1, "a launch", "cpu")
+    train_run(task, lambda rows, _: told.extend(rows))
+    assert told[-1].metrics["test/votes"] == 3
+    assert 0 <= told[-1].metrics["test/pass_at_2"] <= 1
+    files = {path.name for path in (tmp_path / "run" / "predictions").iterdir()}
+    assert files == {"part-0-of-1.parquet", "votes.csv", "submission.json"}
 
 
 @pytest.mark.slow
