@@ -8,6 +8,7 @@ import pytest
 
 from data_prep.maze import generate as generate_mazes
 from data_prep.puzzle_set import Split
+from data_prep.sources import CannotFetch
 from sweeps.profiles import configure
 from sweeps.puzzles import (
     BuiltSet,
@@ -174,3 +175,15 @@ def test_a_folder_for_puzzles_that_are_generated_is_refused() -> None:
 def test_a_set_that_leaks_says_so_in_every_record() -> None:
     assert BuiltSet(Path("a"), "h", 1).tags == {}
     assert BuiltSet(Path("a"), "h", 1, ("0934a4d8", "136b0064")).tags == {"leaks": "0934a4d8,136b0064"}
+
+
+@pytest.mark.parametrize("puzzle", BOTH)
+def test_hub_in_a_folders_place_asks_the_hub(
+    puzzle: PuzzleName, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    settings = DataSettings(puzzle=puzzle, train=8, validation=0)
+    with pytest.raises(CannotFetch, match=f"sapientinc/{'sudoku-extreme' if puzzle == 'sudoku' else 'maze-30x30'}"):
+        build_puzzles(settings, "hub", tmp_path / "out")
+    assert look_up([settings], {puzzle: "hub"}, tmp_path / "out") == {}, "a plan fetches nothing"

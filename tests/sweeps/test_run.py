@@ -321,7 +321,7 @@ def test_explain_compares_official_and_mini_on_all_three_puzzles(tmp_path: Path)
     assert answer.returncode == 0, answer.stderr
     said = " ".join(answer.stdout.split())
     assert "optim.lr 0.0001 0.001 TRM-Att, HRM, direct prediction: at 3e-3" in said
-    for words in ("on Sudoku: 6x6 puzzles", "on Maze: 6x6 mazes", "on ARC: ARC-like tasks"):
+    for words in ("on Sudoku: 6x6 puzzles", "on Maze: 5x5 mazes", "on ARC: ARC-like tasks"):
         assert words in said
     assert "compared on the rest" not in said
 
