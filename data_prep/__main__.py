@@ -39,6 +39,14 @@ def _count(text: str) -> int | None:
     return int(text)
 
 
+def _range(text: str) -> tuple[int | None, int | None]:
+    """A range as people write it, 10:50, either number left out for no bound."""
+    low, colon, high = text.partition(":")
+    if not colon or not all(bound == "" or bound.isdigit() for bound in (low, high)):
+        raise argparse.ArgumentTypeError(f"{text!r} found, expected LOW:HIGH such as 10:50, 10: or :50")
+    return (int(low) if low else None), (int(high) if high else None)
+
+
 def parser() -> argparse.ArgumentParser:
     """Every option of the command line."""
     top = _Parser(prog="python -m data_prep", description="Puzzle files to arrays.", allow_abbrev=False)
@@ -49,7 +57,19 @@ def parser() -> argparse.ArgumentParser:
     sudoku.add_argument("--box", type=_box, help="rows x columns of a box, such as 2x3 (default: 3x3, or by the file)")
     sudoku.add_argument("--train", type=_count, default=1000, help="training puzzles, or `all` (default: 1000)")
     sudoku.add_argument("--validation", type=int, default=1000, help="held out of the training puzzles (default: 1000)")
-    sudoku.add_argument("--clues", type=int, help="stop removing clues here (default: go on to a minimal puzzle)")
+    sudoku.add_argument(
+        "--clues", type=int, help="generated: stop removing clues here (default: go on to a minimal puzzle)"
+    )
+    sudoku.add_argument(
+        "--rating",
+        type=_range,
+        default=(None, None),
+        metavar="LOW:HIGH",
+        help="generated: keep puzzles rated so, such as 10:50, 10: or :50; the rating is the number of guesses of a "
+        "fixed solver: naked and hidden singles to a fixed point, then branch on the cell with fewest candidates (the "
+        "lowest among equals), digits ascending, each digit tried being one guess, up to the first solution",
+    )
+    sudoku.add_argument("--verify", action="store_true", help="files: prove that every puzzle has its answer alone")
 
     maze = commands.add_parser("maze", help="mazes and one shortest path of each", allow_abbrev=False)
     _add_build_options(maze)
@@ -81,7 +101,12 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_build_options(puzzle: argparse.ArgumentParser) -> None:
     """The options that every puzzle has."""
-    puzzle.add_argument("--source", required=True, help="a folder with train.csv and test.csv, or `generate`")
+    puzzle.add_argument(
+        "--source",
+        required=True,
+        help="a folder with train.csv and test.csv, `hub` (the published files, fetched once, checked and kept; "
+        "HF_ENDPOINT names a mirror) or `generate`",
+    )
     puzzle.add_argument(
         "--out", required=True, type=Path, help="the folder to write; reused if built with these settings"
     )
@@ -154,7 +179,15 @@ def run(options: argparse.Namespace) -> str:
             **numbers,
         )
     else:
-        puzzles = build_sudoku(options.out, source=options.source, box=options.box, clues=options.clues, **numbers)
+        puzzles = build_sudoku(
+            options.out,
+            source=options.source,
+            box=options.box,
+            clues=options.clues,
+            rating=options.rating,
+            verify=options.verify,
+            **numbers,
+        )
     return describe(options.out, puzzles)
 
 

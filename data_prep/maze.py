@@ -20,21 +20,25 @@ from numpy.typing import NDArray
 
 from data_prep import maze_kernels as kernels
 from data_prep.augment import MIRROR, dihedral_sources, move, variant_moves
-from data_prep.counter_hash import UINT64, shuffled
-from data_prep.puzzle_set import MANIFEST, SPLITS, PuzzleSet, Split, read_manifest, remove_unfinished, sha256_of
-from data_prep.sudoku import (
+from data_prep.building import (
+    HEADER,
+    PURPOSE_TEST,
+    PURPOSE_TRAIN,
+    BadPuzzleFile,
     BadSettings,
     TooFewPuzzles,
     check_count,
     check_folder,
+    hashes_of,
     named,
     plain,
     read_bytes,
     reuse,
-    sha256_of_file,
     split_of,
 )
-from data_prep.sudoku_csv import HEADER, PURPOSE_TEST, PURPOSE_TRAIN, BadPuzzleFile
+from data_prep.counter_hash import UINT64, shuffled
+from data_prep.puzzle_set import MANIFEST, SPLITS, PuzzleSet, Split, read_manifest, remove_unfinished, sha256_of
+from data_prep.sources import find
 
 U8 = NDArray[np.uint8]
 I64 = NDArray[np.int64]
@@ -486,10 +490,10 @@ def build_maze(
 ) -> PuzzleSet:
     """The set in folder `out`, verified: opened if it was built with the same settings and sources, else built.
 
-    source: "generate", or a folder with train.csv and test.csv. side: 30 for generate, by the file for CSV, if None.
-    train, test: None for all of a file; generate takes 1,000 each for None. least_path: generate alone. verify: files
-    alone, read them and hold every answer against the tie-break. Raises OtherContent if `out` holds something else, and
-    what generate and from_csv raise.
+    source: "generate", "hub" (Maze-Hard), or a folder with train.csv and test.csv. side: 30 for generate, by the file
+    for CSV, if None. train, test: None for all of a file; generate takes 1,000 each for None. least_path: generate
+    alone. verify: files alone, read them and hold every answer against the tie-break. Raises OtherContent if `out`
+    holds something else, and what generate, from_csv and sources.fetch raise.
     """
     out = Path(out)
     remove_unfinished(out)
@@ -507,17 +511,16 @@ def build_maze(
         raise BadSettings(
             f"least path: {least_path} asked for, but {source} holds mazes as they are; leave --least-path out"
         )
-    folder = Path(source)
+    folder, licence = find(source, "maze-30x30-hard-1k")
     if (out / MANIFEST).is_file() and not verify:
-        check_folder(folder)
-        hashes = {name: sha256_of_file(folder / name) for name in ("train.csv", "test.csv")}
+        hashes = hashes_of(folder)
         there = math.isqrt(read_manifest(out).cells)
         kept = reuse(out, _csv_settings(side or there, train, validation, test), hashes, seed)
         if kept is not None:
             return kept
-    return from_csv(folder, train=train, validation=validation, test=test, seed=seed, side=side, verify=verify).save(
-        out
-    )
+    return from_csv(
+        folder, train=train, validation=validation, test=test, seed=seed, side=side, verify=verify, licence=licence
+    ).save(out)
 
 
 __all__ = [

@@ -8,7 +8,8 @@ Every random choice is a splitmix64 hash of (seed, purpose, counter): equal inpu
 import functools
 import itertools
 import math
-from collections.abc import Mapping
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,32 +17,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep import sudoku_kernels as kernels
-from data_prep.counter_hash import UINT64, shuffled
-from data_prep.puzzle_set import (
-    MANIFEST,
-    SPLITS,
-    OtherContent,
-    PuzzleError,
-    PuzzleSet,
-    Split,
-    read_manifest,
-    remove_unfinished,
-    sha256_of,
+from data_prep.building import (
+    HEADER,
+    PURPOSE_TEST,
+    PURPOSE_TRAIN,
+    BadPuzzleFile,
+    BadSettings,
+    TooFewPuzzles,
+    check_count,
+    check_folder,
+    hashes_of,
+    named,
+    plain,
+    read_bytes,
+    reuse,
+    split_of,
 )
-from data_prep.sudoku_csv import BUILDER, HEADER, PURPOSE_TEST, PURPOSE_TRAIN, BadPuzzleFile
+from data_prep.counter_hash import UINT64, shuffled
+from data_prep.puzzle_set import MANIFEST, SPLITS, PuzzleSet, read_manifest, remove_unfinished, sha256_of
+from data_prep.sources import find
+from data_prep.sudoku_csv import BUILDER
 
 U8 = NDArray[np.uint8]
+Range = tuple[int | None, int | None]  # from, to, both included; None: no bound
 LARGEST_SIDE = 12
-EXHAUSTED_AFTER = 10_000  # candidates in a row without a new puzzle, and the generator says that there are no more
+VERIFIED_AT_ONCE = 512
+EXHAUSTED_AFTER = 10_000  # candidates in a row without a new puzzle, and the generator says that there are no more …
+EXHAUSTED_AFTER_RATED = 100_000  # … where a range of ratings is asked for, of which few may be
 BOXES = {4: (2, 2), 6: (2, 3), 8: (2, 4), 9: (3, 3), 10: (2, 5), 12: (3, 4)}  # the usual box of each side
-
-
-class BadSettings(PuzzleError):
-    """A number of puzzles, a box size or a number of clues that cannot be."""
-
-
-class TooFewPuzzles(PuzzleError):
-    """The generator found no more puzzles that differ by more than a symmetry."""
 
 
 @functools.lru_cache
@@ -144,38 +147,27 @@ def class_hashes(inputs: U8, *, box_rows: int, box_cols: int) -> NDArray[np.uint
     return hashes
 
 
-def plain(array: U8) -> U8:
-    """The same bytes as an ordinary writable array: numba compiles once for it, not once for each flavour."""
-    plain = np.ascontiguousarray(array).view(np.ndarray)
-    return plain if plain.flags.writeable else plain.copy()
-
-
-def split_of(inputs: U8, labels: U8, ratings: NDArray[np.int32]) -> Split:
-    return Split(inputs, labels, np.zeros(len(inputs), dtype=np.int32), ratings)
-
-
-def named(*names: str) -> str:
-    """What sets these numbers, for an error: the settings of `sweeps/run.py --set`, the options of this package."""
-    return f"({', '.join(f'data.{name}' for name in names)}; {', '.join(f'--{name}' for name in names)})"
-
-
-def check_count(name: str, n: int | None, at_least: int) -> None:
-    if n is not None and n < at_least:
-        raise BadSettings(f"{name}: {n} puzzles asked for, expected at least {at_least}; ask for more {named(name)}")
-
-
 # --- generated puzzles ---
 
 
 def generate(
-    box_rows: int, box_cols: int, *, train: int, validation: int, test: int, seed: int, clues: int | None = None
+    box_rows: int,
+    box_cols: int,
+    *,
+    train: int,
+    validation: int,
+    test: int,
+    seed: int,
+    clues: int | None = None,
+    rating: Range = (None, None),
 ) -> PuzzleSet:
     """Puzzles of our own: a random full grid, clues removed in random order while the solution stays unique.
 
     clues: stop removing once so few givens are left (a puzzle that is minimal earlier keeps more); None: go on until
     the puzzle is minimal. No two puzzles of the set are equivalent: one equivalent to an earlier one is drawn again.
     The test split is filled first, then validation, then train, so more training puzzles leave the others alone.
-    rating: guesses that solve() needs. Raises BadSettings, or TooFewPuzzles where the board has not so many.
+    A puzzle's rating is the number of guesses that solve() needs; rating: the least and the greatest that are kept,
+    None for no bound. Raises BadSettings, or TooFewPuzzles where the board has not so many.
     """
     side = check_box(box_rows, box_cols)
     for name, n in (("train", train), ("validation", validation), ("test", test)):
@@ -185,15 +177,19 @@ def generate(
             f"clues: {clues}, expected 0 to {side * side} on a {side}x{side} board; "
             f"ask for a number between {named('clues')}"
         )
+    _check_range(rating)
     wanted = train + validation + test
-    inputs, labels, n_drawn = _draw_classes(box_rows, box_cols, wanted, seed, clues)
-    ratings = solve(inputs, box_rows=box_rows, box_cols=box_cols, limit=1).guesses.astype(np.int32)
+    drawn = _draw_classes(box_rows, box_cols, wanted, seed, clues, rating)
     ends = {"test": test, "validation": test + validation, "train": wanted}
     starts = {"test": 0, "validation": test, "train": test + validation}
     parts = {name: slice(starts[name], ends[name]) for name in SPLITS}
-    notes = (f"{n_drawn - wanted} of {n_drawn} candidates were equivalent to an earlier puzzle and were drawn again",)
+    notes = [f"{drawn.n_equivalent} of {drawn.n} candidates were equivalent to an earlier puzzle and were drawn again"]
+    if rating != (None, None):
+        notes.append(
+            f"{drawn.n_outside} of {drawn.n} candidates were not rated {_range_text(rating)} and were drawn again"
+        )
     return PuzzleSet.build(
-        {name: split_of(inputs[part], labels[part], ratings[part]) for name, part in parts.items()},
+        {name: split_of(drawn.inputs[part], drawn.labels[part], drawn.ratings[part]) for name, part in parts.items()},
         puzzle="sudoku",
         source="generated",
         protocol="generated",
@@ -203,49 +199,92 @@ def generate(
         vocab=side + 2,
         n_puzzle_ids=1,
         seed=seed,
-        settings=_generate_settings(box_rows, box_cols, train, validation, test, clues),
+        settings=_generate_settings(box_rows, box_cols, train, validation, test, clues, rating),
         source_sha256={},
-        notes=notes,
+        notes=tuple(notes),
         licence="CC0-1.0: generated, no claim made",
     )
 
 
+def _check_range(rating: Range) -> None:
+    least, greatest = rating
+    if (least or 0) < 0 or (greatest is not None and greatest < (least or 0)):
+        raise BadSettings(
+            f"rating: {_range_text(rating)}, expected 0 or more guesses and the lower bound first (--rating LOW:HIGH)"
+        )
+
+
+def _range_text(rating: Range) -> str:
+    """A range as the command line takes it: 10:50, and without a number where there is no bound."""
+    return ":".join("" if bound is None else str(bound) for bound in rating)
+
+
 def _generate_settings(
-    box_rows: int, box_cols: int, train: int, validation: int, test: int, clues: int | None
+    box_rows: int, box_cols: int, train: int, validation: int, test: int, clues: int | None, rating: Range
 ) -> dict[str, int | str | None]:
     counts = {"train": train, "validation": validation, "test": test}
-    return {"builder": BUILDER, "source": "generate", "box": f"{box_rows}x{box_cols}", **counts, "clues": clues}
+    rated = {} if rating == (None, None) else {"rating": _range_text(rating)}
+    return {
+        "builder": BUILDER,
+        "source": "generate",
+        "box": f"{box_rows}x{box_cols}",
+        **counts,
+        "clues": clues,
+        **rated,
+    }
 
 
-def _draw_classes(box_rows: int, box_cols: int, wanted: int, seed: int, clues: int | None) -> tuple[U8, U8, int]:
-    """The first `wanted` candidates of which none is equivalent to an earlier one, and how many were drawn for them."""
+@dataclass(frozen=True)
+class Drawn:
+    """Generated puzzles, no two of them equivalent, and how many of the n candidates drawn for them were left out."""
+
+    inputs: U8
+    labels: U8
+    ratings: NDArray[np.int32]
+    n: int
+    n_outside: int  # rated outside the range
+    n_equivalent: int  # in the range, and equivalent to an earlier puzzle
+
+
+def _draw_classes(box_rows: int, box_cols: int, wanted: int, seed: int, clues: int | None, rating: Range) -> Drawn:
+    """The first `wanted` candidates that are rated in the range and of which none is equivalent to an earlier one."""
+    size = {"box_rows": box_rows, "box_cols": box_cols}
     places, units = _geometry(box_rows, box_cols)
     n_cells = len(places)
     inputs, labels = np.empty((wanted, n_cells), dtype=np.uint8), np.empty((wanted, n_cells), dtype=np.uint8)
+    ratings = np.empty(wanted, dtype=np.int32)
+    is_rated = rating != (None, None)
+    patience = EXHAUSTED_AFTER_RATED if is_rated else EXHAUSTED_AFTER
     seen: set[bytes] = set()
-    n_found = n_drawn = last_new = 0
+    n_found = n_drawn = n_outside = last_new = 0
     while n_found < wanted:
         n = min(max(wanted - n_found, 16), 512)
         question, answer = np.empty((n, n_cells), dtype=np.uint8), np.empty((n, n_cells), dtype=np.uint8)
         kernels.generate(np.uint64(seed % UINT64), n_drawn, clues or 0, places, units, question, answer)
-        forms = canonical_forms(question, answer, box_rows=box_rows, box_cols=box_cols)
+        guesses = solve(question, **size, limit=1).guesses
+        fits = (guesses >= (rating[0] or 0)) & (guesses <= (np.inf if rating[1] is None else rating[1]))
+        forms = iter(canonical_forms(question[fits], answer[fits], **size))
         for i in range(n):
             n_drawn += 1
-            form = forms[i].tobytes()
-            if form not in seen:
+            n_outside += not fits[i]
+            form = next(forms).tobytes() if fits[i] else None
+            if form is not None and form not in seen:
                 seen.add(form)
-                inputs[n_found], labels[n_found] = question[i], answer[i]
+                inputs[n_found], labels[n_found], ratings[n_found] = question[i], answer[i], guesses[i]
                 n_found, last_new = n_found + 1, n_drawn
                 if n_found == wanted:
                     break
-        if n_drawn - last_new >= EXHAUSTED_AFTER:
+        if n_drawn - last_new >= patience:
             side = box_rows * box_cols
+            rated = f" rated {_range_text(rating)}" if is_rated else ""
+            other = ", for a wider range (--rating)" if is_rated else ""
             raise TooFewPuzzles(
-                f"generate: {n_found} different {side}x{side} puzzles found (up to symmetry), expected {wanted}; "
-                f"none new in {EXHAUSTED_AFTER} candidates; ask for fewer puzzles {named('train', *SPLITS[1:])}, "
-                f"for another number of clues {named('clues')} or for a larger box"
+                f"generate: {n_found} different {side}x{side} puzzles{rated} found (up to symmetry), expected "
+                f"{wanted}; none new in {patience} candidates; "
+                f"ask for fewer puzzles {named('train', *SPLITS[1:])}, "
+                f"for another number of clues {named('clues')}{other} or for a larger box"
             )
-    return inputs, labels, n_drawn
+    return Drawn(inputs, labels, ratings, n_drawn, n_outside, n_drawn - wanted - n_outside)
 
 
 # --- published files ---
@@ -267,12 +306,12 @@ class Rows:
         return len(self.inputs)
 
 
-def read_csv(path: Path, *, box: tuple[int, int] | None = None) -> Rows:
+def read_csv(path: Path, *, box: tuple[int, int] | None = None, verify: bool = False) -> Rows:
     """Read a file of `source,question,answer,rating`, row by row 1-9 (then A-C), `.` or `0` for a blank.
 
     box: (rows, columns) of a box; None takes it from the length of the first board (16: 2x2, 36: 2x3, 81: 3x3 ...).
-    Every row is checked: lengths, characters, answer against question, answer a Sudoku, rating an integer. Raises
-    BadPuzzleFile with the line of the first offence.
+    Every row is checked: lengths, characters, answer against question, answer a Sudoku, rating an integer; with verify,
+    also that there is no other answer. Raises BadPuzzleFile with the line of the first offence.
     """
     data = read_bytes(path)
     header, _, _ = bytes(data[:200]).partition(b"\n")
@@ -293,24 +332,31 @@ def read_csv(path: Path, *, box: tuple[int, int] | None = None) -> Rows:
         line = bytes(data).split(b"\n", row + 2)[row + 1].rstrip(b"\r") if row >= 0 else b""
         told = _describe(offence, line, cell, found_there, box_rows, box_cols)
         raise BadPuzzleFile(f"{path}, line {row + 2}: {told}; correct the line or remove it")
-    return Rows(path, box_rows, box_cols, inputs, labels, ratings, sha256_of(data))
+    rows = Rows(path, box_rows, box_cols, inputs, labels, ratings, sha256_of(data))
+    if verify:
+        _check_unique(rows)
+    return rows
 
 
-def read_bytes(path: Path) -> U8:
-    """A file as uint8 [bytes]."""
-    try:
-        data = np.fromfile(path, dtype=np.uint8)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise BadPuzzleFile(
-            f"{path}: missing, expected a file of {HEADER.decode()!r} lines; give the folder of train.csv and test.csv"
-        ) from error
-    except OSError as error:
-        raise BadPuzzleFile(
-            f"{path}: cannot be read ({error.strerror}), expected a CSV file; check the path"
-        ) from error
-    if len(data) == 0:
-        raise BadPuzzleFile(f"{path}: an empty file, expected {HEADER.decode()!r} and puzzles; fetch the file again")
-    return data
+def _check_unique(rows: Rows) -> None:
+    """Solve every puzzle, on all cores; BadPuzzleFile for the first with another solution than its answer."""
+
+    def first_offence(start: int) -> tuple[int, int] | None:
+        part = slice(start, start + VERIFIED_AT_ONCE)
+        solved = solve(rows.inputs[part], box_rows=rows.box_rows, box_cols=rows.box_cols, limit=2)
+        wrong = np.flatnonzero((solved.n_solutions != 1) | (solved.labels != rows.labels[part]).any(axis=1))
+        return (start + int(wrong[0]), int(solved.n_solutions[wrong[0]])) if len(wrong) else None
+
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for offence in pool.map(first_offence, range(0, len(rows), VERIFIED_AT_ONCE)):
+            if offence is not None:
+                pool.shutdown(cancel_futures=True)
+                row, n = offence
+                found = "no solution" if n == 0 else "more than one solution"
+                raise BadPuzzleFile(
+                    f"{rows.path}, line {row + 2}: the puzzle has {found}, expected its answer alone; "
+                    "correct the line or remove it"
+                )
 
 
 def _usual_box(path: Path, beginning: bytes) -> tuple[int, int]:
@@ -360,6 +406,7 @@ def from_csv(
     test: int | None = None,
     seed: int,
     box: tuple[int, int] | None = None,
+    verify: bool = False,
     licence: str = "as the source files state",
 ) -> PuzzleSet:
     """A set from train.csv and test.csv in a folder.
@@ -367,14 +414,15 @@ def from_csv(
     Puzzles of train.csv that are equivalent to one of test.csv are no candidates; validation is drawn from the rest
     (so it stays the same whatever train is), then train from those not equivalent to a validation puzzle. What was left
     out is counted in manifest.dropped_from_train and told in manifest.notes; test.csv loses nothing.
-    train, test: how many, None for all. Order in a split is the file's. Raises BadPuzzleFile with file and line.
+    train, test: how many, None for all. Order in a split is the file's. verify: prove every puzzle's answer to be its
+    only one. Raises BadPuzzleFile with file and line.
     """
     folder = Path(folder)
     for name, n, at_least in (("train", train, 1), ("validation", validation, 0), ("test", test, 0)):
         check_count(name, n, at_least)
     check_folder(folder)
-    pool = read_csv(folder / "train.csv", box=box)
-    tests = read_csv(folder / "test.csv", box=(pool.box_rows, pool.box_cols))
+    pool = read_csv(folder / "train.csv", box=box, verify=verify)
+    tests = read_csv(folder / "test.csv", box=(pool.box_rows, pool.box_cols), verify=verify)
     chosen, n_like_test, n_like_validation = _choose(pool, tests, train, validation, seed)
     n_test = len(tests) if test is None else test
     if n_test > len(tests):
@@ -416,14 +464,6 @@ def _csv_settings(
 ) -> dict[str, int | str | None]:
     counts = {"train": train, "validation": validation, "test": test}
     return {"builder": BUILDER, "source": "csv", "box": f"{box_rows}x{box_cols}", **counts}
-
-
-def check_folder(folder: Path) -> None:
-    if not folder.is_dir():
-        raise BadPuzzleFile(
-            f"{folder}: {'a file' if folder.exists() else 'missing'}, expected a folder with train.csv and test.csv; "
-            "give that folder (--data, --source)"
-        )
 
 
 def _choose(
@@ -491,40 +531,50 @@ def build_sudoku(
     test: int | None = None,
     seed: int = 0,
     clues: int | None = None,
+    rating: Range = (None, None),
+    verify: bool = False,
 ) -> PuzzleSet:
     """The set in folder `out`, verified: opened if it was built with the same settings and sources, else built.
 
-    source: "generate", or a folder with train.csv and test.csv. box: 3x3 for generate, by the file for CSV, if None.
-    train, test: None for all of a file; generate takes 1,000 tests for None. Raises OtherContent if `out` holds
-    something else, and what generate and from_csv raise.
+    source: "generate", "hub" (Sudoku-Extreme), or a folder with train.csv and test.csv. box: 3x3 for generate, by the
+    file for CSV, if None. train, test: None for all of a file; generate takes 1,000 tests for None. clues, rating:
+    generate alone. verify: files alone, read them and prove every answer to be the only one. Raises OtherContent if
+    `out` holds something else, and what generate, from_csv and sources.fetch raise.
     """
     out = Path(out)
     remove_unfinished(out)
     if str(source) == "generate":
+        if verify:
+            raise BadSettings("verify: generated puzzles have one solution by construction; leave --verify out")
         if train is None:
             raise BadSettings(
                 f"train: all puzzles asked for, but generated ones have no end; ask for a number {named('train')}"
             )
         box_rows, box_cols = box or (3, 3)
         n_test = 1000 if test is None else test
-        asked = _generate_settings(box_rows, box_cols, train, validation, n_test, clues)
+        asked = _generate_settings(box_rows, box_cols, train, validation, n_test, clues, rating)
         kept = reuse(out, asked, {}, seed)
         return kept or generate(
-            box_rows, box_cols, train=train, validation=validation, test=n_test, seed=seed, clues=clues
+            box_rows, box_cols, train=train, validation=validation, test=n_test, seed=seed, clues=clues, rating=rating
         ).save(out)
     if clues is not None:
         raise BadSettings(
             f"clues: {clues} asked for, but {source} holds puzzles as they are; leave clues out {named('clues')}"
         )
-    folder = Path(source)
-    if (out / MANIFEST).is_file():
-        check_folder(folder)
-        hashes = {name: sha256_of_file(folder / name) for name in ("train.csv", "test.csv")}
+    if rating != (None, None):
+        raise BadSettings(
+            f"rating: {_range_text(rating)} asked for, but {source} holds puzzles as they are; leave --rating out"
+        )
+    folder, licence = find(source, "sudoku-extreme")
+    if (out / MANIFEST).is_file() and not verify:
+        hashes = hashes_of(folder)
         box_rows, box_cols = box or _box_of(out)
         kept = reuse(out, _csv_settings(box_rows, box_cols, train, validation, test), hashes, seed)
         if kept is not None:
             return kept
-    return from_csv(folder, train=train, validation=validation, test=test, seed=seed, box=box).save(out)
+    return from_csv(
+        folder, train=train, validation=validation, test=test, seed=seed, box=box, verify=verify, licence=licence
+    ).save(out)
 
 
 def _box_of(out: Path) -> tuple[int, int]:
@@ -533,48 +583,20 @@ def _box_of(out: Path) -> tuple[int, int]:
     return manifest.box_rows or 0, manifest.box_cols or 0
 
 
-def sha256_of_file(path: Path) -> str:
-    return sha256_of(read_bytes(path))
-
-
-def reuse(
-    out: Path, asked: Mapping[str, int | str | None], source_sha256: Mapping[str, str], seed: int
-) -> PuzzleSet | None:
-    """The set in `out` if it was built with these settings; None if `out` is free; OtherContent or BadManifest else."""
-    if not (out / MANIFEST).is_file():
-        if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-            raise OtherContent(
-                f"{out}: exists and holds no puzzle set; choose another --out, or move it out of the way"
-            )
-        return None
-    manifest = read_manifest(out)
-    there = {**manifest.settings, "seed": manifest.seed, **manifest.source_sha256}
-    wanted = {**asked, "seed": seed, **source_sha256}
-    for name in sorted(there.keys() | wanted.keys()):
-        if there.get(name) != wanted.get(name):
-            raise OtherContent(
-                f"{out}: holds a set with {name} = {_short(there.get(name))}, expected {_short(wanted.get(name))}; "
-                "choose another --out, or delete the folder and give the same command again"
-            )
-    return PuzzleSet.open(out)
-
-
-def _short(value: object) -> str:
-    """A setting as an error names it: a hash by its beginning."""
-    text = str(value)
-    return text if len(text) <= 24 else f"{text[:12]}..."
-
-
 __all__ = [
     "BadPuzzleFile",
     "BadSettings",
     "TooFewPuzzles",
     "build_sudoku",
     "canonical_forms",
+    "check_count",
     "class_hashes",
     "from_csv",
     "generate",
     "is_valid_solution",
+    "named",
+    "plain",
     "read_csv",
+    "reuse",
     "solve",
 ]

@@ -10,18 +10,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.building import HEADER, PURPOSE_TEST, PURPOSE_TRAIN, BadPuzzleFile
 from data_prep.counter_hash import shuffled
-from data_prep.puzzle_set import PuzzleError, PuzzleSet, Split
+from data_prep.puzzle_set import PuzzleSet, Split
 
-HEADER = b"source,question,answer,rating"
 BUILDER = 1  # raise it when equal settings begin to give other puzzles
-PURPOSE_TRAIN, PURPOSE_TEST = 1, 2  # which shuffle a hash belongs to
 CELLS, SIDE, BOX = 81, 9, 3
 NOTE = "puzzles that are the same up to a symmetry were not looked for, only equal ones"
-
-
-class BadPuzzleFile(PuzzleError):
-    """A puzzle file that is missing, empty or wrong in a line, or that holds fewer puzzles than asked for."""
 
 
 def read_plain(path: Path) -> tuple[Split, str]:
@@ -127,3 +122,6 @@ def _occur(ours: NDArray[np.uint8], theirs: NDArray[np.uint8]) -> NDArray[np.boo
 def _some(split: Split, rows: NDArray[np.int64]) -> Split:
     rows = np.sort(rows)
     return Split(**{name: array[rows] for name, array in split.arrays().items()})
+
+
+__all__ = ["NOTE", "PURPOSE_TEST", "PURPOSE_TRAIN", "BadPuzzleFile", "from_plain_csv", "read_plain"]

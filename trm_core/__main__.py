@@ -253,6 +253,8 @@ def evaluate_command(options: argparse.Namespace) -> None:
         print_votes({f"vote after {max(steps)} steps": found})
         print(f"predictions, votes.csv and submission.json are in {out}")
         facts["vote"] = found.metrics()
+    elif data.manifest.puzzle == "arc":
+        print("no vote: a dataset of the released code keeps no groups of variants; build the set with data_prep arc")
     write_facts(options.json, facts)
 
 

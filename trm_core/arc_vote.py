@@ -123,10 +123,10 @@ class About:
 class PartWriter:
     """One worker's predictions, a row group at a time; the file has its name once it is whole."""
 
-    def __init__(self, folder: Path, about: About, rank: int = 0, workers: int = 1) -> None:
+    def __init__(self, folder: Path, of: About, rank: int = 0, workers: int = 1) -> None:
         self.path = folder / f"part-{rank}-of-{workers}.parquet"
         self.partial = self.path.with_name(f".{self.path.name}.partial")
-        self.schema = SCHEMA.with_metadata(about.metadata())
+        self.schema = SCHEMA.with_metadata(of.metadata())
         self._rows: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}
 
     def __enter__(self) -> Self:
@@ -143,7 +143,7 @@ class PartWriter:
 
     def __exit__(self, kind: object, *_: object) -> None:
         if kind is not None:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, pa.ArrowException):  # what ended the writing is told, not this
                 self._writer.close()
                 self.partial.unlink()
             return
@@ -203,7 +203,7 @@ def predict(
     """
     assert data.groups is not None
     rank, workers = world()
-    about = About(data.content_hash, split, step, blank_identifiers)
+    of = About(data.content_hash, split, step, blank_identifiers)
     if rank == 0:
         make_room(folder)
     wait_for_all()
@@ -211,7 +211,7 @@ def predict(
     counts = n_variants(data.groups, np.asarray(puzzles.puzzle_ids[: len(asked)]))
     ends = np.cumsum(counts if votes is None else np.minimum(counts, votes))
     side = math.isqrt(data.cells)
-    with PartWriter(folder, about, rank, workers) as part:
+    with PartWriter(folder, of, rank, workers) as part:
         for first in range(rank * batch_size, int(ends[-1]) if len(ends) else 0, workers * batch_size):
             rows = np.arange(first, min(first + batch_size, int(ends[-1])))
             examples = np.searchsorted(ends, rows, side="right")

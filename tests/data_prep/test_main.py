@@ -1,3 +1,5 @@
+import resource
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -6,6 +8,8 @@ import pytest
 
 from data_prep.__main__ import main
 from data_prep.puzzle_set import PuzzleSet
+
+FIXTURES = Path(__file__).parent.parent / "fixtures"
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -55,11 +59,45 @@ def test_published_files_are_built_and_a_second_call_reuses_them(
 
 
 @pytest.mark.parametrize(
+    "asked",
+    [
+        ["sudoku", "--source", "generate", "--box", "2x2", "--train", "6", "--validation", "2", "--test", "2"],
+        ["maze", "--source", str(FIXTURES / "maze-30x30-hard-gen"), "--validation", "0"],
+    ],
+    ids=["sudoku", "maze"],
+)
+def test_a_disk_that_fills_ends_a_build_in_one_line_and_the_next_removes_what_a_killed_one_left(
+    asked: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*asked, "--out", str(tmp_path / "first")]) == 0  # all is compiled now
+    capsys.readouterr()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200, limits[1]))  # bytes a file may have, a real refusal by the system
+    try:
+        assert main([*asked, "--out", str(tmp_path / "set")]) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    told = capsys.readouterr().err
+    assert told.startswith(f"{tmp_path / 'set'}: ")
+    assert told.endswith("; nothing was left there; make room or choose another folder\n")
+    assert told.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["first"]
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    half = tmp_path / f".set.partial-{socket.gethostname()}-{ended.pid}"
+    half.mkdir()
+    (half / "train_inputs.npy").write_bytes(b"half")
+    assert main([*asked, "--out", str(tmp_path / "set")]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "set"]
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--box", "9"], "'9' found, expected ROWSxCOLUMNS such as 2x3"),
         (["--train", "-3"], "'-3' found, expected a number of puzzles or `all`"),
         (["--seed", "x"], "invalid int value: 'x'"),
+        (["--rating", "10"], "'10' found, expected LOW:HIGH such as 10:50, 10: or :50"),
         (["--see", "1"], "unrecognized arguments: --see 1"),
     ],
 )

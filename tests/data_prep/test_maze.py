@@ -2,6 +2,7 @@ import os
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -511,6 +512,18 @@ def test_a_built_set_is_reused_for_the_same_settings_and_refused_for_others(tmp_
     assert build_maze(tmp_path / "read", source=FIXTURE, validation=5, verify=True).manifest == read.manifest
     with pytest.raises(OtherContent, match="validation = 5, expected 4"):
         build_maze(tmp_path / "read", source=FIXTURE, validation=4)
+
+
+@pytest.mark.parametrize("source", ["files", "generate"])
+def test_two_builds_are_byte_identical_and_no_validation_is_asked_for(source: str, tmp_path: Path) -> None:
+    asked: dict[str, Any] = {"source": FIXTURE, "train": None, "validation": 0}
+    if source == "generate":
+        asked = {"side": 10, "train": 4, "validation": 0, "test": 3}
+    for name in ("one", "two"):
+        assert len(build_maze(tmp_path / name, **asked).validation) == 0
+    one, two = ({p.name: p.read_bytes() for p in (tmp_path / name).iterdir()} for name in ("one", "two"))
+    assert one == two
+    assert len(one) == 13
 
 
 def test_options_that_do_not_belong_to_a_source_are_refused(tmp_path: Path) -> None:

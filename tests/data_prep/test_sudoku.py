@@ -202,6 +202,83 @@ def test_the_content_hash_is_the_same_on_any_machine_and_another_seed_changes_it
     assert generate(2, 3, train=30, validation=10, test=12, seed=4).content_hash != small_set.content_hash
 
 
+def test_puzzles_of_a_range_of_ratings_are_those_of_the_unbounded_set_that_lie_in_it() -> None:
+    every = generate(3, 3, train=60, validation=0, test=0, seed=5)
+    few = generate(3, 3, train=4, validation=1, test=3, seed=5, rating=(1, 6))
+    fits = np.flatnonzero((every.train.ratings >= 1) & (every.train.ratings <= 6))
+    assert len(fits) >= 8
+    drawn = np.concatenate([few.test.inputs, few.validation.inputs, few.train.inputs])
+    assert np.array_equal(drawn, every.train.inputs[fits[:8]])
+    ratings = np.concatenate([few.test.ratings, few.validation.ratings, few.train.ratings])
+    assert ratings.tolist() == every.train.ratings[fits[:8]].tolist()
+    assert few.manifest.settings["rating"] == "1:6"
+    assert few.manifest.notes[1] == f"{fits[7] - 7} of {fits[7] + 1} candidates were not rated 1:6 and were drawn again"
+    assert "rating" not in every.manifest.settings
+
+
+def test_a_rating_is_the_number_of_digits_tried_by_the_solver_in_words(published: Rows) -> None:
+    solved = solve(published.inputs[:40], box_rows=3, box_cols=3, limit=1)
+    assert solved.guesses.tolist() == [guesses_in_words(board) for board in published.inputs[:40]]
+    assert len(set(solved.guesses.tolist())) > 5
+
+
+def guesses_in_words(board: np.ndarray) -> int:
+    """Naked and hidden singles to a fixed point, then the cell of fewest candidates, digits ascending."""
+    kinds = [[9 * k + i for i in range(9)] for k in range(9)] + [[9 * i + k for i in range(9)] for k in range(9)]
+    kinds += [[27 * (k // 3) + 3 * (k % 3) + 9 * (i // 3) + i % 3 for i in range(9)] for k in range(9)]
+    peers = [set().union(*(unit for unit in kinds if cell in unit)) - {cell} for cell in range(81)]
+    tried = 0
+
+    def options(grid: list[int], cell: int) -> set[int]:
+        return set(range(1, 10)) - {grid[peer] for peer in peers[cell]}
+
+    def singles(grid: list[int]) -> bool:
+        while True:
+            empty = [cell for cell in range(81) if not grid[cell]]
+            naked = [(cell, digit) for cell in empty if len(options(grid, cell)) == 1 for digit in options(grid, cell)]
+            hidden = [
+                (homes[0], digit)
+                for unit in kinds
+                for digit in range(1, 10)
+                if digit not in {grid[cell] for cell in unit}
+                and len(homes := [cell for cell in unit if not grid[cell] and digit in options(grid, cell)]) == 1
+            ]
+            for cell, digit in (naked or hidden)[:1]:
+                grid[cell] = digit
+            if not naked and not hidden:
+                placed = all(
+                    digit in {grid[cell] for cell in unit}
+                    or any(digit in options(grid, c) for c in unit if not grid[c])
+                    for unit in kinds
+                    for digit in range(1, 10)
+                )
+                return placed and all(options(grid, cell) for cell in empty)
+
+    def search(grid: list[int]) -> bool:
+        nonlocal tried
+        if not singles(grid):
+            return False
+        empty = [cell for cell in range(81) if not grid[cell]]
+        if not empty:
+            return True
+        cell = min(empty, key=lambda cell: (len(options(grid, cell)), cell))
+        for digit in sorted(options(grid, cell)):
+            tried += 1
+            if search([*grid[:cell], digit, *grid[cell + 1 :]]):
+                return True
+        return False
+
+    assert search([int(token) - 1 for token in board])
+    return tried
+
+
+def test_a_board_with_too_few_puzzles_of_a_rating_says_so() -> None:
+    with pytest.raises(
+        TooFewPuzzles, match=r"0 different 4x4 puzzles rated 90: found .*for a wider range \(--rating\)"
+    ):
+        generate(2, 2, train=1, validation=0, test=0, seed=0, rating=(90, None))
+
+
 def test_a_board_with_too_few_puzzles_says_how_many_there_are() -> None:
     with pytest.raises(
         TooFewPuzzles,
@@ -217,11 +294,12 @@ def test_a_board_with_too_few_puzzles_says_how_many_there_are() -> None:
         ({"box_rows": 5}, r"at most 12 cells, for boards up to 12x12; .*\(data\.box_rows, data\.box_cols; --box\)"),
         ({"train": 0}, r"train: 0 puzzles asked for, expected at least 1; ask for more \(data\.train; --train\)"),
         ({"validation": -1}, "validation: -1 puzzles"),
+        ({"rating": (50, 10)}, r"rating: 50:10, expected 0 or more guesses and the lower bound first \(--rating"),
         ({"clues": 37}, r"clues: 37, expected 0 to 36 .* \(data\.clues; --clues\)"),
     ],
 )
-def test_settings_that_cannot_be_are_named(change: dict[str, int], message: str) -> None:
-    asked: dict[str, int] = {"box_rows": 2, "box_cols": 3, "train": 1, "validation": 0, "test": 0, "seed": 0, **change}
+def test_settings_that_cannot_be_are_named(change: dict[str, Any], message: str) -> None:
+    asked: dict[str, Any] = {"box_rows": 2, "box_cols": 3, "train": 1, "validation": 0, "test": 0, "seed": 0, **change}
     with pytest.raises(BadSettings, match=message):
         generate(**asked)
 
@@ -346,6 +424,29 @@ def test_a_leaking_puzzle_with_two_solutions_is_named_by_its_line(sudoku_extreme
         from_csv(tmp_path, train=10, validation=0, seed=0)
 
 
+def test_a_puzzle_with_more_than_one_solution_is_named_by_its_line_on_request(
+    sudoku_extreme: Path, published: Rows, tmp_path: Path
+) -> None:
+    assert len(read_csv(sudoku_extreme / "train.csv", verify=True)) == 300
+    header, *rows = (sudoku_extreme / "train.csv").read_text().splitlines()
+    for row in (7, 250):
+        source, question, answer, rating = rows[row].split(",")
+        given = next(cell for cell in range(81) if question[cell] != ".")
+        rows[row] = ",".join([source, question[:given] + "." + question[given + 1 :], answer, rating])
+    path = write(tmp_path / "train.csv", rows, header)
+    (tmp_path / "test.csv").write_bytes((sudoku_extreme / "test.csv").read_bytes())
+    assert len(read_csv(path)) == 300
+    for read in (
+        lambda: read_csv(path, verify=True),
+        lambda: build_sudoku(tmp_path / "set", source=tmp_path, train=5, validation=1, verify=True),
+    ):
+        with pytest.raises(
+            BadPuzzleFile, match=r"train\.csv, line 9: the puzzle has more than one solution, expected its answer alone"
+        ):
+            read()
+    assert not (tmp_path / "set").exists()
+
+
 @pytest.mark.parametrize(
     ("spoilt", "message"),
     [
@@ -444,6 +545,20 @@ def test_a_set_whose_source_changed_is_not_reused(sudoku_extreme: Path, tmp_path
         build_sudoku(tmp_path / "set", **asked)
 
 
+@pytest.mark.parametrize("source", ["files", "generate"])
+def test_two_builds_are_byte_identical_and_no_validation_is_asked_for(
+    source: str, sudoku_extreme: Path, tmp_path: Path
+) -> None:
+    asked: dict[str, Any] = {"source": sudoku_extreme, "train": None, "validation": 0}
+    if source == "generate":
+        asked = {"box": (2, 2), "train": 8, "validation": 0, "test": 3, "rating": (None, 4), "seed": 2}
+    for name in ("one", "two"):
+        assert len(build_sudoku(tmp_path / name, **asked).validation) == 0
+    one, two = ({p.name: p.read_bytes() for p in (tmp_path / name).iterdir()} for name in ("one", "two"))
+    assert one == two
+    assert len(one) == 13
+
+
 def test_a_built_set_that_was_damaged_is_not_reused(tmp_path: Path) -> None:
     asked: dict[str, Any] = {"box": (2, 3), "train": 5, "validation": 2, "test": 2}
     build_sudoku(tmp_path / "set", **asked)
@@ -458,6 +573,10 @@ def test_a_generator_without_a_number_and_clues_for_a_file_are_refused(sudoku_ex
         build_sudoku(tmp_path / "set", train=None)
     with pytest.raises(BadSettings, match="clues: 30 asked for"):
         build_sudoku(tmp_path / "set", source=sudoku_extreme, clues=30)
+    with pytest.raises(BadSettings, match=r"rating: 10: asked for, but .* leave --rating out"):
+        build_sudoku(tmp_path / "set", source=sudoku_extreme, rating=(10, None))
+    with pytest.raises(BadSettings, match="leave --verify out"):
+        build_sudoku(tmp_path / "set", verify=True)
     with pytest.raises(BadPuzzleFile, match="missing, expected a folder with train"):
         build_sudoku(tmp_path / "set", source=tmp_path / "nowhere")
     assert list(tmp_path.iterdir()) == []

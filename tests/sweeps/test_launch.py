@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import torch
 
+from data_prep.arc import build_arc
 from data_prep.puzzle_set import PuzzleSet
 from sweeps.launch import (
     Arrangement,
@@ -187,6 +188,20 @@ def test_a_run_given_a_gpu_that_torch_cannot_see_is_refused(puzzles: Path, tmp_p
         train_run(task, lambda *_: None)
 
 
+def test_a_run_on_arc_keeps_its_predictions_in_its_folder(tmp_path: Path, tiny_run: RunConfig) -> None:
+    counts: dict[str, Any] = {"train": 4, "validation": 1, "test": 2, "side": 10}
+    build_arc(tmp_path / "arc", subsets=("training", "evaluation"), variants=2, **counts)
+    arc = {"puzzle": "arc", "subsets": "training,evaluation", "augmentations": 2, "clues": None, **counts}
+    run = tiny_run.change({"data": arc, "train": {"steps": 2}})
+    told: list[Measurement] = []
+    task = Task("a_key", run, tmp_path / "arc", tmp_path / "run", 1, "a launch", "cpu")
+    train_run(task, lambda rows, _: told.extend(rows))
+    assert told[-1].metrics["test/votes"] == 3
+    assert 0 <= told[-1].metrics["test/pass_at_2"] <= 1
+    files = {path.name for path in (tmp_path / "run" / "predictions").iterdir()}
+    assert files == {"part-0-of-1.parquet", "votes.csv", "submission.json"}
+
+
 @pytest.mark.slow
 def test_every_worker_reads_checkpoints_only_once_the_folder_is_held(
     puzzles: Path, tmp_path: Path, tiny_run: RunConfig
@@ -244,7 +259,7 @@ class Here:
             Progress(runs=len(jobs), done=0, work=1.0, stream=self.shown) as progress,
             Tracker.open("a_study", "mini", out=self.out, say=progress.say) as tracker,
         ):
-            puzzles = BuiltSet(self.puzzles, self.data.content_hash, len(self.data.test))
+            puzzles = BuiltSet(self.puzzles, self.data.content_hash, len(self.data.test), leaks=("a", "b"))
             sets = {job.key: puzzles for job in jobs}
             outcome = launch_study(jobs, sets=sets, out=self.out, tracker=tracker, progress=progress, **options)
             assert tracker.close("FINISHED") == []
@@ -301,6 +316,7 @@ def test_a_run_that_raises_has_failed_with_a_reason_and_the_others_finish(here: 
     assert runs[bad.key].tags["failure"] == outcome.failed[bad.key]
     assert "BadCheckpoint" in (here.out / "runs" / bad.key / "failure.txt").read_text()
     assert timeless(runs[good.key].metrics) == here.expected(good)
+    assert {(run.tags["data"], run.tags["leaks"]) for run in runs.values()} == {(here.data.content_hash, "a,b")}
     assert read_curve(runs[good.key].run_id, "train/loss") == [
         (row.step, row.metrics["train/loss"]) for row in read_journal(here.out / "runs" / good.key / "metrics.jsonl")
     ]

@@ -123,6 +123,13 @@ def test_all_test_puzzles_are_counted_as_many_as_there_are_or_were_published() -
     )
 
 
+def test_every_variant_of_an_arc_test_task_votes_at_the_end_and_a_limit_on_votes_is_one_on_the_cost() -> None:
+    run = RunConfig().set(["data.puzzle=arc", "data.validation=0", "data.augmentations=7", "train.steps=1"])
+    one = run.set(["train.votes=1"])
+    assert run_flops(run, 5) - run_flops(one, 5) == 5 * 7 * 16 * run.forward_flops()
+    assert run_flops(run.set(["train.votes=100"]), 5) == run_flops(run, 5)
+
+
 def _record(
     row: str = "TRM k=1, T=1",
     *,

@@ -14,7 +14,7 @@ from sweeps.profiles import (
     find_profile,
     shared_puzzles,
 )
-from sweeps.study import EVERY_BASE, BaseName, ProfileName, PuzzleName, Row, Study
+from sweeps.study import EVERY_BASE, EVERY_PUZZLE, BaseName, ProfileName, PuzzleName, Row, Study
 from trm_core.config import BadSetting
 
 STUDY = Study(
@@ -108,10 +108,34 @@ def test_on_maze_and_arc_official_and_paper_differ_in_n_and_augmentation_too(
     assert found == everywhere | beside
 
 
-def test_mini_has_no_mazes_and_says_which_profiles_have() -> None:
+def test_a_profile_without_settings_for_a_puzzle_says_which_have(monkeypatch: pytest.MonkeyPatch) -> None:
     study = Study(name="a", title="A", puzzle="maze", source="Table 0", rows=(Row(name="row", base="trm"),))
+    monkeypatch.setitem(PROFILES, "mini", PROFILES["mini"].model_copy(update={"puzzles": ("sudoku",)}))
     with pytest.raises(NotAtThisScale, match="profile mini has no maze puzzles; use official or paper"):
         configure(study, study.rows[0], "mini", 0)
+
+
+def test_a_row_with_a_puzzle_of_its_own_has_that_puzzles_recipe_and_scale() -> None:
+    rows = (Row(name="sudoku", base="trm"), Row(name="maze", base="trm", puzzle="maze"))
+    study = Study(name="a", title="A", puzzle="sudoku", source="Table 4", rows=rows)
+    sudoku, maze = (configure(study, row, "official", 0) for row in rows)
+    assert (sudoku.data.puzzle, sudoku.model.n, maze.data.puzzle, maze.model.n) == ("sudoku", 6, "maze", 4)
+    alone = Study(name="b", title="B", puzzle="maze", source="Table 4", rows=(Row(name="maze", base="trm"),))
+    assert all(
+        configure(study, rows[1], profile, 0) == configure(alone, alone.rows[0], profile, 0) for profile in PROFILES
+    )
+
+
+def test_an_override_may_be_for_the_rows_on_one_puzzle() -> None:
+    rows = (Row(name="sudoku", base="trm"), Row(name="maze", base="trm", puzzle="maze"))
+    study = Study(name="a", title="A", puzzle="sudoku", source="Table 4", rows=rows)
+    overrides = ["maze:model.D=96", "train.steps=7", "sudoku:model.D=32"]
+    found = [configure(study, row, "mini", 0, overrides) for row in rows]
+    assert [(run.model.D, run.train.steps) for run in found] == [(32, 7), (96, 7)]
+    with pytest.raises(BadSetting, match="arc:model.D=96: a has no rows on arc"):
+        configure(study, rows[0], "mini", 0, ["arc:model.D=96"])
+    with pytest.raises(BadSetting, match="data.puzzle=maze: 'sudoku' is a row on sudoku"):
+        configure(study, rows[0], "mini", 0, ["data.puzzle=maze"])
 
 
 @pytest.mark.parametrize(("first", "second"), list(combinations(PROFILES, 2)))
@@ -142,10 +166,24 @@ def test_only_official_and_paper_may_stand_beside_the_papers_column() -> None:
     assert all(name == profile.name for name, profile in PROFILES.items())
 
 
-def test_mini_runs_on_puzzles_generated_on_the_spot() -> None:
-    data = configure(STUDY, TRM, "mini", 0).data
+@pytest.mark.parametrize("puzzle", EVERY_PUZZLE)
+def test_mini_runs_on_puzzles_generated_on_the_spot(puzzle: PuzzleName) -> None:
+    study = Study(name="a", title="A", puzzle=puzzle, source="Table 0", rows=(TRM,))
+    data = configure(study, TRM, "mini", 0).data
     assert data.source == "generated"
     assert data.test is not None
+
+
+@pytest.mark.parametrize("profile", ["official", "paper"])
+def test_official_mazes_are_all_learnt_from_and_official_arc_is_arc_agi_1_whole(profile: ProfileName) -> None:
+    maze, arc = (
+        configure(Study(name="a", title="A", puzzle=puzzle, source="Table 0", rows=(TRM,)), TRM, profile, 0).data
+        for puzzle in ("maze", "arc")
+    )
+    assert (maze.source, maze.train, maze.validation, maze.test) == ("files", 1000, 0, None)
+    assert maze.maze_augmentation == "released"
+    assert (arc.source, arc.train, arc.validation, arc.test, arc.augmentations) == ("files", None, 0, None, 1000)
+    assert (arc.subsets, arc.test_subset, arc.allow_leak) == ("training,evaluation,concept", "evaluation", False)
 
 
 def test_a_setting_that_cannot_be_is_refused_with_its_name() -> None:

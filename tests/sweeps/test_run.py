@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import json
 import os
 import pty
 import re
@@ -19,7 +20,7 @@ import pytest
 
 from data_prep.sudoku import generate
 from sweeps import run as command
-from sweeps.profiles import configure
+from sweeps.profiles import PROFILES, configure
 from sweeps.puzzles import build_puzzles
 from sweeps.study import find_study
 from sweeps.tracking import RunRecord, read_curve, read_runs
@@ -110,6 +111,10 @@ def small_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["--explain", "mini", "mini"], "the same profile twice"),
         (["--explain", "mini"], "argument --explain: expected 2 arguments"),
         ([*STUDY, "--profile", "official"], "give --data FOLDER"),
+        (["--study", "puzzles", "--profile", "official"], "published puzzles of Sudoku and Maze; give --data sudoku="),
+        (["--study", "puzzles", "--profile", "official", "--data", "here"], "say which is which: --data sudoku="),
+        (["--study", "puzzles", "--profile", "official", "--data", "maze=nowhere"], "give --data sudoku=FOLDER"),
+        ([*MINI, "--data", "maze=nowhere"], "none of these runs is on maze"),
         ([*STUDY, "--profile", "official", "--plan"], "give --data FOLDER"),
     ],
 )
@@ -311,12 +316,22 @@ def test_explain_prints_what_differs_between_two_profiles_where_and_why_within_1
     assert list(tmp_path.iterdir()) == []
 
 
-def test_explain_compares_official_and_mini_and_says_on_which_puzzles_it_cannot(tmp_path: Path) -> None:
+def test_explain_compares_official_and_mini_on_all_three_puzzles(tmp_path: Path) -> None:
     answer = _run(["--explain", "official", "mini"], tmp_path)
     assert answer.returncode == 0, answer.stderr
     said = " ".join(answer.stdout.split())
     assert "optim.lr 0.0001 0.001 TRM-Att, HRM, direct prediction: at 3e-3" in said
-    assert "mini has no Maze or ARC; compared on the rest." in said
+    for words in ("on Sudoku: 6x6 puzzles", "on Maze: 5x5 mazes", "on ARC: ARC-like tasks"):
+        assert words in said
+    assert "compared on the rest" not in said
+
+
+def test_explain_says_on_which_puzzles_it_cannot_compare(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(PROFILES, "mini", PROFILES["mini"].model_copy(update={"puzzles": ("sudoku",)}))
+    assert command.main(["--explain", "official", "mini"]) == 0
+    assert "mini has no Maze or ARC; compared on the rest." in capsys.readouterr().out
 
 
 def test_explain_loads_no_torch_no_ray_and_no_mlflow() -> None:
@@ -425,6 +440,35 @@ def test_puzzles_from_a_folder_bring_their_own_size(here: Path, small_files: Pat
     assert len(settings) == 2
     for each in settings:
         assert (each["data.source"], each["data.box_rows"], each["data.box_cols"]) == ("files", "2", "2")
+
+
+@pytest.mark.ray
+def test_a_study_on_two_puzzles_trains_each_row_on_its_own_set_and_the_same_command_again_trains_nothing(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sizes = ["data.train=12", "data.validation=4", "data.test=6", "maze:data.side=5", "maze:data.least_path=6"]
+    asked = ["--study", "puzzles", "--profile", "mini", "--only", "direct*", *SMALL, *sizes]
+    assert command.main(asked) == 0
+    assert len(list((here / "results" / "data").iterdir())) == 2
+    runs = {record.tags["data"]: record for record in read_runs("puzzles", "mini")}
+    assert sorted((run.params["data.puzzle"], run.status) for run in runs.values()) == [
+        ("maze", "FINISHED"),
+        ("sudoku", "FINISHED"),
+    ]
+    assert all("leaks" not in run.tags for run in runs.values())
+    assert [name for name in sorted(runs.values(), key=lambda run: run.row)[0].metrics if "shortest" in name] != []
+    for data_hash, run in runs.items():
+        config = json.loads((here / "results" / "runs" / run.key / "config.json").read_text())
+        assert (config["data"], config["settings"]["data"]["puzzle"]) == (data_hash, run.params["data.puzzle"])
+    table = (here / "results" / "mini" / "puzzles" / "table.md").read_text()
+    assert "Maze-Hard" in table
+    assert "DeepSeek R1" in table
+    capsys.readouterr()
+    assert command.main(asked) == 0
+    assert "2 of 2 runs are done already" in capsys.readouterr().out
+    shutil.rmtree("results/data")
+    assert command.main([*asked, "--plan"]) == 0
+    assert "left: 0 of 2" in capsys.readouterr().out
 
 
 def test_an_error_of_ours_that_no_user_made_is_shown_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

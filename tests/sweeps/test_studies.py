@@ -1,4 +1,4 @@
-"""Conformance of every study in every profile, and Tables 1, 2 and 3 cell by cell."""
+"""Conformance of every study in every profile, and Tables 1 to 5 and the tutorial's cell by cell."""
 
 import pytest
 
@@ -43,6 +43,41 @@ TABLE_2: dict[str, tuple[float, str]] = {
     "TRM y, z (2 features)": (87.4, "y,z"),
     "TRM multi-scale z (7 features)": (77.6, "multi-scale z"),
     "TRM single z (1 feature)": (71.9, "single z"),
+}
+
+
+# PAPER.md, Tables 4 and 5: % on either puzzle or benchmark; then the released models' depth, NFP and parameters on the
+# first and on the second (n=4 on mazes and ARC, in its commands).
+TABLE_4: dict[str, tuple[float, float]] = {
+    "direct prediction": (0.0, 0.0),
+    "HRM": (55.0, 74.5),
+    "TRM-Att": (74.7, 85.3),
+    "TRM-MLP": (87.4, 0.0),
+}
+TABLE_5: dict[str, tuple[float, float]] = {
+    "direct prediction": (21.0, 0.0),
+    "HRM": (40.3, 5.0),
+    "TRM-Att": (44.6, 7.8),
+    "TRM-MLP": (29.6, 2.4),
+}
+SIZES: dict[tuple[str, str], tuple[int, int, int]] = {
+    ("direct prediction", "Sudoku-Extreme"): (8, 1, 27_275_266),
+    ("HRM", "Sudoku-Extreme"): (24, 2, 27_275_266),
+    ("TRM-Att", "Sudoku-Extreme"): (42, 1, 6_828_034),
+    ("TRM-MLP", "Sudoku-Extreme"): (42, 1, 5_028_866),
+    ("direct prediction", "Maze-Hard"): (8, 1, 27_270_146),
+    ("HRM", "Maze-Hard"): (24, 2, 27_270_146),
+    ("TRM-Att", "Maze-Hard"): (30, 1, 6_822_914),
+    ("TRM-MLP", "Maze-Hard"): (30, 1, 18_795_522),
+}
+MILLIONS = {"direct prediction": "27M", "HRM": "27M", "TRM-Att": "7M", "TRM-MLP": "19M"}  # on 30x30 cells
+
+# PAPER.md, section 1, the tutorial: layers, T, n, EMA, depth; initial, final and least loss, and the improvement in %.
+TUTORIAL: dict[str, tuple[tuple[int, int, int, bool, int], tuple[float, float, float, float]]] = {
+    "Baseline TRM": ((2, 3, 6, True, 42), (1.789, 1.062, 1.045, 40.6)),
+    "No EMA": ((2, 3, 6, False, 42), (1.789, 1.042, 1.041, 41.7)),
+    "Fewer recursions": ((2, 2, 2, True, 12), (2.100, 1.100, 1.042, 47.6)),
+    "Bigger brain": ((4, 3, 3, True, 48), (1.789, 1.007, 1.007, 43.7)),
 }
 
 
@@ -152,6 +187,107 @@ def test_the_same_run_in_two_tables_has_one_key_so_that_it_is_trained_once(profi
     assert trm == key("failed_ideas", "TRM")
     assert key("components", "HRM") == key("recursion_depth", "HRM k=2, T=2")
     assert key("components", "w/ T=2, n=2") != key("recursion_depth", "TRM k=2, T=2")
+
+
+def _cells(study: Study) -> dict[tuple[str, str], Row]:
+    return {(row.place["method"], row.place["model"]): row for row in study.rows}
+
+
+@pytest.mark.parametrize(
+    ("name", "columns", "table"),
+    [
+        ("puzzles", ("Sudoku-Extreme", "Maze-Hard"), TABLE_4),
+        ("arc_agi", ("ARC-AGI-1", "ARC-AGI-2"), TABLE_5),
+    ],
+)
+def test_tables_4_and_5_have_the_papers_numbers_and_the_language_models_are_quoted(
+    name: str, columns: tuple[str, str], table: dict[str, tuple[float, float]]
+) -> None:
+    study = find_study(name)
+    cells = {place: row.paper for place, row in _cells(study).items()}
+    assert cells == {
+        (method, column): cell for method in table for column, cell in zip(columns, table[method], strict=True)
+    }
+    assert all(row.name == f"{row.place['method']}, {row.place['model']}" for row in study.rows)
+    assert all(tuple(quoted.cells) == columns for quoted in study.quoted)
+
+
+def test_the_quoted_rows_are_the_papers() -> None:
+    assert {row.name: tuple(row.cells.values()) for row in find_study("puzzles").quoted} == {
+        "DeepSeek R1 671B": (0.0, 0.0),
+        "Claude 3.7 8K": (0.0, 0.0),
+        "o3-mini-high": (0.0, 0.0),
+    }
+    assert {row.name: tuple(row.cells.values()) for row in find_study("arc_agi").quoted} == {
+        "DeepSeek R1 671B": (15.8, 1.3),
+        "Claude 3.7 16K": (28.6, 0.7),
+        "o3-mini-high": (34.5, 3.0),
+        "Gemini 2.5 Pro 32K": (37.0, 4.9),
+        "Grok-4-thinking 1.7T": (66.7, 16.0),
+        "Bespoke (Grok-4)": (79.6, 29.4),
+    }
+
+
+@pytest.mark.parametrize(("method", "column"), SIZES)
+def test_table_4_has_the_released_models_depths_forward_passes_and_parameters(method: str, column: str) -> None:
+    study = find_study("puzzles")
+    row = _cells(study)[method, column]
+    run = configure(study, row, "official", 0)
+    assert run.data.puzzle == {"Sudoku-Extreme": "sudoku", "Maze-Hard": "maze"}[column]
+    assert (run.model.depth, run.model.nfp, run.parameters()) == SIZES[method, column]
+    paper = configure(study, row, "paper", 0)
+    assert paper.model.depth == {"direct prediction": 8, "HRM": 24}.get(method, 42)
+
+
+def test_the_sudoku_column_of_table_4_is_made_of_runs_of_table_1() -> None:
+    puzzles, components = find_study("puzzles"), find_study("components")
+    same = {"HRM": "HRM", "TRM-Att": "w/ self-attention", "TRM-MLP": "TRM (T=3, n=6)"}
+    for profile in PROFILES:
+        for method, row in same.items():
+            here = configure(puzzles, _cells(puzzles)[method, "Sudoku-Extreme"], profile, 0)
+            assert here.key("h") == configure(components, _row("components", row), profile, 0).key("h")
+
+
+@pytest.mark.parametrize("profile", ["official", "paper"])
+def test_table_5_learns_from_the_published_subsets_for_100k_epochs_of_each_and_mini_has_one_column(
+    profile: ProfileName,
+) -> None:
+    study = find_study("arc_agi")
+    for (method, benchmark), row in _cells(study).items():
+        run = configure(study, row, profile, 0)
+        assert f"{run.parameters() / 1e6:.0f}M" == MILLIONS[method]
+        subsets, test_subset, epoch = {
+            "ARC-AGI-1": ("training,evaluation,concept", "evaluation", 960 * 3_633_410 / 876_405),
+            "ARC-AGI-2": ("training2,evaluation2,concept", "evaluation2", 1280 * 5_163_272 / 1_191_727),
+        }[benchmark]
+        assert (run.data.subsets, run.data.test_subset) == (subsets, test_subset)
+        assert run.train.steps == int(100_000 * epoch / 768)
+    # PAPER.md 2.17 and the subsets' own counts of pairs: an epoch meets each example of each task about once
+    assert pytest.approx(1302 + 1363 + 427 + 416 + 480, rel=0.003) == 960 * 3_633_410 / 876_405
+    assert pytest.approx(3232 + 358 + 427 + 1076 + 480, rel=0.006) == 1280 * 5_163_272 / 1_191_727
+    assert {row.place["model"] for row in study.rows_of("mini")} == {"ARC-AGI-1"}
+    assert study.metric == "test/pass_at_2"
+
+
+@pytest.mark.parametrize("name", TUTORIAL)
+def test_the_tutorials_rows_have_its_layers_recursions_losses_and_ten_epochs(name: str) -> None:
+    (layers, T, n, has_ema, depth), (initial, final, minimum, improvement) = TUTORIAL[name]
+    study, row = find_study("tutorial"), _row("tutorial", name)
+    for profile in PROFILES:
+        run = configure(study, row, profile, 0)
+        assert (run.model.n_layers, run.model.T, run.model.n, run.optim.ema is not None) == (layers, T, n, has_ema)
+        assert (run.model.depth, run.model.mixer, run.train.log_every) == (depth, "attention", 1)
+        assert run.train.steps * run.train.batch_size <= 10 * 1000 < (run.train.steps + 1) * run.train.batch_size
+    losses = row.paper_losses
+    assert losses is not None
+    assert (losses.initial, losses.final, losses.minimum) == (initial, final, minimum)
+    assert 100 * (losses.initial - losses.final) / losses.initial == pytest.approx(improvement, abs=0.06)
+
+
+def test_the_tutorial_prints_no_accuracy_and_its_losses_are_the_cells_alone() -> None:
+    study = find_study("tutorial")
+    assert (study.layout, study.metric, study.has_paper_numbers) == ("losses", "train/lm_loss", False)
+    assert [row.name for row in study.rows] == list(TUTORIAL)
 
 
 def test_the_ideas_that_failed_are_one_switch_each_and_the_paper_has_no_number_for_them() -> None:

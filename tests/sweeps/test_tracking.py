@@ -194,10 +194,11 @@ def test_a_run_that_two_studies_need_stands_in_the_second_with_its_metrics_and_t
     with Tracker.open("another_study", "mini", out=tmp_path) as tracker:
         found = tracker.elsewhere([second.key, "0" * 16])
         assert found == {second.key: origin}
-        tracker.reuse(second, "hash", origin)
+        tracker.reuse(second, "hash", origin, tags={"leaks": "0934a4d8"})
         tracker.close("FINISHED")
     (reused,) = read_runs("another_study", "mini")
     assert (reused.status, reused.row, reused.tags["reused_from"]) == ("FINISHED", "TRM", origin.run_id)
+    assert reused.tags["leaks"] == "0934a4d8"
     assert reused.metrics == origin.metrics
     assert read_curve(reused.run_id, "train/loss") == [(2, 0.5), (4, 0.25)]
 

@@ -1,0 +1,217 @@
+"""Where published puzzles come from: `--source hub` fetches them from the Hugging Face Hub, checked and kept.
+
+A file is used only if its SHA-256 is the expected one: the one in PUBLISHED where it is known, else the one that the
+hub states. A fetch that broke off, killed or cut, goes on where it was. What was fetched once is used from then on,
+without a network. HF_ENDPOINT names a mirror, HF_HOME where files are kept. No token and no telemetry is sent.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_prep.puzzle_set import PuzzleError
+
+HUB = "https://huggingface.co"
+FETCHED = "fetched.json"  # written last: revision and SHA-256 of each file
+HEADERS = {
+    "user-agent": "trm-ablations",
+    "accept-encoding": "identity",
+}  # compressed, no part of a file can be asked for
+TIMEOUT_S = 10.0
+ARC_SOURCES = ("fchollet/ARC-AGI", "arcprize/ARC-AGI-2", "victorvikram/ConceptARC")
+
+
+class CannotFetch(PuzzleError):
+    """The hub cannot be reached or does not have what it should, or what it sends cannot be kept."""
+
+
+class BadChecksum(PuzzleError):
+    """A file with another SHA-256 than the published one; it is never used."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """A data set of the hub. files: the SHA-256 of each file, None where it is for the hub to state."""
+
+    repo: str
+    files: Mapping[str, str | None]
+    licence: str
+    revision: str = "main"
+
+
+PUBLISHED = {
+    "sudoku-extreme": Published(
+        "sapientinc/sudoku-extreme",
+        {"train.csv": None, "test.csv": None},
+        licence="as sapientinc/sudoku-extreme states; puzzles of community lists whose compilers state none",
+    ),
+    "maze-30x30-hard-1k": Published(
+        "sapientinc/maze-30x30-hard-1k",
+        {  # of revision 549754de…
+            "train.csv": "25f9e39b5aee16967da41ba63b2d1d75cf608c2360d8a1419d827f9859dbafa0",
+            "test.csv": "5120d52088fb3f8036e62e90103808a79ba58847d8601f9451f40991b0903a62",
+        },
+        licence="none stated by sapientinc/maze-30x30-hard-1k: for research, no right to redistribute",
+    ),
+}
+
+
+def fetch(dataset: str | Published, *, cache: Path | None = None) -> Path:
+    """The folder with the files of a data set (a name in PUBLISHED, or one described), fetched if they are not there.
+
+    cache: where it is kept instead of the library's own folder for such things (HF_HOME). Raises CannotFetch, or
+    BadChecksum with the file, what was found and what was expected.
+    """
+    published = PUBLISHED[dataset] if isinstance(dataset, str) else dataset
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read when the library is imported
+    from huggingface_hub import cached_assets_path
+
+    with _told(published):
+        folder = cached_assets_path("trm-ablations", published.repo, published.revision, assets_dir=cache)
+        if not _is_whole(folder, published):
+            with (folder / ".lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if not _is_whole(folder, published):  # nobody else has fetched it in the meantime
+                    _fetch_all(folder, published)
+    return folder
+
+
+def find(source: str | Path, dataset: str) -> tuple[Path, str]:
+    """The folder of a data set's files and their licence; source: "hub", or the folder itself."""
+    if str(source) == "hub":
+        return fetch(dataset), PUBLISHED[dataset].licence
+    return Path(source), "as the source files state"
+
+
+def no_hub_for_arc() -> str:
+    """What to tell someone who asks for ARC from the hub."""
+    return (
+        "source hub: ARC is not kept on the hub under a name of its publishers, expected a folder; clone "
+        f"{', '.join(f'https://github.com/{repo}' for repo in ARC_SOURCES)} (data/training/*.json and so on), or take "
+        "the ARC Prize files of Kaggle (*_challenges.json with *_solutions.json), and give that folder (--source)"
+    )
+
+
+def _endpoint() -> str:
+    """The hub's address, read when it is needed; the library reads it when it is imported."""
+    return (os.environ.get("HF_ENDPOINT") or HUB).rstrip("/")
+
+
+def _is_whole(folder: Path, published: Published) -> bool:
+    """Whether every file is there, as it was when it was fetched; BadChecksum for one that changed since."""
+    record = folder / FETCHED
+    if not record.is_file():
+        return False
+    kept: dict[str, str] = json.loads(record.read_text(encoding="utf-8"))["sha256"]
+    if any(kept.get(name) is None or known not in (None, kept[name]) for name, known in published.files.items()):
+        return False  # fetched before the checksum was known
+    for name in published.files:
+        found = _sha256(folder / name) if (folder / name).is_file() else "none (no such file)"
+        if found != kept[name]:
+            raise BadChecksum(
+                f"{folder / name}: SHA-256 {found}, expected {kept[name]}, as it was fetched; "
+                "delete the folder and give the same command again"
+            )
+    return True
+
+
+def _fetch_all(folder: Path, published: Published) -> None:
+    """Every file, each first under another name; then the record that makes the folder count."""
+    from huggingface_hub import HfApi, hf_hub_url
+
+    try:
+        info = HfApi(endpoint=_endpoint(), token=False).dataset_info(
+            published.repo, revision=published.revision, files_metadata=True, timeout=TIMEOUT_S
+        )
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise CannotFetch(
+            f"{_endpoint()}: answers, but not as a hub does, expected what it knows of {published.repo}; "
+            "correct HF_ENDPOINT, or give a folder with its files (--source FOLDER)"
+        ) from error
+    there = {file.rfilename: file for file in info.siblings or ()}
+    revision, sums = info.sha or published.revision, {}
+    for name, known in published.files.items():
+        file = there.get(name)
+        stated = file.lfs.sha256 if file is not None and file.lfs is not None else None
+        expected = known or stated
+        if file is None or expected is None:
+            lacks = "file of that name" if file is None else "SHA-256 for it"
+            raise CannotFetch(
+                f"{published.repo}, {name}: the hub has no {lacks} at revision {revision}, expected one; fetch the "
+                "file by hand and give its folder (--source FOLDER)"
+            )
+        if stated is not None and stated != expected:
+            raise BadChecksum(_differs(published, name, revision, stated, expected))
+        if not (folder / name).is_file() or _sha256(folder / name) != expected:
+            url = hf_hub_url(published.repo, name, repo_type="dataset", revision=revision, endpoint=_endpoint())
+            partial = folder / f"{name}.{expected[:12]}.partial"
+            _download(url, partial, name, file.size)
+            found = _sha256(partial)
+            if found != expected:
+                partial.unlink()
+                raise BadChecksum(_differs(published, name, revision, found, expected))
+            partial.replace(folder / name)
+        sums[name] = expected
+    record = folder / f"{FETCHED}.partial"
+    record.write_text(json.dumps({"repo": published.repo, "revision": revision, "sha256": sums}, indent=2) + "\n")
+    record.replace(folder / FETCHED)
+
+
+def _download(url: str, partial: Path, name: str, size: int | None) -> None:
+    """The bytes of a file that `partial` does not hold yet. The library goes on after a cut connection, too."""
+    from huggingface_hub.file_download import http_get
+
+    if size is not None and partial.is_file() and partial.stat().st_size > size:
+        partial.unlink()
+    with partial.open("ab") as file:
+        http_get(url, file, resume_size=file.tell(), headers=dict(HEADERS), expected_size=size, displayed_filename=name)
+
+
+def _differs(published: Published, name: str, revision: str, found: str, expected: str) -> str:
+    return (
+        f"{published.repo}, {name} at revision {revision}: SHA-256 {found}, expected {expected}; the file is not used: "
+        "give the command again, or a folder with the published file (--source FOLDER)"
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def _told(published: Published) -> Iterator[None]:
+    """What the network, the hub and the disk can refuse, in one line that says what to do."""
+    import httpx2
+    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+
+    at, wanted = _endpoint(), " and ".join(published.files)
+    by_folder = f"or give a folder with {wanted} (--source FOLDER)"
+    try:
+        yield
+    except HfHubHTTPError as error:
+        raise CannotFetch(
+            f"{at}: answers {error.response.status_code} for {published.repo}, expected {wanted}; try again later, "
+            f"name another hub (HF_ENDPOINT), {by_folder}"
+        ) from error
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+        why = " ".join(f"{type(error).__name__}: {error}".split())
+        raise CannotFetch(
+            f"{at}: cannot be reached ({why}), expected {wanted} of {published.repo}; connect and give the command "
+            f"again (it goes on where it was), name a mirror (HF_ENDPOINT), {by_folder}"
+        ) from error
+    except OfflineModeIsEnabled as error:
+        raise CannotFetch(
+            f"{at}: HF_HUB_OFFLINE is set and {published.repo} was not fetched before, expected {wanted}; unset it, "
+            f"{by_folder}"
+        ) from error
+    except OSError as error:
+        raise CannotFetch(
+            f"{published.repo}: cannot be kept ({' '.join(str(error).split())}), expected room for {wanted}; make "
+            f"room, set HF_HOME to another folder, {by_folder}"
+        ) from error

@@ -1,0 +1,189 @@
+"""Where puzzles come from, and one set for all runs that can share it."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data_prep.maze import generate as generate_mazes
+from data_prep.puzzle_set import Split
+from data_prep.sources import CannotFetch
+from sweeps.profiles import configure
+from sweeps.puzzles import (
+    BuiltSet,
+    NoPuzzles,
+    Sources,
+    build_all,
+    build_puzzles,
+    check_sources,
+    find_sources,
+    look_up,
+    puzzle_folder,
+    set_of,
+    source_overrides,
+)
+from sweeps.study import PuzzleName, find_study
+from trm_core.command_line import BadCommand
+from trm_core.config import DataSettings
+
+SUDOKU = DataSettings(source="generated", box_rows=2, box_cols=2, clues=7, train=12, validation=4, test=6)
+MAZE = DataSettings(puzzle="maze", source="generated", side=5, least_path=6, train=8, validation=2, test=4)
+ARC = DataSettings(puzzle="arc", source="generated", side=6, train=4, validation=0, test=2, augmentations=2)
+BOTH: tuple[PuzzleName, ...] = ("sudoku", "maze")
+
+MAZE_CHARACTERS = np.frombuffer(b"_# SGo", dtype=np.uint8)
+
+
+def write_mazes(folder: Path, side: int = 5) -> Path:
+    """Mazes in the published format."""
+    puzzles = generate_mazes(train=12, validation=0, test=4, seed=0, side=side, least_path=6)
+
+    def text(split: Split) -> str:
+        rows = zip(*(MAZE_CHARACTERS[cells] for cells in (split.inputs, split.labels)), split.ratings, strict=True)
+        lines = [
+            f",{question.tobytes().decode()},{answer.tobytes().decode()},{rating}" for question, answer, rating in rows
+        ]
+        return "\n".join(["source,question,answer,rating", *lines]) + "\n"
+
+    folder.mkdir(parents=True)
+    (folder / "train.csv").write_text(text(puzzles.train))
+    (folder / "test.csv").write_text(text(puzzles.test))
+    return folder
+
+
+# --- what --data says ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "puzzles", "found"),
+    [
+        ([], BOTH, {}),
+        (["somewhere"], ("maze",), {"maze": Path("somewhere")}),
+        (["sudoku=a", "maze=b"], BOTH, {"sudoku": Path("a"), "maze": Path("b")}),
+        (["maze=b"], BOTH, {"maze": Path("b")}),
+        (["hub"], BOTH, {"sudoku": "hub", "maze": "hub"}),
+        (["hub"], ("sudoku", "maze", "arc"), {"sudoku": "hub", "maze": "hub"}),
+        (["sudoku=hub", "maze=b"], BOTH, {"sudoku": "hub", "maze": Path("b")}),
+        (["a=b"], ("sudoku",), {"sudoku": Path("a=b")}),  # such a folder is there
+        (["parent"], BOTH, {"sudoku": Path("parent/sudoku-extreme"), "maze": Path("parent/maze-30x30-hard-1k")}),
+        (["parent"], ("maze",), {"maze": Path("parent/maze-30x30-hard-1k")}),
+    ],
+)
+def test_data_names_a_place_for_each_puzzle(
+    given: list[str], puzzles: tuple[PuzzleName, ...], found: Sources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("parent/sudoku-extreme", "parent/maze-30x30-hard-1k", "a=b"):
+        Path(folder).mkdir(parents=True)
+    assert find_sources(given, puzzles) == found
+
+
+@pytest.mark.parametrize(
+    ("given", "puzzles", "said"),
+    [
+        (["somewhere"], BOTH, "say which is which: --data sudoku=FOLDER maze=FOLDER"),
+        (["mze=b"], BOTH, "no puzzle 'mze'; expected sudoku=FOLDER maze=FOLDER"),
+        (["arc=b"], BOTH, "none of these runs is on arc"),
+        (["maze="], BOTH, "no folder; expected maze=FOLDER"),
+        (["maze=a", "maze=b"], BOTH, "a second place for maze, after a"),
+        (["hub", "maze=b"], BOTH, "a second place for maze, after hub"),
+        (["hub"], ("arc",), "give arc=FOLDER"),
+        (["arc=hub"], ("arc",), "give arc=FOLDER"),
+    ],
+)
+def test_a_place_that_could_be_several_things_or_none_is_refused(
+    given: list[str], puzzles: tuple[PuzzleName, ...], said: str
+) -> None:
+    with pytest.raises(BadCommand, match=re.escape(said)):
+        find_sources(given, puzzles)
+
+
+def test_files_bring_their_own_board_to_the_rows_of_their_puzzle_and_change_only_what_differs(tmp_path: Path) -> None:
+    mazes = write_mazes(tmp_path / "mazes")
+    assert source_overrides({"maze": MAZE}, {"maze": mazes}, scoped=False) == (
+        "data.source=files",
+        "data.least_path=none",
+    )
+    published = DataSettings(puzzle="maze")
+    assert source_overrides({"maze": published}, {"maze": mazes}, scoped=True) == ("maze:data.side=5",)
+    assert (
+        source_overrides({"maze": published, "sudoku": DataSettings()}, {"maze": "hub", "sudoku": "hub"}, scoped=True)
+        == ()
+    )
+    assert source_overrides({"arc": ARC}, {"arc": tmp_path}, scoped=False) == ("data.source=files", "data.side=30")
+
+
+# --- the sets --------------------------------------------------------------------------------------------------------
+
+
+def test_runs_that_differ_in_augmentation_alone_share_a_set_but_arcs_variants_are_in_it() -> None:
+    for one in (SUDOKU, MAZE):
+        assert set_of(one) == set_of(one.model_copy(update={"augmentations": 3, "maze_augmentation": "recomputed"}))
+        assert set_of(one) != set_of(one.model_copy(update={"train": 7}))
+    assert set_of(ARC) != set_of(ARC.model_copy(update={"augmentations": 3}))
+    assert set_of(ARC) == set_of(ARC.model_copy(update={"box_rows": 2}))
+
+
+def test_the_set_of_an_earlier_version_is_found_again() -> None:
+    study = find_study("recursion_depth")
+    settings = configure(study, study.rows[0], "mini", 0).data
+    assert puzzle_folder(settings, None, Path("results")) == Path("results/data/sudoku_6x6_generated_a0912555")
+
+
+def test_one_set_is_built_for_all_runs_that_can_share_it_and_opened_by_the_next_command(tmp_path: Path) -> None:
+    wanted = [SUDOKU, MAZE, MAZE.model_copy(update={"augmentations": 7}), ARC]
+    assert look_up(wanted, {}, tmp_path) == {}
+    assert list(tmp_path.iterdir()) == []
+    sets = build_all(wanted, {}, tmp_path)
+    assert len(sets) == len(list((tmp_path / "data").iterdir())) == 3
+    for one in wanted:
+        _, puzzles = build_puzzles(one, None, tmp_path)
+        built = sets[set_of(one)]
+        assert (built.content_hash, built.n_test, built.leaks) == (puzzles.content_hash, len(puzzles.test), ())
+        assert (puzzles.manifest.puzzle, puzzles.cells) == (one.puzzle, one.cells)
+    arc = build_puzzles(ARC, None, tmp_path)[1]
+    assert arc.groups is not None
+    assert max(np.diff(arc.groups.starts)) == 1 + ARC.augmentations
+    assert look_up(wanted, {}, tmp_path) == sets
+
+
+def test_mazes_are_read_from_a_folder(tmp_path: Path) -> None:
+    settings = DataSettings(puzzle="maze", side=5, train=8, validation=0, augmentations=0)
+    _, puzzles = build_puzzles(settings, write_mazes(tmp_path / "mazes"), tmp_path / "out")
+    assert (len(puzzles.train), len(puzzles.validation), len(puzzles.test)) == (8, 0, 4)
+
+
+@pytest.mark.parametrize(
+    ("sources", "said"),
+    [
+        ({}, "published puzzles of Sudoku and ARC; give --data sudoku=FOLDER with train.csv"),
+        ({"arc": Path("a")}, "published puzzles of Sudoku; give --data sudoku=FOLDER with train.csv"),
+    ],
+)
+def test_every_place_that_is_missing_is_named(sources: Sources, said: str) -> None:
+    published = [DataSettings(), DataSettings(puzzle="arc"), MAZE]
+    with pytest.raises(NoPuzzles, match=said):
+        check_sources(published, sources)
+
+
+def test_a_folder_for_puzzles_that_are_generated_is_refused() -> None:
+    with pytest.raises(BadCommand, match="data.source=generated: leave one of them out"):
+        check_sources([DataSettings(), MAZE], {"sudoku": Path("a"), "maze": Path("b")})
+
+
+def test_a_set_that_leaks_says_so_in_every_record() -> None:
+    assert BuiltSet(Path("a"), "h", 1).tags == {}
+    assert BuiltSet(Path("a"), "h", 1, ("0934a4d8", "136b0064")).tags == {"leaks": "0934a4d8,136b0064"}
+
+
+@pytest.mark.parametrize("puzzle", BOTH)
+def test_hub_in_a_folders_place_asks_the_hub(
+    puzzle: PuzzleName, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    settings = DataSettings(puzzle=puzzle, train=8, validation=0)
+    with pytest.raises(CannotFetch, match=f"sapientinc/{'sudoku-extreme' if puzzle == 'sudoku' else 'maze-30x30'}"):
+        build_puzzles(settings, "hub", tmp_path / "out")
+    assert look_up([settings], {puzzle: "hub"}, tmp_path / "out") == {}, "a plan fetches nothing"
