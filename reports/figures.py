@@ -312,7 +312,7 @@ def draw_training_losses(panel: Panel, *, profile: str) -> Figure | None:
         figure, axes = _panels(1, 1, width=5.2, height=3.0, room=room)
         shown = axes[0][0]
         colours = [RAMPS[at % len(RAMPS)][1 + at // len(RAMPS) * 3 % 6] for at in range(len(panel.lines))]
-        _draw_lines(shown, panel.lines, colours)
+        _draw_lines(shown, panel.lines, colours, dash_every_other=True)
         shown.set_title(f"Training loss: profile {profile}")
         shown.set_xlabel("training step")
         shown.set_ylabel("nats")
@@ -321,12 +321,13 @@ def draw_training_losses(panel: Panel, *, profile: str) -> Figure | None:
     return figure
 
 
-def _draw_lines(panel: Axes, lines: Sequence[Line], colours: Sequence[str]) -> None:
-    """Each row's seeds thin, their mean thick."""
-    for line, colour in zip(lines, colours, strict=True):
+def _draw_lines(panel: Axes, lines: Sequence[Line], colours: Sequence[str], *, dash_every_other: bool = False) -> None:
+    """Each row's seeds thin, their mean thick; dashed, a line leaves to be seen what it covers."""
+    for at, (line, colour) in enumerate(zip(lines, colours, strict=True)):
+        style: str | tuple[int, tuple[int, int]] = DASHED if dash_every_other and at % 2 else "-"
         for steps, values in line.seeds:
             panel.plot(steps, values, color=colour, linewidth=0.6, alpha=0.45)
-        panel.plot(line.steps, line.values, color=colour, linewidth=1.7)
+        panel.plot(line.steps, line.values, color=colour, linewidth=1.7, linestyle=style)
 
 
 def _name_lines(panel: Axes, lines: Sequence[Line], colours: Sequence[str]) -> None:
@@ -360,10 +361,15 @@ def draw_accuracy_against_votes(table: Table) -> Figure | None:
             panel.set_title(f"{column}: profile {table.profile}" if column else f"Profile {table.profile}")
             panel.set_xscale("log")
             panel.set_xlim(0.9, 1.1 * max(most, 2))
+            if most < 100:  # too few for powers of ten
+                panel.xaxis.set_major_locator(
+                    FixedLocator(sorted({votes for curve in curves for votes in curve.votes}))
+                )
             panel.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
             panel.xaxis.set_minor_locator(NullLocator())
             panel.set_xlabel("variants that vote")
-            panel.set_ylim(0, min(1.02, 1.08 * highest) or 1.02)
+            top = min(1.02, 1.08 * highest) or 1.02
+            panel.set_ylim(-0.02 * top, top)
             panel.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
             ends = [(labels[curve.row], float(curve.votes[-1]), curve.pass_at[2][-1]) for curve in curves]
             _name_ends(panel, ends, colours)

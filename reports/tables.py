@@ -301,6 +301,7 @@ def losses_caption(table: Table) -> str:
     return (
         f"Training loss in nats ({LOSS_WORDS.get(loss, loss)}), as a run reports it ({steps}):"
         " the first, the last and the least; improvement is (initial − final) / initial."
+        " It is the loss of the weights in training, not of their EMA."
         f" Ours: {over}.{source}"
     )
 
