@@ -55,7 +55,7 @@ PROFILES: dict[ProfileName, Profile] = {
         description="Small models on small puzzles generated on the spot: minutes on two CPU cores.",
         comparable=False,
         note=(
-            "300 steps are few: on 6x6 Sudoku HRM k=1, T=1 had solved nothing at step 600 and 87 % at step 1,200"
+            "Few steps: on 6x6 Sudoku HRM k=1, T=1 had solved nothing at step 600 and 87 % at step 1,200"
             " (docs/LOG.md). Short runs can invert the paper's order."
         ),
         changes=(

@@ -10,8 +10,10 @@ of all evaluations of a run, which gains others 1 to 2 points.
 ARC-AGI-1 learns from training, evaluation and concept (960 tasks), ARC-AGI-2 from training2, evaluation2 and concept
 (1,280 tasks); of the tasks that are tested only the demonstrations. Both train for 100k epochs, so their steps differ.
 
-Cost: mini, minutes on two CPU cores, on ARC-like tasks generated on the spot; official, about 3 days on four H100 for
-TRM-Att on either benchmark (README of the released code). `--plan` prints both for this machine.
+Mini has 20 ARC-like tasks to be tested, on a 6x6 canvas, with four variants each, so one task is 5 points.
+
+Cost: mini, about 4 minutes on two CPU cores, as `--plan` estimates it; official, about 3 days on four H100 for TRM-Att
+on either benchmark (README of the released code). `--plan` prints both for this machine.
 
     python sweeps/run.py --study arc_agi                                        # mini without a GPU
     python sweeps/run.py --study arc_agi --profile official --data DIR --plan   # the real tasks
