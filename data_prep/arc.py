@@ -7,7 +7,7 @@ variants a task has is a pure function of the seed and the task's name; no two o
 
 import functools
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -38,7 +38,7 @@ I64 = NDArray[np.int64]
 U64 = NDArray[np.uint64]
 BUILDER = 1  # raise it when equal settings begin to give other sets
 VOCAB = N_COLOURS + 2  # 0 pad, 1 end mark, colour c is c + 2
-SMALLEST_SIDE, LARGEST_SIDE, SIDE = 3, 32, 30
+SMALLEST_SIDE, SIDE = 3, 30  # SIDE: the published one, and what a submission may have at most
 MOST_VARIANTS = 100_000
 N_CODES = kernels.N_MOVES * kernels.N_PERMUTATIONS
 TRIALS = 5  # for each variant asked for, so many candidates at most
@@ -255,10 +255,9 @@ class _Asked:
                 "them, since its demonstrations are learnt from (data.subsets, data.test_subset; --subsets, "
                 "--test-subset)"
             )
-        if not SMALLEST_SIDE <= self.side <= LARGEST_SIDE:
+        if not SMALLEST_SIDE <= self.side <= SIDE:
             raise BadSettings(
-                f"side {self.side}: expected {SMALLEST_SIDE} to {LARGEST_SIDE} cells; 30 is the published size "
-                "(data.side; --side)"
+                f"side {self.side}: expected {SMALLEST_SIDE} to {SIDE} cells, the published size (data.side; --side)"
             )
         for name in ("train", "validation", "test"):
             check_count(name, getattr(self, name), 0)
@@ -357,18 +356,16 @@ def _key(pair: Pair) -> bytes:
 def _choose(tasks: Sequence[Task], asked: _Asked) -> tuple[list[Task], set[Task]]:
     """The tasks that are taken, in their order, and those of them whose tests are the validation split.
 
-    Validation is chosen first, so it stays the same whatever train is; a task that shares a pair with another is no
-    candidate for it.
+    Validation is chosen first, so it stays the same whatever train is; a task that shares a pair with another, or whose
+    demonstrations hold one of its tests, is no candidate for it.
     """
-    owners: dict[bytes, set[Task]] = defaultdict(set)
-    for task in tasks:
-        for pair in task.pairs:
-            owners[_key(pair)].add(task)
+    parts = (part for task in tasks for part in (task.demonstrations, task.tests))
+    owners = Counter(key for part in parts for key in {_key(pair) for pair in part})
     learnt = [task for task in tasks if task.subset != asked.test_subset]
     tested = [task for task in tasks if task.subset == asked.test_subset]
     learnt = [learnt[i] for i in shuffled(len(learnt), asked.seed, PURPOSE_TRAIN)]
     tested = [tested[i] for i in shuffled(len(tested), asked.seed, PURPOSE_TEST)]
-    alone = [task for task in learnt if all(len(owners[_key(pair)]) == 1 for pair in task.pairs)]
+    alone = [task for task in learnt if all(owners[_key(pair)] == 1 for pair in task.pairs)]
     n_train = len(learnt) if asked.train is None else asked.train
     n_test = len(tested) if asked.test is None else asked.test
     for name, wanted, there in (

@@ -123,12 +123,26 @@ def test_mazes_are_built_verified_and_drawn(tmp_path: Path, capsys: pytest.Captu
     assert "puzzles: train 5, validation 2, test 3" in built
     assert main(["verify", out]) == 0
     assert capsys.readouterr().out == built + "verified: every array has the sha256 that the manifest says\n"
+    show = ["show", out, "4", "--split", "train", "--variant", "3", "--augment", "released"]
+    assert main(show) == 0
+    assert capsys.readouterr().out.startswith("train 4, variant 3, rating ")
     path = tmp_path / "set" / "test_labels.npy"
     path.write_bytes(path.read_bytes()[:-1] + b"\0")
-    assert main(["verify", out]) == 2
-    assert "test_labels has sha256" in capsys.readouterr().err
-    assert main(["show", out, "4", "--split", "train", "--variant", "3", "--augment", "released"]) == 0
-    assert capsys.readouterr().out.startswith("train 4, variant 3, rating ")
+    for command in (["verify", out], show):
+        assert main(command) == 2
+        assert "test_labels has sha256" in capsys.readouterr().err
+
+
+def test_a_terminal_without_frames_and_arrows_shows_question_marks_for_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = str(tmp_path / "set")
+    assert main(["maze", "--out", out, *MAZE]) == 0
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    shown = command("show", out, "0")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "??" in shown.stdout
+    assert "S" in shown.stdout
 
 
 def test_a_puzzle_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
