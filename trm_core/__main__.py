@@ -227,6 +227,10 @@ def evaluate_command(options: argparse.Namespace) -> None:
     out = options.out or Path("predictions") / f"step_{saved.step:08d}{'_blank' * options.blank_identifiers}"
     if votes and any(out.glob("part-*")):
         raise CannotWrite(f"{out}: holds predictions; give another folder by --out, or delete it")
+    if votes:
+        from trm_core.arc_vote import make_room, predict, vote, write_outcome
+
+        make_room(out)  # told before the work, not after it
     steps = options.steps or (run.train.eval_N_sup or run.model.N_sup,)
     batch_size = options.batch_size or run.train.batch_size
     scores = evaluate_at(
@@ -269,8 +273,6 @@ def evaluate_command(options: argparse.Namespace) -> None:
     if options.blank_identifiers:
         facts["blank_identifiers"] = True
     if votes:
-        from trm_core.arc_vote import predict, vote, write_outcome
-
         predict(
             model,
             data,
