@@ -426,18 +426,20 @@ NOT_IN_TRAINING2 = """
 IN_EVALUATION2 = "0934a4d8 136b0064 16b78196 981571dc aa4ec2a5 da515329 55783887 db695cfb"
 
 
-def known_leaks(data: PuzzleSet, subsets: Sequence[str], test_subset: str) -> list[str]:
-    """Tests of `data` that a model has learnt from which was trained on these subsets, the last one's tests held back.
+def known_leaks(data: PuzzleSet, subsets: Sequence[str], test_subset: str, split: str = "test") -> list[str]:
+    """Tasks of a split of `data` that a model has learnt from which was trained on these subsets, but for the tests of
+    the last one.
 
     What find_leaks sees by the grids is known here by the ids, of the two public evaluation sets and of any subset
-    beside itself: where a model comes with no tasks, only with the names of what it was trained on.
+    beside itself: where a model comes with no tasks, only with the names of what it was trained on. Of another split
+    than the tests no task is known to have been held back from the model, so all are taken for learnt from.
     """
     assert data.groups is not None
-    tested = np.unique(data.groups.of(np.asarray(data.test.puzzle_ids)))
-    names = [name.decode() for name in data.groups.names[tested]]
+    there = np.unique(data.groups.of(np.asarray(data.splits[split].puzzle_ids)))
+    names = [name.decode() for name in data.groups.names[there]]
     asked = data.manifest.settings.get("test_subset")
     learnt = set(subsets) - {test_subset}
-    if asked in learnt:
+    if asked in learnt or (split != "test" and learnt & {*str(data.manifest.settings.get("subsets")).split(",")}):
         return names
     leaks: set[str] = set()
     if asked == "evaluation" and "training2" in learnt:

@@ -439,6 +439,9 @@ def test_a_model_is_asked_no_task_that_it_has_learnt_from_and_none_by_another_ta
     assert "tasks of another set" in capsys.readouterr().err
     assert main(["evaluate", "run", str(arc_folder), "--blank-identifiers"]) == 0
     assert "LEAK" not in capsys.readouterr().out
+    assert len(arc.validation)
+    assert main(["evaluate", "run", str(arc_folder), "--blank-identifiers", "--split", "validation"]) == 2
+    assert "of the tasks it is asked are among them" in capsys.readouterr().err, "it may not have held out the same"
 
     content["settings"]["data"] |= {"subsets": "training,evaluation,evaluation2", "test_subset": "evaluation2"}
     path.write_text(json.dumps(content))
