@@ -149,7 +149,7 @@ def describe(out: Path, puzzles: PuzzleSet) -> str:
     lines = [
         f"{out}: {manifest.puzzle}, {boxes}, protocol {manifest.protocol}",
         *manifest.notes,
-        f"puzzles: {counts}",
+        f"{'examples' if manifest.puzzle == 'arc' else 'puzzles'}: {counts}",
         f"content hash: {manifest.content_hash}",
     ]
     return "\n".join(lines)

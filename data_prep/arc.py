@@ -261,6 +261,10 @@ class _Asked:
             )
         for name in ("train", "validation", "test"):
             check_count(name, getattr(self, name), 0)
+        if self.train == self.test == 0:
+            raise BadSettings(
+                f"train and test: 0 tasks asked for, expected some; ask for more {named('train', 'test')}"
+            )
         if not 0 <= self.variants <= MOST_VARIANTS:
             raise BadSettings(
                 f"variants: {self.variants} asked for, expected 0 to {MOST_VARIANTS}; 1000 is the published number "

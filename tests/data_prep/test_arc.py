@@ -426,6 +426,7 @@ def test_a_folder_that_is_not_there_or_empty_and_two_files_for_a_subset_are_name
         ({"source": "hub"}, "source hub: ARC is not kept on the hub under a name of its publishers, expected a folder"),
         ({"variants": -1}, "variants: -1 asked for, expected 0 to 100000"),
         ({"train": -1}, "train: -1 puzzles asked for, expected at least 0"),
+        ({"train": 0, "test": 0}, "train and test: 0 tasks asked for, expected some"),
         ({"subsets": ["evaluation"], "train": 3}, "none for the 3 training tasks, expected one beside evaluation"),
     ],
 )
@@ -742,7 +743,7 @@ def test_the_command_builds_tells_the_counts_and_refuses_leaks_in_one_line(
     assert main([*arguments, "--subsets", "training", "evaluation"]) == 0
     assert capsys.readouterr().out.splitlines()[1:3] == [
         "2 tasks, 16 identifiers beside the blank one",
-        "puzzles: train 5, validation 0, test 1",
+        "examples: train 5, validation 0, test 1",
     ]
     arguments[4] = str(tmp_path / "other")
     assert main([*arguments, "--subsets", "training2", "evaluation"]) == 2
