@@ -214,6 +214,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except PuzzleError as error:
         print(error, file=sys.stderr)
         return 2
+    except MemoryError as error:
+        print(f"not enough memory ({error}); ask for fewer puzzles, or take a larger machine", file=sys.stderr)
+        return 2
     return 0
 
 

@@ -145,6 +145,23 @@ def test_a_terminal_without_frames_and_arrows_shows_question_marks_for_them(
     assert "S" in shown.stdout
 
 
+def test_more_puzzles_than_there_can_be_or_than_memory_holds_are_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    for n, told in ((10**20, "expected at most 100000000; ask for fewer"), (10**8, "not enough memory (")):
+        resource.setrlimit(resource.RLIMIT_AS, (64 << 30, limits[1]))  # bytes; 10**8 boards of 32x32 take 102e9
+        try:
+            large = ["--side", "32", "--least-path", "9", "--train", str(n)]
+            assert main(["maze", *MAZE, "--out", str(tmp_path / "set"), *large]) == 2
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, limits)
+        said = capsys.readouterr().err
+        assert told in said
+        assert said.count("\n") == 1
+    assert not (tmp_path / "set").exists()
+
+
 def test_a_puzzle_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = str(tmp_path / "set")
     assert main(["maze", "--out", out, *MAZE]) == 0
