@@ -214,6 +214,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except PuzzleError as error:
         print(error, file=sys.stderr)
         return 2
+    except OSError as error:  # a path that may not even be looked at, an output that is full
+        place = error.filename or "standard output"
+        print(f"{place}: {error.strerror}; name a path that can be read and written", file=sys.stderr)
+        return 2
     except MemoryError as error:
         print(f"not enough memory ({error}); ask for fewer puzzles, or take a larger machine", file=sys.stderr)
         return 2

@@ -162,6 +162,22 @@ def test_more_puzzles_than_there_can_be_or_than_memory_holds_are_refused_in_one_
     assert not (tmp_path / "set").exists()
 
 
+def test_a_path_that_the_system_refuses_to_look_at_is_told_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    long = str(tmp_path / ("x" * 300))
+    for command in (
+        ["maze", *MAZE, "--out", long],
+        ["sudoku", "--source", long, "--out", str(tmp_path / "set")],
+        ["arc", "--source", long, "--out", str(tmp_path / "set")],
+        ["verify", long],
+    ):
+        assert main(command) == 2
+        told = capsys.readouterr().err
+        assert "File name too long" in told
+        assert told.count("\n") == 1
+
+
 def test_a_puzzle_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = str(tmp_path / "set")
     assert main(["maze", "--out", out, *MAZE]) == 0
