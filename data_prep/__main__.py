@@ -1,6 +1,7 @@
 """The command line: `python -m data_prep sudoku|maze|arc --source FOLDER|hub|generate --out DIR`; verify; show."""
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -52,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
     top = _Parser(prog="python -m data_prep", description="Puzzle files to arrays.", allow_abbrev=False)
     commands = top.add_subparsers(dest="command", required=True, metavar="sudoku|maze|arc|verify|show")
 
-    sudoku = commands.add_parser("sudoku", help="Sudoku of any box size up to 12x12", allow_abbrev=False)
+    sudoku = commands.add_parser("sudoku", help="Sudoku of any box size, on boards up to 12x12", allow_abbrev=False)
     _add_build_options(sudoku)
     sudoku.add_argument("--box", type=_box, help="rows x columns of a box, such as 2x3 (default: 3x3, or by the file)")
     sudoku.add_argument("--train", type=_count, default=1000, help="training puzzles, or `all` (default: 1000)")
@@ -148,7 +149,7 @@ def describe(out: Path, puzzles: PuzzleSet) -> str:
     lines = [
         f"{out}: {manifest.puzzle}, {boxes}, protocol {manifest.protocol}",
         *manifest.notes,
-        f"puzzles: {counts}",
+        f"{'examples' if manifest.puzzle == 'arc' else 'puzzles'}: {counts}",
         f"content hash: {manifest.content_hash}",
     ]
     return "\n".join(lines)
@@ -190,7 +191,7 @@ def run(options: argparse.Namespace) -> str:
 def _show(options: argparse.Namespace) -> str:
     """A puzzle drawn for this terminal, and as a picture where one is asked for."""
     seen = look(
-        PuzzleSet.open(options.folder, verify=False),
+        PuzzleSet.open(options.folder),
         options.number,
         split=options.split,
         variant=int(options.augment is not None) if options.variant is None else options.variant,
@@ -206,10 +207,19 @@ def _show(options: argparse.Namespace) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0, or 2 after a user's mistake, told in one line on stderr."""
     options = parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal without arrows and frames shows something all the same
     try:
         print(run(options))
     except PuzzleError as error:
         print(error, file=sys.stderr)
+        return 2
+    except OSError as error:  # a path that may not even be looked at, an output that is full
+        place = error.filename or "standard output"
+        print(f"{place}: {error.strerror}; name a path that can be read and written", file=sys.stderr)
+        return 2
+    except MemoryError as error:
+        print(f"not enough memory ({error}); ask for fewer puzzles, or take a larger machine", file=sys.stderr)
         return 2
     return 0
 

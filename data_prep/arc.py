@@ -7,7 +7,7 @@ variants a task has is a pure function of the seed and the task's name; no two o
 
 import functools
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -38,7 +38,7 @@ I64 = NDArray[np.int64]
 U64 = NDArray[np.uint64]
 BUILDER = 1  # raise it when equal settings begin to give other sets
 VOCAB = N_COLOURS + 2  # 0 pad, 1 end mark, colour c is c + 2
-SMALLEST_SIDE, LARGEST_SIDE, SIDE = 3, 32, 30
+SMALLEST_SIDE, SIDE = 3, 30  # SIDE: the published one, and what a submission may have at most
 MOST_VARIANTS = 100_000
 N_CODES = kernels.N_MOVES * kernels.N_PERMUTATIONS
 TRIALS = 5  # for each variant asked for, so many candidates at most
@@ -255,13 +255,16 @@ class _Asked:
                 "them, since its demonstrations are learnt from (data.subsets, data.test_subset; --subsets, "
                 "--test-subset)"
             )
-        if not SMALLEST_SIDE <= self.side <= LARGEST_SIDE:
+        if not SMALLEST_SIDE <= self.side <= SIDE:
             raise BadSettings(
-                f"side {self.side}: expected {SMALLEST_SIDE} to {LARGEST_SIDE} cells; 30 is the published size "
-                "(data.side; --side)"
+                f"side {self.side}: expected {SMALLEST_SIDE} to {SIDE} cells, the published size (data.side; --side)"
             )
         for name in ("train", "validation", "test"):
             check_count(name, getattr(self, name), 0)
+        if self.train == self.test == 0:
+            raise BadSettings(
+                f"train and test: 0 tasks asked for, expected some; ask for more {named('train', 'test')}"
+            )
         if not 0 <= self.variants <= MOST_VARIANTS:
             raise BadSettings(
                 f"variants: {self.variants} asked for, expected 0 to {MOST_VARIANTS}; 1000 is the published number "
@@ -357,18 +360,16 @@ def _key(pair: Pair) -> bytes:
 def _choose(tasks: Sequence[Task], asked: _Asked) -> tuple[list[Task], set[Task]]:
     """The tasks that are taken, in their order, and those of them whose tests are the validation split.
 
-    Validation is chosen first, so it stays the same whatever train is; a task that shares a pair with another is no
-    candidate for it.
+    Validation is chosen first, so it stays the same whatever train is; a task that shares a pair with another, or whose
+    demonstrations hold one of its tests, is no candidate for it.
     """
-    owners: dict[bytes, set[Task]] = defaultdict(set)
-    for task in tasks:
-        for pair in task.pairs:
-            owners[_key(pair)].add(task)
+    parts = (part for task in tasks for part in (task.demonstrations, task.tests))
+    owners = Counter(key for part in parts for key in {_key(pair) for pair in part})
     learnt = [task for task in tasks if task.subset != asked.test_subset]
     tested = [task for task in tasks if task.subset == asked.test_subset]
     learnt = [learnt[i] for i in shuffled(len(learnt), asked.seed, PURPOSE_TRAIN)]
     tested = [tested[i] for i in shuffled(len(tested), asked.seed, PURPOSE_TEST)]
-    alone = [task for task in learnt if all(len(owners[_key(pair)]) == 1 for pair in task.pairs)]
+    alone = [task for task in learnt if all(owners[_key(pair)] == 1 for pair in task.pairs)]
     n_train = len(learnt) if asked.train is None else asked.train
     n_test = len(tested) if asked.test is None else asked.test
     for name, wanted, there in (
@@ -429,18 +430,20 @@ NOT_IN_TRAINING2 = """
 IN_EVALUATION2 = "0934a4d8 136b0064 16b78196 981571dc aa4ec2a5 da515329 55783887 db695cfb"
 
 
-def known_leaks(data: PuzzleSet, subsets: Sequence[str], test_subset: str) -> list[str]:
-    """Tests of `data` that a model has learnt from which was trained on these subsets, the last one's tests held back.
+def known_leaks(data: PuzzleSet, subsets: Sequence[str], test_subset: str, split: str = "test") -> list[str]:
+    """Tasks of a split of `data` that a model has learnt from which was trained on these subsets, but for the tests of
+    the last one.
 
     What find_leaks sees by the grids is known here by the ids, of the two public evaluation sets and of any subset
-    beside itself: where a model comes with no tasks, only with the names of what it was trained on.
+    beside itself: where a model comes with no tasks, only with the names of what it was trained on. Of another split
+    than the tests no task is known to have been held back from the model, so all are taken for learnt from.
     """
     assert data.groups is not None
-    tested = np.unique(data.groups.of(np.asarray(data.test.puzzle_ids)))
-    names = [name.decode() for name in data.groups.names[tested]]
+    there = np.unique(data.groups.of(np.asarray(data.splits[split].puzzle_ids)))
+    names = [name.decode() for name in data.groups.names[there]]
     asked = data.manifest.settings.get("test_subset")
     learnt = set(subsets) - {test_subset}
-    if asked in learnt:
+    if asked in learnt or (split != "test" and learnt & {*str(data.manifest.settings.get("subsets")).split(",")}):
         return names
     leaks: set[str] = set()
     if asked == "evaluation" and "training2" in learnt:

@@ -119,9 +119,10 @@ def read_tasks(subset: str, contents: Mapping[Path, bytes], side: int) -> list[T
             raise BadPuzzleFile(
                 f"{first.parent}: two tasks of subset {subset} are called {name}, expected one; see both"
             )
-        if not name.isascii() or not 0 < len(name) <= LONGEST_NAME:
+        if not (name.isascii() and name.isprintable()) or not 0 < len(name) <= LONGEST_NAME:
             raise BadPuzzleFile(
-                f"{first}, task {name!r}: expected a name of 1 to {LONGEST_NAME} ASCII characters; call it otherwise"
+                f"{first}, task {name!r}: expected a name of 1 to {LONGEST_NAME} printable ASCII characters; call it "
+                "otherwise"
             )
     return sorted(tasks, key=lambda task: task.name)
 
@@ -198,7 +199,21 @@ def _task(subset: str, name: str, content: Any, where: str, side: int) -> Task:
         )
         for part in ("train", "test")
     }
+    _check_answers(parts, where)
     return Task(subset, name, parts["train"], parts["test"])
+
+
+def _check_answers(parts: Mapping[str, Sequence[Pair]], where: str) -> None:
+    """Raises BadPuzzleFile where an input has two different outputs."""
+    answers: dict[str, tuple[str, list[list[int]]]] = {}
+    for part, pairs in parts.items():
+        for i, (question, answer) in enumerate(pairs, 1):
+            place, earlier = answers.setdefault(str(question.tolist()), (f"{part} pair {i}", answer.tolist()))
+            if earlier != answer.tolist():
+                raise BadPuzzleFile(
+                    f"{where}, {part} pair {i}: another output than that of {place}, whose input is the same, expected "
+                    "one answer to an input; correct the file"
+                )
 
 
 def _check_task(content: Any, where: str) -> None:

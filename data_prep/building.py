@@ -11,6 +11,7 @@ from data_prep.puzzle_set import MANIFEST, OtherContent, PuzzleError, PuzzleSet,
 U8 = NDArray[np.uint8]
 HEADER = b"source,question,answer,rating"
 FILES = ("train.csv", "test.csv")  # what a folder of published Sudokus or mazes holds
+MOST = 10**8  # puzzles of a split; the largest published file has 4 million
 PURPOSE_TRAIN, PURPOSE_TEST = 1, 2  # which shuffle a hash belongs to
 
 
@@ -32,9 +33,11 @@ def named(*names: str) -> str:
 
 
 def check_count(name: str, n: int | None, at_least: int) -> None:
-    """Raise BadSettings for fewer puzzles than `at_least`; None stands for all there are."""
+    """Raise BadSettings for fewer puzzles than `at_least` or more than MOST; None stands for all there are."""
     if n is not None and n < at_least:
         raise BadSettings(f"{name}: {n} puzzles asked for, expected at least {at_least}; ask for more {named(name)}")
+    if n is not None and n > MOST:
+        raise BadSettings(f"{name}: {n} puzzles asked for, expected at most {MOST}; ask for fewer {named(name)}")
 
 
 def plain(array: U8) -> U8:

@@ -60,7 +60,8 @@ def check_side(side: int) -> int:
     """The side itself; raises BadSettings for boards that are too small or too large."""
     if not SMALLEST_SIDE <= side <= LARGEST_SIDE:
         raise BadSettings(
-            f"side {side}: expected {SMALLEST_SIDE} to {LARGEST_SIDE} cells; 30 is the published size (--side)"
+            f"side {side}: expected {SMALLEST_SIDE} to {LARGEST_SIDE} cells; 30 is the published size (data.side; "
+            "--side)"
         )
     return side
 
@@ -211,7 +212,7 @@ def _least_path(side: int, least_path: int | None) -> int:
         usual = ", ".join(f"{cells} at {of}x{of}" for of, cells in LEAST_PATHS.items())
         raise BadSettings(
             f"least path: {asked} asked for on a {side}x{side} board, expected 2 to {side * side} cells; usual are "
-            f"{usual} (--least-path)"
+            f"{usual} (data.least_path; --least-path)"
         )
     return least_path
 

@@ -22,6 +22,7 @@ from data_prep.maze_kernels import PATH, WALL
 from data_prep.puzzle_set import SPLITS, Groups, PuzzleError, PuzzleSet, Split
 
 U8 = NDArray[np.uint8]
+LAST_VARIANT = 2**63 - 1  # a counter of 64 bits
 GAP = "   "
 RIGHT = "\N{RIGHTWARDS ARROW}"
 DIGITS = "?.123456789ABC"  # of a Sudoku, by token
@@ -79,8 +80,8 @@ def look(
         raise CannotShow(f"a set of {manifest.puzzle!r}: expected sudoku, maze or arc, no other is drawn")
     if split not in SPLITS:
         raise CannotShow(f"split {split!r}: expected one of {', '.join(SPLITS)} (--split)")
-    if variant < 0:
-        raise CannotShow(f"variant {variant}: expected 0 (the original) or more (--variant)")
+    if not 0 <= variant <= LAST_VARIANT:
+        raise CannotShow(f"variant {variant}: expected 0 (the original) to {LAST_VARIANT} (--variant)")
     if augmentation is not None and manifest.puzzle != "maze":
         raise CannotShow(f"augment {augmentation}: mazes alone have a choice; say --augment without a word behind it")
     if manifest.puzzle == "arc":

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from data_prep.puzzle_set import PuzzleError
 
@@ -69,9 +70,9 @@ def fetch(dataset: str | Published, *, cache: Path | None = None) -> Path:
     """
     published = PUBLISHED[dataset] if isinstance(dataset, str) else dataset
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read when the library is imported
-    from huggingface_hub import cached_assets_path
-
     with _told(published):
+        from huggingface_hub import cached_assets_path
+
         folder = cached_assets_path("trm-ablations", published.repo, published.revision, assets_dir=cache)
         if not _is_whole(folder, published):
             with (folder / ".lock").open("w") as lock:
@@ -98,8 +99,15 @@ def no_hub_for_arc() -> str:
 
 
 def _endpoint() -> str:
-    """The hub's address, read when it is needed; the library reads it when it is imported."""
-    return (os.environ.get("HF_ENDPOINT") or HUB).rstrip("/")
+    """The hub's address, read when it is needed; the library reads it once, when it is imported."""
+    address = (os.environ.get("HF_ENDPOINT") or HUB).rstrip("/")
+    try:
+        _ = urlsplit(address).port
+    except ValueError as error:
+        raise CannotFetch(
+            f"{address}: no address ({error}), expected one such as {HUB}; correct HF_ENDPOINT"
+        ) from error
+    return address
 
 
 def _is_whole(folder: Path, published: Published) -> bool:
@@ -107,7 +115,10 @@ def _is_whole(folder: Path, published: Published) -> bool:
     record = folder / FETCHED
     if not record.is_file():
         return False
-    kept: dict[str, str] = json.loads(record.read_text(encoding="utf-8"))["sha256"]
+    try:
+        kept = dict(json.loads(record.read_text(encoding="utf-8"))["sha256"])
+    except (ValueError, KeyError, TypeError):
+        return False  # no record of ours
     if any(kept.get(name) is None or known not in (None, kept[name]) for name, known in published.files.items()):
         return False  # fetched before the checksum was known
     for name in published.files:
@@ -187,10 +198,10 @@ def _sha256(path: Path) -> str:
 @contextmanager
 def _told(published: Published) -> Iterator[None]:
     """What the network, the hub and the disk can refuse, in one line that says what to do."""
+    at, wanted = _endpoint(), " and ".join(published.files)
     import httpx2
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
-    at, wanted = _endpoint(), " and ".join(published.files)
     by_folder = f"or give a folder with {wanted} (--source FOLDER)"
     try:
         yield
@@ -209,6 +220,13 @@ def _told(published: Published) -> Iterator[None]:
         raise CannotFetch(
             f"{at}: HF_HUB_OFFLINE is set and {published.repo} was not fetched before, expected {wanted}; unset it, "
             f"{by_folder}"
+        ) from error
+    except PuzzleError:
+        raise
+    except ValueError as error:  # a proxy or a folder that the libraries cannot make sense of
+        raise CannotFetch(
+            f"{at}: cannot be asked ({' '.join(str(error).split())}), expected {wanted} of {published.repo}; correct "
+            f"HTTPS_PROXY or HF_HOME, whichever that is, {by_folder}"
         ) from error
     except OSError as error:
         raise CannotFetch(

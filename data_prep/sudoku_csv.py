@@ -34,7 +34,7 @@ def read_plain(path: Path) -> tuple[Split, str]:
         raise BadPuzzleFile(f"{path}, line 1: header {found!r}, expected {HEADER.decode()!r}; put it on the first line")
     rows = [line.split(b",") for line in lines]
     for number, row in enumerate(rows, 2):
-        if [len(field) for field in row[1:3]] != [CELLS, CELLS] or len(row) != 4 or not row[3].isdigit():
+        if [len(field) for field in row[1:3]] != [CELLS, CELLS] or len(row) != 4 or not _is_rating(row[3]):
             raise BadPuzzleFile(
                 f"{path}, line {number}: expected {HEADER.decode()!r} with {CELLS} characters each in question and"
                 " answer and a whole number as rating; correct the line or remove it"
@@ -97,6 +97,11 @@ def from_plain_csv(folder: Path, *, train: int, validation: int, test: int | Non
         notes=(NOTE,),
         licence="as the source files state",
     )
+
+
+def _is_rating(field: bytes) -> bool:
+    """Whether a field is a whole number of 32 bits."""
+    return field.isdigit() and len(field) <= 10 and int(field) < 2**31
 
 
 def _digits(characters: bytes) -> NDArray[np.uint8]:

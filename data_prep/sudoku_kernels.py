@@ -322,21 +322,6 @@ def generate(seed: np.uint64, first: int, clues: int, places: I64, units: I64, i
 
 
 @compiled
-def first_bad_grid(labels: U8, places: I64, side: int) -> int:
-    """The first row of labels [N, L] that is no full grid with every digit once a unit, or -1."""
-    used = np.empty((3, side), dtype=np.int64)
-    board = np.empty(labels.shape[1], dtype=np.int64)
-    for i in range(labels.shape[0]):
-        for cell in range(labels.shape[1]):
-            if labels[i, cell] < 2 or labels[i, cell] > side + 1:
-                return i
-        to_bits(labels[i], board)
-        if not fill_masks(board, used, places):
-            return i
-    return -1
-
-
-@compiled
 def class_hashes(inputs: U8, box_rows: int, box_cols: int, hashes: U64) -> None:
     """A hash of each puzzle's givens that no symmetry changes, into hashes [N]: equal puzzles have equal hashes.
 

@@ -294,9 +294,22 @@ def look_up(wanted: Sequence[DataSettings], sources: Sources, out: Path) -> dict
         source = sources.get(one.puzzle)
         if (puzzle_folder(one, source, out) / "manifest.json").exists():
             found[one] = _built(*build_puzzles(one, source, out))
-        elif isinstance(source, Path) and (not source.is_dir() or _board(one.puzzle, source) is None):
+        elif isinstance(source, Path) and not _are_there(one, source):
             build_puzzles(one, source, out)  # raises: says what is wrong with --data
     return found
+
+
+def _are_there(settings: DataSettings, source: Path) -> bool:
+    """Whether the files of a set are there, and of a CSV that its first board can be read."""
+    if settings.puzzle != "arc":
+        return _board(settings.puzzle, source) is not None and (source / "test.csv").is_file()
+    from data_prep.arc_tasks import find_files
+    from data_prep.building import BadPuzzleFile
+
+    try:
+        return bool(find_files(source, settings.subsets.split(",")))
+    except (BadPuzzleFile, KeyError):  # a subset that there is none of
+        return False
 
 
 def _distinct(wanted: Iterable[DataSettings]) -> tuple[DataSettings, ...]:

@@ -134,17 +134,18 @@ def check_puzzles(run: RunConfig, model: Model, data: PuzzleSet, split: str, *, 
 
 
 def check_tasks(
-    saved: Checkpoint, run: RunConfig, data: PuzzleSet, *, blank_identifiers: bool, allow_leak: bool
+    saved: Checkpoint, run: RunConfig, data: PuzzleSet, split: str, *, blank_identifiers: bool, allow_leak: bool
 ) -> tuple[str, ...]:
-    """ARC: the tests that the model has learnt from. Raises OtherPuzzles for identifiers of other tasks, Leaks."""
+    """ARC: the tasks of a split that the model has learnt from. Raises Leaks, OtherPuzzles for others' identifiers."""
     if data.groups is None:
         return ()
     from data_prep.arc import Leaks, known_leaks
 
     same_set = saved.data_hash == data.content_hash
-    leaks = (
-        data.manifest.leaks if same_set else tuple(known_leaks(data, run.data.subsets.split(","), run.data.test_subset))
-    )
+    if same_set:
+        leaks = data.manifest.leaks if split == "test" else ()
+    else:
+        leaks = tuple(known_leaks(data, run.data.subsets.split(","), run.data.test_subset, split))
     if leaks and not same_set and not allow_leak:  # of its own set the person who built it has said yes
         shown = leaks if len(leaks) <= 8 else leaks[:4]
         more = f" and {len(leaks) - len(shown)} more" if len(leaks) > len(shown) else ""
@@ -220,13 +221,24 @@ def evaluate_command(options: argparse.Namespace) -> None:
     data = open_puzzles(options.data)
     run, model = open_model(saved)
     check_puzzles(run, model, data, options.split, blank_identifiers=options.blank_identifiers)
-    leaks = check_tasks(saved, run, data, blank_identifiers=options.blank_identifiers, allow_leak=options.allow_leak)
+    leaks = check_tasks(
+        saved,
+        run,
+        data,
+        options.split,
+        blank_identifiers=options.blank_identifiers,
+        allow_leak=options.allow_leak,
+    )
     votes = data.groups is not None
     if not votes and (options.votes or options.out):
         raise BadCommand(f"--votes, --out: {options.data} has no groups of variants that could vote; leave them out")
     out = options.out or Path("predictions") / f"step_{saved.step:08d}{'_blank' * options.blank_identifiers}"
     if votes and any(out.glob("part-*")):
         raise CannotWrite(f"{out}: holds predictions; give another folder by --out, or delete it")
+    if votes:
+        from trm_core.arc_vote import make_room, predict, vote, write_outcome
+
+        make_room(out)  # told before the work, not after it
     steps = options.steps or (run.train.eval_N_sup or run.model.N_sup,)
     batch_size = options.batch_size or run.train.batch_size
     scores = evaluate_at(
@@ -269,8 +281,6 @@ def evaluate_command(options: argparse.Namespace) -> None:
     if options.blank_identifiers:
         facts["blank_identifiers"] = True
     if votes:
-        from trm_core.arc_vote import predict, vote, write_outcome
-
         predict(
             model,
             data,

@@ -318,7 +318,14 @@ class _Stream:
         with _read(self.path), pq.ParquetFile(self.path, buffer_size=1 << 16) as file:
             for i in range(file.num_row_groups):  # iter_batches() holds on to all that it has read
                 rows = file.read_row_group(i, use_threads=False)
-                yield from zip(*(column.to_pylist() for column in rows.columns), strict=True)
+                for row in zip(*(column.to_pylist() for column in rows.columns), strict=True):
+                    task, test, variant, grid, halt = row
+                    if not (None not in row and variant >= 0 and len(grid) >= 2 and len(grid) == 2 + grid[0] * grid[1]):
+                        raise BadPredictions(
+                            f"{self.path}: variant {variant} of {task}, input {test}: expected a packed grid and a"
+                            " halting probability; it is torn or foreign, predict again"
+                        )
+                    yield task, test, variant, grid, halt
 
 
 # --- the vote ---------------------------------------------------------------------------------------------------------
@@ -363,7 +370,8 @@ def ranking(rows: Iterable[tuple[bytes, float]]) -> list[bytes]:
 
     def worth(grid: bytes) -> tuple[int, float, bytes]:
         votes = halts[grid]
-        return -len(votes), -math.fsum(votes) / len(votes), grid  # fsum: exact, in whatever order
+        mean = math.fsum(votes) / len(votes)  # fsum: exact, in whatever order
+        return -len(votes), math.inf if math.isnan(mean) else -mean, grid
 
     return sorted(halts, key=worth)
 

@@ -345,6 +345,10 @@ def changed(*path: Any, to: Any) -> Json:
         (changed("train", 0, "output", to=None), "train pair 1, output: null, expected rows of colours"),
         (changed("train", 0, to={"input": [[1]]}), "train pair 1: no output, expected one"),
         (changed("test", 0, to={"input": [[1]]}), "test pair 1: no output, expected one"),
+        (
+            changed("test", 0, "input", to=GOOD["train"][0]["input"]),
+            "test pair 1: another output than that of train pair 1",
+        ),
         (changed("test", to=[]), 'no pairs under "test", expected {"train": [pairs], "test": [pairs]}'),
         (changed("train", to={}), 'no pairs under "train"'),
         ([], 'no pairs under "train"'),
@@ -382,7 +386,8 @@ CHALLENGES = {"a1": {"train": GOOD["train"], "test": [{"input": [[3]]}]}}
         (json.dumps(CHALLENGES), '{"a1": [[[1]], [[2]]]}', "solutions.json, task a1: 2 solutions, expected 1"),
         (json.dumps(CHALLENGES), '{"a1": [[[1]]], "a1": [[[1]]]}', "'a1' stands twice in an object, expected once"),
         (json.dumps(CHALLENGES), '{"a1": [[[1], [11]]]}', "task a1, test pair 1, output: 11 at row 2, column 1"),
-        (json.dumps({"a" * 65: GOOD}), json.dumps({"a" * 65: [[[1]]]}), "expected a name of 1 to 64 ASCII characters"),
+        (json.dumps({"a" * 65: GOOD}), json.dumps({"a" * 65: [[[1]]]}), "expected a name of 1 to 64 printable ASCII"),
+        (json.dumps({"a\nb": GOOD}), json.dumps({"a\nb": [[[1]]]}), "task 'a\\nb': expected a name of"),
         (json.dumps(CHALLENGES), None, "arc-agi_training_solutions.json: missing, expected the answers to the tests"),
         (None, None, "neither *_training_challenges.json nor a folder data/training, training, ARC-AGI/data/training"),
     ],
@@ -417,10 +422,11 @@ def test_a_folder_that_is_not_there_or_empty_and_two_files_for_a_subset_are_name
         ({"subsets": ["training", "evaluatoin"]}, "subset 'evaluatoin': expected some of training, evaluation, trai"),
         ({"subsets": ["evaluation", "evaluation"]}, "subset 'evaluation': named twice, expected once"),
         ({"subsets": ["training"]}, "test subset evaluation: not among the subsets training"),
-        ({"side": 33}, "side 33: expected 3 to 32 cells"),
+        ({"side": 31}, "side 31: expected 3 to 30 cells"),
         ({"source": "hub"}, "source hub: ARC is not kept on the hub under a name of its publishers, expected a folder"),
         ({"variants": -1}, "variants: -1 asked for, expected 0 to 100000"),
         ({"train": -1}, "train: -1 puzzles asked for, expected at least 0"),
+        ({"train": 0, "test": 0}, "train and test: 0 tasks asked for, expected some"),
         ({"subsets": ["evaluation"], "train": 3}, "none for the 3 training tasks, expected one beside evaluation"),
     ],
 )
@@ -457,6 +463,17 @@ def test_validation_tests_are_learnt_from_nowhere_and_stay_the_same_whatever_tra
         built("d", train=2, validation=3)
     with pytest.raises(BadPuzzleFile, match="test: 4 tasks for it in .*, expected 5"):
         built("d", test=5)
+
+
+def test_a_task_that_demonstrates_its_own_test_is_not_held_out(tmp_path: Path) -> None:
+    telling = [task("training", f"t{i}", [10 * i, 10 * i + 1], [10 * i]) for i in range(8)]
+    silent, asked = task("training", "u", [90, 91], [92]), task("evaluation", "e", [94, 95], [96])
+    source = write_kaggle(tmp_path / "files", [*telling, silent, asked])
+    protocol: dict[str, Any] = {"source": source, "subsets": ("training", "evaluation"), "variants": 1}
+    held_out = build_arc(tmp_path / "set", validation=1, **protocol)
+    assert held_out.validation.inputs.tolist() == [lay(silent.tests[0][0], 30).tolist()]
+    with pytest.raises(BadPuzzleFile, match="validation: 1 tasks for it in .*, expected 2"):
+        build_arc(tmp_path / "two", validation=2, **protocol)
 
 
 def pair(number: int) -> Pair:
@@ -726,7 +743,7 @@ def test_the_command_builds_tells_the_counts_and_refuses_leaks_in_one_line(
     assert main([*arguments, "--subsets", "training", "evaluation"]) == 0
     assert capsys.readouterr().out.splitlines()[1:3] == [
         "2 tasks, 16 identifiers beside the blank one",
-        "puzzles: train 5, validation 0, test 1",
+        "examples: train 5, validation 0, test 1",
     ]
     arguments[4] = str(tmp_path / "other")
     assert main([*arguments, "--subsets", "training2", "evaluation"]) == 2

@@ -123,12 +123,59 @@ def test_mazes_are_built_verified_and_drawn(tmp_path: Path, capsys: pytest.Captu
     assert "puzzles: train 5, validation 2, test 3" in built
     assert main(["verify", out]) == 0
     assert capsys.readouterr().out == built + "verified: every array has the sha256 that the manifest says\n"
+    show = ["show", out, "4", "--split", "train", "--variant", "3", "--augment", "released"]
+    assert main(show) == 0
+    assert capsys.readouterr().out.startswith("train 4, variant 3, rating ")
     path = tmp_path / "set" / "test_labels.npy"
     path.write_bytes(path.read_bytes()[:-1] + b"\0")
-    assert main(["verify", out]) == 2
-    assert "test_labels has sha256" in capsys.readouterr().err
-    assert main(["show", out, "4", "--split", "train", "--variant", "3", "--augment", "released"]) == 0
-    assert capsys.readouterr().out.startswith("train 4, variant 3, rating ")
+    for command in (["verify", out], show):
+        assert main(command) == 2
+        assert "test_labels has sha256" in capsys.readouterr().err
+
+
+def test_a_terminal_without_frames_and_arrows_shows_question_marks_for_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = str(tmp_path / "set")
+    assert main(["maze", "--out", out, *MAZE]) == 0
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    shown = command("show", out, "0")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "??" in shown.stdout
+    assert "S" in shown.stdout
+
+
+def test_more_puzzles_than_there_can_be_or_than_memory_holds_are_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    for n, told in ((10**20, "expected at most 100000000; ask for fewer"), (10**8, "not enough memory (")):
+        resource.setrlimit(resource.RLIMIT_AS, (64 << 30, limits[1]))  # bytes; 10**8 boards of 32x32 take 102e9
+        try:
+            large = ["--side", "32", "--least-path", "9", "--train", str(n)]
+            assert main(["maze", *MAZE, "--out", str(tmp_path / "set"), *large]) == 2
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, limits)
+        said = capsys.readouterr().err
+        assert told in said
+        assert said.count("\n") == 1
+    assert not (tmp_path / "set").exists()
+
+
+def test_a_path_that_the_system_refuses_to_look_at_is_told_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    long = str(tmp_path / ("x" * 300))
+    for command in (
+        ["maze", *MAZE, "--out", long],
+        ["sudoku", "--source", long, "--out", str(tmp_path / "set")],
+        ["arc", "--source", long, "--out", str(tmp_path / "set")],
+        ["verify", long],
+    ):
+        assert main(command) == 2
+        told = capsys.readouterr().err
+        assert "File name too long" in told
+        assert told.count("\n") == 1
 
 
 def test_a_puzzle_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -253,7 +253,7 @@ def test_a_board_at_full_size_with_its_path_of_110_cells_or_more() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"side": 33}, r"side 33: expected 3 to 32 cells; .*\(--side\)"),
+        ({"side": 33}, r"side 33: expected 3 to 32 cells; .*\(data\.side; --side\)"),
         ({"side": 12}, r"least path: none asked for on a 12x12 board, expected 2 to 144 cells; usual are 18 at 10x10"),
         ({"least_path": 101}, r"least path: 101 asked for on a 10x10 board"),
         ({"train": 0}, r"train: 0 puzzles asked for, expected at least 1"),

@@ -92,6 +92,7 @@ def test_a_maze_says_which_path_its_answer_is(maze: PuzzleSet) -> None:
         ({"number": 0, "split": "train"}, "the train split has 0 puzzles, expected another split, it is empty"),
         ({"number": 0, "split": "tests"}, "split 'tests': expected one of train, validation, test"),
         ({"number": 0, "variant": -1}, "variant -1: expected 0"),
+        ({"number": 0, "variant": 2**63}, "variant 9223372036854775808: expected 0 .* to 9223372036854775807"),
     ],
 )
 def test_what_is_not_there_is_named(maze: PuzzleSet, asked: dict[str, Any], message: str) -> None:

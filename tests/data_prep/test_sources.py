@@ -1,4 +1,5 @@
 import hashlib
+import json
 import os
 import resource
 import signal
@@ -155,7 +156,8 @@ def test_a_file_whose_checksum_nobody_knows_and_one_that_is_not_there_are_refuse
     [
         (NOWHERE, r"^http://127\.0\.0\.1:9: cannot be reached \(ConnectError: .*HF_ENDPOINT.*--source FOLDER\)$"),
         ("nonsense", r"^nonsense: cannot be reached \(UnsupportedProtocol: "),
-        ("http://hub:port", r"cannot be reached \(InvalidURL: "),
+        ("http://hub:port", r"^http://hub:port: no address \(.*\), expected one such as .*; correct HF_ENDPOINT$"),
+        ("http://[hub", r"^http://\[hub: no address \(Invalid IPv6 URL\), "),
     ],
 )
 def test_without_a_network_one_line_says_what_to_do(
@@ -165,6 +167,22 @@ def test_without_a_network_one_line_says_what_to_do(
     with pytest.raises(CannotFetch, match=told) as caught:
         fetch("sudoku-extreme", cache=tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_cache_below_a_file_is_named(hub: Hub, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(CannotFetch, match=r"cannot be asked \(.*existing file.*\), .*or HF_HOME") as caught:
+        fetch("sudoku-extreme", cache=tmp_path / "file")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("record", ["", "{", "[]", "{}", '{"sha256": 3}'])
+def test_a_spoilt_record_of_what_was_fetched_is_written_anew(record: str, hub: Hub, tmp_path: Path) -> None:
+    folder = fetch("sudoku-extreme", cache=tmp_path)
+    (folder / "fetched.json").write_text(record)
+    assert files_of(fetch("sudoku-extreme", cache=tmp_path)) == hub.files
+    assert json.loads((folder / "fetched.json").read_text())["sha256"].keys() == hub.files.keys()
+    assert len(hub.asked) == 2  # the files were right
 
 
 def test_a_hub_that_does_not_know_the_data_set_is_named(hub: Hub, tmp_path: Path) -> None:

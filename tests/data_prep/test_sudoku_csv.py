@@ -45,6 +45,7 @@ def _first_digit(line: str, *, of_answer: bool) -> str:
     ("change", "told"),
     [
         (lambda line: line[:-1] + "x", "line 4: expected .* a whole number as rating"),
+        (lambda line: line + "0" * 10, "line 4: expected .* a whole number as rating"),
         (lambda line: line.replace(".", "", 1), "line 4: expected .* 81 characters"),
         (lambda line: line.replace(".", "/", 1), "line 4: expected digits or '.'"),
         (lambda line: _first_digit(line, of_answer=False), "line 4: .* keeps the question's digits"),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from data_prep.maze import generate as generate_mazes
-from data_prep.puzzle_set import Split
+from data_prep.puzzle_set import PuzzleError, Split
 from data_prep.sources import CannotFetch
 from sweeps.profiles import configure
 from sweeps.puzzles import (
@@ -152,6 +152,27 @@ def test_mazes_are_read_from_a_folder(tmp_path: Path) -> None:
     settings = DataSettings(puzzle="maze", side=5, train=8, validation=0, augmentations=0)
     _, puzzles = build_puzzles(settings, write_mazes(tmp_path / "mazes"), tmp_path / "out")
     assert (len(puzzles.train), len(puzzles.validation), len(puzzles.test)) == (8, 0, 4)
+
+
+def test_a_plan_says_which_files_are_not_there_and_writes_nothing(tmp_path: Path) -> None:
+    out, arc, mazes = tmp_path / "out", tmp_path / "arc", write_mazes(tmp_path / "mazes")
+    arc.mkdir()
+    learnt_and_asked = DataSettings(puzzle="arc", subsets="training", test_subset="training")
+    (arc / "a_training_challenges.json").write_text("{}")
+    with pytest.raises(PuzzleError, match=r"a_training_solutions\.json: missing"):
+        look_up([learnt_and_asked], {"arc": arc}, out)
+    (arc / "a_training_solutions.json").write_text("{}")
+    assert look_up([learnt_and_asked], {"arc": arc}, out) == {}
+    with pytest.raises(PuzzleError, match="neither .* for subset evaluation"):
+        look_up([DataSettings(puzzle="arc", subsets="training,evaluation")], {"arc": arc}, out)
+    with pytest.raises(PuzzleError, match="subset 'trainnig': expected some of"):
+        look_up([learnt_and_asked.model_copy(update={"subsets": "training,trainnig"})], {"arc": arc}, out)
+    settings = DataSettings(puzzle="maze", side=5, train=8, validation=0, augmentations=0)
+    assert look_up([settings], {"maze": mazes}, out) == {}
+    (mazes / "test.csv").unlink()
+    with pytest.raises(PuzzleError, match=r"test\.csv: missing"):
+        look_up([settings], {"maze": mazes}, out)
+    assert not out.exists()
 
 
 @pytest.mark.parametrize(

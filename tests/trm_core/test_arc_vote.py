@@ -120,6 +120,12 @@ def test_grids_are_ranked_by_the_released_rule_whatever_the_order_of_the_rows(
     assert ranking(rows) == ranked
 
 
+def test_a_grid_whose_halting_probability_is_no_number_comes_last_among_equals() -> None:
+    rows = [(bytes((1, 1, colour)), halt) for colour, halt in enumerate((math.nan, 0.0, 0.5))]
+    for order in itertools.permutations(rows):
+        assert [grid[2] for grid in ranking(order)] == [2, 1, 0]
+
+
 def test_pass_at_k_and_the_curve_are_those_of_the_released_rule(arc: PuzzleSet, tmp_path: Path) -> None:
     random = np.random.default_rng(1)
     asked = questions(arc, "test")
@@ -312,6 +318,12 @@ def test_predictions_of_other_puzzles_or_torn_ones_are_refused(arc: PuzzleSet, o
         part.add(task=["a"], test=[0], variant=[0], grid=[EMPTY], halt=[0.5])
     with pytest.raises(BadPredictions, match="test input 0 of a is not of these puzzles"):
         vote([tmp_path], arc)
+    for spoilt in ({"grid": b"\2"}, {"grid": b"\2\2\0"}, {"grid": None}, {"halt": None}, {"variant": -1}):
+        with PartWriter(tmp_path, about(one_part)) as part:
+            row = {"task": "evaluation_0", "test": 0, "variant": 0, "grid": EMPTY, "halt": 0.5, **spoilt}
+            part.add(**{name: [value] for name, value in row.items()})
+        with pytest.raises(BadPredictions, match="of evaluation_0, input 0: expected a packed grid and a halting"):
+            vote([tmp_path], arc)
 
 
 # --- at the end of a run, and by command ------------------------------------------------------------------------------
@@ -402,6 +414,11 @@ def test_the_commands_print_each_checkpoints_vote_and_the_pooled_one_apart(
     ):
         assert main([*map(str, arguments)]) == 2
         assert told in capsys.readouterr().err
+    Path("file").touch()
+    assert main(["evaluate", "run", str(arc_folder), "--out", "file"]) == 2
+    said = capsys.readouterr()
+    assert said.out == "", "no work is done for predictions that cannot be kept"
+    assert "file: not written" in said.err
 
 
 def test_a_model_is_asked_no_task_that_it_has_learnt_from_and_none_by_another_tasks_identifier(
@@ -422,6 +439,9 @@ def test_a_model_is_asked_no_task_that_it_has_learnt_from_and_none_by_another_ta
     assert "tasks of another set" in capsys.readouterr().err
     assert main(["evaluate", "run", str(arc_folder), "--blank-identifiers"]) == 0
     assert "LEAK" not in capsys.readouterr().out
+    assert len(arc.validation)
+    assert main(["evaluate", "run", str(arc_folder), "--blank-identifiers", "--split", "validation"]) == 2
+    assert "of the tasks it is asked are among them" in capsys.readouterr().err, "it may not have held out the same"
 
     content["settings"]["data"] |= {"subsets": "training,evaluation,evaluation2", "test_subset": "evaluation2"}
     path.write_text(json.dumps(content))
