@@ -142,7 +142,7 @@ def _fetch_all(folder: Path, published: Published) -> None:
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise CannotFetch(
             f"{_endpoint()}: answers, but not as a hub does, expected what it knows of {published.repo}; "
-            "correct HF_ENDPOINT, or give a folder with its files (--source FOLDER)"
+            "correct HF_ENDPOINT, or give a folder with its files (--source, --data FOLDER)"
         ) from error
     there = {file.rfilename: file for file in info.siblings or ()}
     revision, sums = info.sha or published.revision, {}
@@ -154,7 +154,7 @@ def _fetch_all(folder: Path, published: Published) -> None:
             lacks = "file of that name" if file is None else "SHA-256 for it"
             raise CannotFetch(
                 f"{published.repo}, {name}: the hub has no {lacks} at revision {revision}, expected one; fetch the "
-                "file by hand and give its folder (--source FOLDER)"
+                "file by hand and give its folder (--source, --data FOLDER)"
             )
         if stated is not None and stated != expected:
             raise BadChecksum(_differs(published, name, revision, stated, expected))
@@ -186,7 +186,7 @@ def _download(url: str, partial: Path, name: str, size: int | None) -> None:
 def _differs(published: Published, name: str, revision: str, found: str, expected: str) -> str:
     return (
         f"{published.repo}, {name} at revision {revision}: SHA-256 {found}, expected {expected}; the file is not used: "
-        "give the command again, or a folder with the published file (--source FOLDER)"
+        "give the command again, or a folder with the published file (--source, --data FOLDER)"
     )
 
 
@@ -202,7 +202,7 @@ def _told(published: Published) -> Iterator[None]:
     import httpx2
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
-    by_folder = f"or give a folder with {wanted} (--source FOLDER)"
+    by_folder = f"or give a folder with {wanted} (--source, --data FOLDER)"
     try:
         yield
     except HfHubHTTPError as error:

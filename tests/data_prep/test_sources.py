@@ -154,7 +154,10 @@ def test_a_file_whose_checksum_nobody_knows_and_one_that_is_not_there_are_refuse
 @pytest.mark.parametrize(
     ("endpoint", "told"),
     [
-        (NOWHERE, r"^http://127\.0\.0\.1:9: cannot be reached \(ConnectError: .*HF_ENDPOINT.*--source FOLDER\)$"),
+        (
+            NOWHERE,
+            r"^http://127\.0\.0\.1:9: cannot be reached \(ConnectError: .*HF_ENDPOINT.*--source, --data FOLDER\)$",
+        ),
         ("nonsense", r"^nonsense: cannot be reached \(UnsupportedProtocol: "),
         ("http://hub:port", r"^http://hub:port: no address \(.*\), expected one such as .*; correct HF_ENDPOINT$"),
         ("http://[hub", r"^http://\[hub: no address \(Invalid IPv6 URL\), "),
