@@ -24,7 +24,15 @@ from sweeps.plan import Job
 from sweeps.progress import Progress
 from sweeps.puzzles import BuiltSet
 from sweeps.tracking import Measurement, Tracker, process_lives
-from sweeps.worker import MAX_FAILURES, Task, earlier_failure, note_failure, train_inline, train_with_workers
+from sweeps.worker import (
+    MAX_FAILURES,
+    Task,
+    earlier_failure,
+    note_failure,
+    read_journal,
+    train_inline,
+    train_with_workers,
+)
 
 QUIET = {  # set before Ray is imported; what the user has set stays
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -312,6 +320,7 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
         self.running: set[str] = set()
         self.interrupted = False
         self._failures: dict[str, str] = {}  # reported by the run itself
+        self._told: dict[str, int] = {}  # the last step that came through Tune
 
     def __reduce__(self) -> tuple[type[tune.Callback], tuple[()]]:
         """Tune writes its callbacks to disk, to restore them one day: ours stays here, an empty one goes there."""
@@ -354,11 +363,7 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
         """Rows, the device, a torn checkpoint, or the reason why a run failed."""
         key = trial.config["key"]
-        rows = [Measurement(*row) for row in result.get("rows", ())]
-        if rows:
-            self.tracker.log(key, rows)
-        for row in rows:
-            self.progress.update(key, row.step, row.metrics)
+        self._log(key, [Measurement(*row) for row in result.get("rows", ())])
         if "device" in result:
             self.tracker.tag(key, {"device": result["device"]})
         for torn in result.get("torn", ()):
@@ -366,6 +371,18 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
             self.tracker.tag(key, {"torn_checkpoint": torn})
         if "failure" in result:
             self._failures[key] = result["failure"]
+
+    def _log(self, key: str, rows: Sequence[Measurement]) -> None:
+        if rows:
+            self.tracker.log(key, rows)
+            self._told[key] = rows[-1].step
+        for row in rows:
+            self.progress.update(key, row.step, row.metrics)
+
+    def _catch_up(self, key: str) -> None:
+        """The journal's rows that never came through Tune: what a Ray Train worker reports last can be lost there."""
+        told = self._told.get(key, -1)
+        self._log(key, [row for row in read_journal(self.runs / key / "metrics.jsonl") if row.step > told])
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """A run has come to its end, or has said why it could not."""
@@ -375,6 +392,7 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
         if key in self._failures:
             self._fail(key, self._failures[key])
             return
+        self._catch_up(key)
         self.running.discard(key)
         self.finished.append(key)
         self.tracker.finish(key, "FINISHED")
@@ -401,6 +419,7 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
         )
 
     def _fail(self, key: str, reason: str) -> None:
+        self._catch_up(key)
         self.running.discard(key)
         self.failed[key] = reason
         self.tracker.finish(key, "FAILED", reason=reason)

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ from sweeps.launch import (
     NotEnoughMachines,
     Outcome,
     _signals,
+    _Watch,
     arrange,
     cluster,
 )
@@ -295,6 +297,33 @@ def timeless(metrics: dict[str, float]) -> dict[str, float]:
 @pytest.fixture
 def here(puzzles: Path, mlflow_here: Path, tmp_path: Path, ray_here: None) -> Here:
     return Here(puzzles, tmp_path / "results")
+
+
+def test_what_ray_lost_of_a_runs_rows_is_taken_from_its_journal_when_it_ends(
+    puzzles: Path, mlflow_here: Path, tmp_path: Path, tiny_run: RunConfig
+) -> None:
+    here = Here(puzzles, tmp_path)
+    only = here.job(tiny_run)
+    folder = tmp_path / "runs" / only.key
+    folder.mkdir(parents=True)
+    rows = [Measurement(step, 1000 * step, {"train/loss": 1 / step}) for step in (2, 4, 6)]
+    journal = Journal(folder / "metrics.jsonl")
+    for row in rows:
+        journal.add(row)
+    trial = SimpleNamespace(config={"key": only.key})
+    with (
+        Progress(runs=1, done=0, work=1.0, stream=here.shown) as progress,
+        Tracker.open("a_study", "mini", out=tmp_path, say=progress.say) as tracker,
+    ):
+        sets = {only.key: BuiltSet(puzzles, here.data.content_hash, len(here.data.test))}
+        watch = _Watch({only.key: only}, sets, tmp_path / "runs", tracker, progress)
+        watch.on_trial_start(0, [], trial)
+        watch.on_trial_result(0, [], trial, {"rows": [tuple(rows[0])]})
+        watch.on_trial_complete(0, [], trial)
+        assert tracker.close("FINISHED") == []
+    (run,) = here.in_mlflow().values()
+    assert (run.status, run.metrics) == ("FINISHED", {"train/loss": 1 / 6})
+    assert [step for step, _ in read_curve(run.run_id, "train/loss")] == [2, 4, 6]
 
 
 @pytest.mark.ray
