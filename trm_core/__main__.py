@@ -355,6 +355,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not is_for_the_user(error):
             raise
         return refuse(str(error))
+    except OSError as error:  # a path that may not even be looked at
+        if error.filename is None:
+            raise
+        return refuse(f"{error.filename}: {error.strerror}; name a path that can be read and written")
     return 0
 
 

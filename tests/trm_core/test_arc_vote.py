@@ -414,6 +414,8 @@ def test_the_commands_print_each_checkpoints_vote_and_the_pooled_one_apart(
     ):
         assert main([*map(str, arguments)]) == 2
         assert told in capsys.readouterr().err
+    assert main(["evaluate", "n" * 5000, str(arc_folder)]) == 2
+    assert "File name too long; name a path that can be read and written" in capsys.readouterr().err
     Path("file").touch()
     assert main(["evaluate", "run", str(arc_folder), "--out", "file"]) == 2
     said = capsys.readouterr()
