@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -213,44 +213,25 @@ def build_puzzles(settings: DataSettings, source: Source | None, out: Path) -> t
     check_sources([settings], {} if source is None else {settings.puzzle: source})
     folder = puzzle_folder(settings, source, out)
     try:
-        return folder, _BUILDERS[settings.puzzle](folder, "generate" if source is None else source, settings)
+        return folder, _build(folder, "generate" if source is None else source, settings)
     except OSError as error:
         raise CannotWrite(
             f"{folder}: puzzles cannot be written here ({error.strerror}); choose another --out"
         ) from None
 
 
-def _build_sudoku(folder: Path, source: str | Path, settings: DataSettings) -> PuzzleSet:
-    from data_prep.sudoku import build_sudoku
+def _build(folder: Path, source: str | Path, settings: DataSettings) -> PuzzleSet:
+    """The set in this folder, by its puzzle's builder; each is imported where it is needed, since they compile."""
+    common = settings.model_dump(include={"train", "validation", "test", "seed"})
+    if settings.puzzle == "sudoku":
+        from data_prep.sudoku import build_sudoku
 
-    return build_sudoku(
-        folder,
-        source=source,
-        box=(settings.box_rows, settings.box_cols),
-        train=settings.train,
-        validation=settings.validation,
-        test=settings.test,
-        seed=settings.seed,
-        clues=settings.clues,
-    )
+        box = (settings.box_rows, settings.box_cols)
+        return build_sudoku(folder, source=source, box=box, clues=settings.clues, **common)
+    if settings.puzzle == "maze":
+        from data_prep.maze import build_maze
 
-
-def _build_maze(folder: Path, source: str | Path, settings: DataSettings) -> PuzzleSet:
-    from data_prep.maze import build_maze
-
-    return build_maze(
-        folder,
-        source=source,
-        side=settings.side,
-        train=settings.train,
-        validation=settings.validation,
-        test=settings.test,
-        seed=settings.seed,
-        least_path=settings.least_path,
-    )
-
-
-def _build_arc(folder: Path, source: str | Path, settings: DataSettings) -> PuzzleSet:
+        return build_maze(folder, source=source, side=settings.side, least_path=settings.least_path, **common)
     from data_prep.arc import build_arc
 
     return build_arc(
@@ -258,21 +239,11 @@ def _build_arc(folder: Path, source: str | Path, settings: DataSettings) -> Puzz
         source=source,
         subsets=settings.subsets.split(","),
         test_subset=settings.test_subset,
-        train=settings.train,
-        validation=settings.validation,
-        test=settings.test,
         variants=settings.augmentations,
         side=settings.side,
-        seed=settings.seed,
         allow_leak=settings.allow_leak,
+        **common,
     )
-
-
-_BUILDERS: dict[PuzzleName, Callable[[Path, str | Path, DataSettings], PuzzleSet]] = {
-    "sudoku": _build_sudoku,
-    "maze": _build_maze,
-    "arc": _build_arc,
-}
 
 
 def build_all(wanted: Sequence[DataSettings], sources: Sources, out: Path) -> dict[DataSettings, BuiltSet]:

@@ -43,11 +43,6 @@ class Memory:
         """The most at any time."""
         return sum(self.held.values()) + max(self.moments.values())
 
-    @property
-    def peak_moment(self) -> str:
-        """When that is."""
-        return max(self.moments, key=self.moments.__getitem__)
-
 
 def peak_bytes(run: RunConfig, *, workers: int = 1, n_puzzle_ids: int = 1) -> int:
     """Predicted peak of one worker's memory, in bytes."""
