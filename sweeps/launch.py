@@ -49,6 +49,7 @@ for _name, _value in QUIET.items():
     os.environ.setdefault(_name, _value)
 
 import ray  # noqa: E402
+import torch  # noqa: E402
 from ray import tune  # noqa: E402
 
 LauncherName = Literal["train", "inline"]
@@ -111,7 +112,7 @@ def arrange(machines: Machines, jobs: int, launcher: LauncherName | None = None,
     """
     if workers < 1:
         raise NotEnoughMachines(f"--workers {workers}: a run needs at least one; set it to 1 or more")
-    chosen: LauncherName = launcher or ("train" if machines.gpus or workers > 1 else "inline")
+    chosen: LauncherName = "train" if _uses_train(launcher, workers, machines.gpus) else "inline"
     if chosen == "inline" and workers > 1:
         raise NotEnoughMachines(
             f"--workers {workers} with --launcher inline: inline trains a run in one process;"
@@ -129,14 +130,20 @@ def arrange(machines: Machines, jobs: int, launcher: LauncherName | None = None,
     return Arrangement(chosen, max(1, min(at_once, jobs)), workers, use_gpu=machines.gpus > 0)
 
 
+def _uses_train(launcher: LauncherName | None, workers: int, gpus: int) -> bool:
+    return launcher == "train" or (launcher is None and (gpus > 0 or workers > 1))
+
+
 # --- Ray -------------------------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
-def cluster() -> Iterator[Machines]:
+def cluster(dashboard: bool = False) -> Iterator[Machines]:
     """A Ray to work with: the one this process has, else the cluster of RAY_ADDRESS or of `ray start`, else our own.
 
-    What it brought up or joined it leaves at the end. Raises NoCluster.
+    dashboard: whether our own has one, on 127.0.0.1. Ray Train needs it: it asks the dashboard whether a run's
+    controller lives, and without an answer a dead one keeps its CPUs and GPUs, for which the next try then waits for
+    ever. It takes 200 MB. What was brought up or joined is left at the end. Raises NoCluster.
     """
     if ray.is_initialized():
         yield _machines("this process's Ray")
@@ -158,7 +165,7 @@ def cluster() -> Iterator[Machines]:
             known = os.environ.get("PYTHONPATH", "").split(os.pathsep)
             if here not in known:
                 os.environ["PYTHONPATH"] = os.pathsep.join([here, *filter(None, known)])
-            ray.init(address="local", object_store_memory=OBJECT_STORE_BYTES, include_dashboard=False, **quiet)
+            ray.init(address="local", object_store_memory=OBJECT_STORE_BYTES, include_dashboard=dashboard, **quiet)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)  # ray.init has put its own in its place
         _silence()
@@ -239,7 +246,7 @@ def launch(
     watch = _Watch({job.key: job for job in jobs}, sets, out / "runs", tracker, progress)
     with _signals(watch.interrupt):
         try:
-            with cluster() as machines:
+            with cluster(dashboard=_uses_train(launcher, workers, torch.cuda.device_count())) as machines:
                 arrangement = arrange(machines, len(jobs), launcher, workers)
                 progress.say(_in_words(arrangement, machines))
                 _fit(jobs, arrangement, out, watch)
@@ -380,7 +387,10 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
             self.progress.update(key, row.step, row.metrics)
 
     def _catch_up(self, key: str) -> None:
-        """The journal's rows that never came through Tune: what a Ray Train worker reports last can be lost there."""
+        """The journal's rows that never came through Tune.
+
+        Train's poll looks for a report first and whether the worker has ended second: one between the two is lost.
+        """
         told = self._told.get(key, -1)
         self._log(key, [row for row in read_journal(self.runs / key / "metrics.jsonl") if row.step > told])
 

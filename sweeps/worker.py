@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import socket
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -240,15 +241,32 @@ def train_inline(task: Task) -> None:
 
 
 def train_with_workers(task: Task, *, workers: int, use_gpu: bool, storage: Path) -> None:
-    """The train launcher's trial: start Ray Train workers, wait for them, and retry where one of them dies."""
+    """The train launcher's trial: start Ray Train workers, wait for them, and retry where one of them dies.
+
+    Their reports come through a queue of our own, of any length. Ray's TuneReportCallback has one of length 1 that it
+    reads only between two results: with a driver that is slow to take them (MLflow far away), the last report meets
+    the trial's end, and then is lost or blocks the trial for ever (seen with Ray 2.60).
+    """
     os.environ.setdefault(
         "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1"
     )  # a report waits for the next poll: 2 s by default
     from ray import tune
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train import FailureConfig, RunConfig, ScalingConfig, UserCallback
     from ray.train.torch import TorchTrainer
-    from ray.train.v2.api.exceptions import TrainingFailedError
-    from ray.tune.integration.ray_train import TuneReportCallback
+    from ray.train.v2.api.exceptions import ControllerError, TrainingFailedError
+    from ray.util.queue import Queue
+
+    reports = Queue(actor_options={"num_cpus": 0})
+
+    class PassOn(UserCallback):  # type: ignore[misc]  # Ray is not typed
+        """In Train's controller: what the first worker reported."""
+
+        def after_report(self, run_context: object, metrics: list[dict[str, Any]], checkpoint: object) -> None:
+            reports.put(metrics[0])
+
+    def pass_on() -> None:
+        while (metrics := reports.get()) is not None:
+            tune.report(metrics)
 
     trainer = TorchTrainer(
         train_worker,
@@ -257,16 +275,24 @@ def train_with_workers(task: Task, *, workers: int, use_gpu: bool, storage: Path
         run_config=RunConfig(
             name=task.key,  # a stable name: a new controller takes over from a dead one
             storage_path=str(storage),
-            callbacks=[TuneReportCallback()],
+            callbacks=[PassOn()],
             failure_config=FailureConfig(max_failures=MAX_FAILURES),
         ),
     )
+    passing_on = threading.Thread(target=pass_on, daemon=True)
+    passing_on.start()
+    failure = None
     try:
         trainer.fit()
+    except ControllerError:
+        raise  # not the run's doing: Tune tries again
     except TrainingFailedError as error:
-        tune.report(
-            {"failure": earlier_failure(task.folder, task.launch) or note_failure(task.folder, task.launch, error)}
-        )
+        failure = earlier_failure(task.folder, task.launch) or note_failure(task.folder, task.launch, error)
+    finally:
+        reports.put(None)
+        passing_on.join()
+    if failure is not None:
+        tune.report({"failure": failure})
 
 
 def train_worker(config: dict[str, Any]) -> None:

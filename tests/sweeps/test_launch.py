@@ -427,7 +427,16 @@ def test_an_interrupted_study_ends_at_once_with_its_runs_killed_and_goes_on_when
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_two_ray_train_workers_end_where_the_inline_launcher_ends(here: Here, tiny_run: RunConfig) -> None:
+def test_two_ray_train_workers_end_where_the_inline_launcher_ends_however_slow_the_tracker_is(
+    here: Here, tiny_run: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = Tracker.log
+
+    def slow_log(tracker: Tracker, key: str, rows: Sequence[Measurement]) -> None:
+        time.sleep(4)  # training is long over when the last rows are taken
+        log(tracker, key, rows)
+
+    monkeypatch.setattr(Tracker, "log", slow_log)
     only = here.job(tiny_run)
     outcome = here.launch([only], launcher="train", workers=2)
     assert outcome == Outcome(finished=(only.key,))
@@ -437,3 +446,27 @@ def test_two_ray_train_workers_end_where_the_inline_launcher_ends(here: Here, ti
     expected = here.expected(only)
     assert timeless(run.metrics) == pytest.approx(expected, rel=1e-3, abs=1e-3)  # two ranks add up in another order
     assert [step for step, _ in read_curve(run.run_id, "train/loss")] == [2, 4, 6, 8, 10, 12]
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_killed_trial_of_ray_train_gives_back_what_it_held_and_the_run_goes_on(
+    here: Here, tiny_run: RunConfig
+) -> None:
+    from ray.util.state import list_actors
+
+    long = here.job(tiny_run.set(["train.steps=60", "train.eval_every=30"]))
+
+    def kill() -> None:
+        alive = list_actors(filters=[("state", "=", "ALIVE")])
+        (trial,) = [actor.pid for actor in alive if "ImplicitFunc" in actor.class_name]
+        os.kill(trial, signal.SIGKILL)
+
+    killer = here.when_journal_has(long, 12, kill)
+    outcome = here.launch([long], launcher="train", workers=2)  # both CPUs: the next try waits for the first's
+    killer.join()
+    assert outcome == Outcome(finished=(long.key,))
+    assert "its process died; it goes on from its last checkpoint" in here.shown.getvalue()
+    (run,) = here.in_mlflow().values()
+    assert timeless(run.metrics) == pytest.approx(here.expected(long), rel=1e-3, abs=1e-3)
+    assert [step for step, _ in read_curve(run.run_id, "train/loss")] == list(range(2, 61, 2))
