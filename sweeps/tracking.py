@@ -190,10 +190,28 @@ def connect(uri: str) -> MlflowClient:
 
     for chatter in ("mlflow", "alembic"):
         logging.getLogger(chatter).setLevel(logging.ERROR)
-    with _explained("look for experiments"):
+    with _explained("look for experiments"), _alone(sqlite_path(uri)):
         client = MlflowClient(tracking_uri=uri)
         client.search_experiments(max_results=1)
     return client
+
+
+@contextlib.contextmanager
+def _alone(path: Path | None) -> Iterator[None]:
+    """One after the other where commands meet in a new SQLite file: MLflow takes another's half-made tables for old.
+
+    The folder is locked, so no lock file stays behind.
+    """
+    if path is None:
+        yield
+        return
+    folder = os.open(path.resolve().parent, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # a file system that locks no folders
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def check_address() -> None:
@@ -631,16 +649,25 @@ def process_lives(pid: int) -> bool:
 
 def _experiment(client: MlflowClient, study: str) -> str:
     """The study's experiment, created where it is not there. Artefacts of a SQLite store lie beside its file."""
+    from mlflow.exceptions import MlflowException
+
     experiment = client.get_experiment_by_name(study)
-    if experiment is not None:
-        if experiment.lifecycle_stage != "active":
-            raise TrackingUnavailable(
-                f"{_shown(address())}: the experiment {study} is deleted; bring it back with"
-                f" `mlflow experiments restore --experiment-id {experiment.experiment_id}`"
+    if experiment is None:
+        path = sqlite_path(address())
+        try:
+            return client.create_experiment(
+                study, (path.resolve().parent / "mlruns" / study).as_uri() if path else None
             )
-        return str(experiment.experiment_id)
-    path = sqlite_path(address())
-    return client.create_experiment(study, (path.resolve().parent / "mlruns" / study).as_uri() if path else None)
+        except MlflowException:
+            experiment = client.get_experiment_by_name(study)
+            if experiment is None:  # else another command has just created it
+                raise
+    if experiment.lifecycle_stage != "active":
+        raise TrackingUnavailable(
+            f"{_shown(address())}: the experiment {study} is deleted; bring it back with"
+            f" `mlflow experiments restore --experiment-id {experiment.experiment_id}`"
+        )
+    return str(experiment.experiment_id)
 
 
 def _experiments(client: MlflowClient) -> Iterator[Any]:

@@ -91,6 +91,36 @@ def test_where_there_is_no_file_there_are_no_runs_and_reading_makes_none(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_two_first_commands_at_once_in_a_folder_both_find_their_store(tmp_path: Path) -> None:
+    program = (
+        "from pathlib import Path; from sweeps.tracking import Tracker\n"
+        "print('ready', flush=True); input()\n"
+        "with Tracker.open('a_study', 'mini', out=Path('results')): pass\n"
+    )
+    commands = [
+        subprocess.Popen(
+            [sys.executable, "-c", program],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    for command in commands:
+        assert command.stdout is not None
+        assert command.stdout.readline() == "ready\n"
+    for command in commands:  # both begin before either ends
+        assert command.stdin is not None
+        command.stdin.write("\n")
+        command.stdin.flush()
+    ends = [(command.communicate(timeout=120)[1], command.returncode) for command in commands]
+    assert [code for _, code in ends] == [0, 0], ends
+    assert {path.name for path in tmp_path.iterdir()} == {"mlflow.db", "results"}
+
+
 # --- one child per key -----------------------------------------------------------------------------------------------
 
 
