@@ -13,6 +13,7 @@ import shutil
 import signal
 import socket
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -49,10 +50,12 @@ for _name, _value in QUIET.items():
     os.environ.setdefault(_name, _value)
 
 import ray  # noqa: E402
-import torch  # noqa: E402
 from ray import tune  # noqa: E402
+from ray.core.generated.gcs_pb2 import PlacementGroupTableData  # noqa: E402
+from ray.util.placement_group import PlacementGroup, remove_placement_group  # noqa: E402
 
 LauncherName = Literal["train", "inline"]
+GIVE_BACK_EVERY_S = 1.0
 OBJECT_STORE_BYTES = 200 * 1024**2  # rows are all that passes through it; Ray's default is a third of the memory
 
 
@@ -112,7 +115,7 @@ def arrange(machines: Machines, jobs: int, launcher: LauncherName | None = None,
     """
     if workers < 1:
         raise NotEnoughMachines(f"--workers {workers}: a run needs at least one; set it to 1 or more")
-    chosen: LauncherName = "train" if _uses_train(launcher, workers, machines.gpus) else "inline"
+    chosen: LauncherName = launcher or ("train" if machines.gpus or workers > 1 else "inline")
     if chosen == "inline" and workers > 1:
         raise NotEnoughMachines(
             f"--workers {workers} with --launcher inline: inline trains a run in one process;"
@@ -130,20 +133,14 @@ def arrange(machines: Machines, jobs: int, launcher: LauncherName | None = None,
     return Arrangement(chosen, max(1, min(at_once, jobs)), workers, use_gpu=machines.gpus > 0)
 
 
-def _uses_train(launcher: LauncherName | None, workers: int, gpus: int) -> bool:
-    return launcher == "train" or (launcher is None and (gpus > 0 or workers > 1))
-
-
 # --- Ray -------------------------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
-def cluster(dashboard: bool = False) -> Iterator[Machines]:
+def cluster() -> Iterator[Machines]:
     """A Ray to work with: the one this process has, else the cluster of RAY_ADDRESS or of `ray start`, else our own.
 
-    dashboard: whether our own has one, on 127.0.0.1. Ray Train needs it: it asks the dashboard whether a run's
-    controller lives, and without an answer a dead one keeps its CPUs and GPUs, for which the next try then waits for
-    ever. It takes 200 MB. What was brought up or joined is left at the end. Raises NoCluster.
+    What it brought up or joined it leaves at the end. Raises NoCluster.
     """
     if ray.is_initialized():
         yield _machines("this process's Ray")
@@ -165,7 +162,7 @@ def cluster(dashboard: bool = False) -> Iterator[Machines]:
             known = os.environ.get("PYTHONPATH", "").split(os.pathsep)
             if here not in known:
                 os.environ["PYTHONPATH"] = os.pathsep.join([here, *filter(None, known)])
-            ray.init(address="local", object_store_memory=OBJECT_STORE_BYTES, include_dashboard=dashboard, **quiet)
+            ray.init(address="local", object_store_memory=OBJECT_STORE_BYTES, include_dashboard=False, **quiet)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)  # ray.init has put its own in its place
         _silence()
@@ -223,6 +220,25 @@ def _machines(where: str) -> Machines:
     return Machines(cpus=int(has.get("CPU", 0)), gpus=int(has.get("GPU", 0)), where=where)
 
 
+def _give_back() -> None:
+    """Remove this job's placement groups whose creators, Ray Train controllers, are dead.
+
+    Killed, a controller leaves its workers' CPUs and GPUs reserved until the job ends, and the run's next try waits for
+    them. Ray's own cleaner asks the dashboard whether the controller lives, and gives up where there is none, or a
+    second Ray on the machine.
+    """
+    job = ray.get_runtime_context().get_job_id()
+    for row in ray._private.state.state._connect_and_get_accessor().get_placement_group_table():
+        group = PlacementGroupTableData.FromString(row)
+        if (
+            ray.JobID(group.creator_job_id).hex() == job
+            and not ray.ActorID(group.creator_actor_id).is_nil()
+            and group.creator_actor_dead
+            and group.state != PlacementGroupTableData.REMOVED
+        ):
+            remove_placement_group(PlacementGroup(ray.PlacementGroupID(group.placement_group_id)))
+
+
 # --- running ---------------------------------------------------------------------------------------------------------
 
 
@@ -246,7 +262,7 @@ def launch(
     watch = _Watch({job.key: job for job in jobs}, sets, out / "runs", tracker, progress)
     with _signals(watch.interrupt):
         try:
-            with cluster(dashboard=_uses_train(launcher, workers, torch.cuda.device_count())) as machines:
+            with cluster() as machines:
                 arrangement = arrange(machines, len(jobs), launcher, workers)
                 progress.say(_in_words(arrangement, machines))
                 _fit(jobs, arrangement, out, watch)
@@ -328,6 +344,7 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
         self.interrupted = False
         self._failures: dict[str, str] = {}  # reported by the run itself
         self._told: dict[str, int] = {}  # the last step that came through Tune
+        self._gave_back_at = 0.0
 
     def __reduce__(self) -> tuple[type[tune.Callback], tuple[()]]:
         """Tune writes its callbacks to disk, to restore them one day: ours stays here, an empty one goes there."""
@@ -355,6 +372,9 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
                 if trial.temporary_state.ray_actor is not None:
                     ray.kill(trial.temporary_state.ray_actor)
         self.check()
+        if time.monotonic() - self._gave_back_at > GIVE_BACK_EVERY_S:
+            _give_back()
+            self._gave_back_at = time.monotonic()
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """A run begins, or begins again."""

@@ -82,7 +82,7 @@ def ray_here() -> Iterator[None]:
     """The one Ray of all tests; whatever starts runs finds it."""
     from sweeps.launch import cluster
 
-    with cluster(dashboard=True):
+    with cluster():
         yield
 
 

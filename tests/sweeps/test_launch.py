@@ -451,20 +451,20 @@ def test_two_ray_train_workers_end_where_the_inline_launcher_ends_however_slow_t
 @pytest.mark.ray
 @pytest.mark.slow
 def test_a_killed_trial_of_ray_train_gives_back_what_it_held_and_the_run_goes_on(
-    here: Here, tiny_run: RunConfig
+    here: Here, tiny_run: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ray.util.state import list_actors
+    hear = _Watch.on_trial_result
+    killed: list[int] = []
 
+    def kill_once(watch: _Watch, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any]) -> None:
+        hear(watch, iteration, trials, trial, result)
+        if "rows" in result and not killed:
+            killed.append(result["pid"])
+            os.kill(result["pid"], signal.SIGKILL)
+
+    monkeypatch.setattr(_Watch, "on_trial_result", kill_once)
     long = here.job(tiny_run.set(["train.steps=60", "train.eval_every=30"]))
-
-    def kill() -> None:
-        alive = list_actors(filters=[("state", "=", "ALIVE")])
-        (trial,) = [actor.pid for actor in alive if "ImplicitFunc" in actor.class_name]
-        os.kill(trial, signal.SIGKILL)
-
-    killer = here.when_journal_has(long, 12, kill)
     outcome = here.launch([long], launcher="train", workers=2)  # both CPUs: the next try waits for the first's
-    killer.join()
     assert outcome == Outcome(finished=(long.key,))
     assert "its process died; it goes on from its last checkpoint" in here.shown.getvalue()
     (run,) = here.in_mlflow().values()
