@@ -36,6 +36,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("filterwarnings", line)
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Where tests run in several processes, those that start Ray share one, and so one Ray."""
     if config.pluginmanager.has_plugin("xdist"):
@@ -78,10 +79,12 @@ def mlflow_here(empty_mlflow: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.fixture(scope="session")
-def ray_here() -> Iterator[None]:
+def ray_here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """The one Ray of all tests; whatever starts runs finds it."""
     from sweeps.launch import cluster
 
+    if "PYTEST_XDIST_WORKER" in os.environ:  # all processes of a run have this parent folder in common
+        (tmp_path_factory.getbasetemp().parent / "ray_is_up").mkdir()  # fails where the tests of Ray are not one group
     with cluster():
         yield
 
