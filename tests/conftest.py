@@ -30,6 +30,8 @@ THIRD_PARTY = (  # warnings that others give about others; each is narrow, all e
 if "PYTEST_XDIST_WORKER" in os.environ:  # a core for each process, before torch is imported
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 starves runs beside the other process of the suite
+
 
 def pytest_configure(config: pytest.Config) -> None:
     for line in THIRD_PARTY:

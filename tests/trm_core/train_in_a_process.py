@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -34,10 +35,15 @@ def main() -> None:
     run = RunConfig.parse(json.loads(Path(settings).read_text()))
     folder = Path(checkpoints)
     data = PuzzleSet.open(Path(puzzles))
-    train(run, data, report, checkpoints=folder, predictions=folder / "predictions", device="cpu")
-    if group:
-        dist.destroy_process_group()
-        os._exit(0)  # trained and torn down; torch's own threads now and then abort the interpreter's exit after gloo
+    status = 0
+    try:
+        train(run, data, report, checkpoints=folder, predictions=folder / "predictions", device="cpu")
+        if group:
+            dist.destroy_process_group()
+    except Exception:
+        traceback.print_exc()
+        status = 1
+    os._exit(status)  # torch's own threads now and then abort the interpreter's exit after gloo
 
 
 main()
