@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 from sweeps.study import EVERY_PUZZLE, PuzzleName
 from trm_core.command_line import BadCommand
-from trm_core.config import DataSettings
+from trm_core.config import DataSettings, setting_text
 
 if TYPE_CHECKING:
     from data_prep.puzzle_set import PuzzleSet
@@ -135,7 +135,7 @@ def source_overrides(settings: Mapping[PuzzleName, DataSettings], sources: Sourc
         wanted |= _board(puzzle, source) or {}
         now = settings[puzzle]
         assignments += [
-            f"{f'{puzzle}:' if scoped else ''}data.{name}={'none' if to is None else to}"
+            f"{f'{puzzle}:' if scoped else ''}data.{name}={setting_text(to)}"
             for name, to in wanted.items()
             if getattr(now, name) != to
         ]

@@ -8,12 +8,15 @@ never change again, since a run's key is the hash of what differs from them.
 from __future__ import annotations
 
 import difflib
+import functools
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal, Self
+from types import NoneType
+from typing import Annotated, Any, Literal, NamedTuple, Self, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
@@ -29,27 +32,48 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class DataSettings(Settings):
+class Section(Settings):
+    """Base of the four sections of a run: what is written below a setting is its meaning, which `describe` reads."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+class DataSettings(Section):
     """Which puzzles, how many, and how they are augmented (paper, section 5)."""
 
     puzzle: Literal["sudoku", "maze", "arc"] = "sudoku"
-    source: Literal["files", "generated"] = "files"  # the published files, or our own generator
+    """Which of the paper's puzzles."""
+    source: Literal["files", "generated"] = "files"
+    """The published files, or our own generator."""
     box_rows: Annotated[int, Field(ge=2, le=6)] = 3
+    """Sudoku: rows of a box."""
     box_cols: Annotated[int, Field(ge=2, le=6)] = 3
-    side: Annotated[int, Field(ge=3, le=32)] = 30  # of a maze, and of the canvas that ARC's grids are laid on
-    train: Positive | None = 1000  # puzzles (ARC: tasks); None: all that are left
-    validation: Annotated[int, Field(ge=0)] = 1000  # puzzles (ARC: tasks), held out of the training puzzles
-    test: Positive | None = None  # puzzles (ARC: tasks); None: all of the test file
-    clues: Positive | None = None  # generated Sudoku only: stop removing clues here; None: minimal puzzles
-    least_path: Annotated[int, Field(ge=2)] | None = None  # generated mazes: cells of the path; None: as published
-    subsets: str = "training,evaluation,concept"  # ARC: the files whose tasks are learnt from, "training2" and so on …
-    test_subset: str = "evaluation"  # … and the one of them whose test pairs are the test set
-    allow_leak: bool = False  # ARC: even where a task to be tested is learnt from; every report says so
-    seed: Annotated[int, Field(ge=0)] = 0  # which puzzles are drawn, and the augmentations
-    augmentations: Annotated[int, Field(ge=0)] = 1000  # variants of each training puzzle, the original not counted
-    # mazes: the answer of a moved maze is moved too, as in the released code, or found anew by the tie-break (and then
-    # of all eight moves, or of the left-right mirror alone)
+    """Sudoku: columns of a box; box_rows times box_cols is the side of the board, at most 12."""
+    side: Annotated[int, Field(ge=3, le=32)] = 30
+    """Cells along the side of a maze, and of the canvas that ARC's grids are laid on."""
+    train: Positive | None = 1000
+    """Training puzzles (ARC: tasks); none: all that are left."""
+    validation: Annotated[int, Field(ge=0)] = 1000
+    """Puzzles (ARC: tasks) held out of the training puzzles."""
+    test: Positive | None = None
+    """Test puzzles (ARC: tasks); none: all of the test file."""
+    clues: Positive | None = None
+    """Generated Sudoku only: stop removing clues here; none: minimal puzzles."""
+    least_path: Annotated[int, Field(ge=2)] | None = None
+    """Generated mazes: least number of cells of the path; none: as published."""
+    subsets: str = "training,evaluation,concept"
+    """ARC: the files whose tasks are learnt from; ARC-AGI-2's are training2 and evaluation2."""
+    test_subset: str = "evaluation"
+    """ARC: the one of the subsets whose test pairs are the test set."""
+    allow_leak: bool = False
+    """ARC: go on even where a task to be tested is learnt from; every report says so."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Which puzzles are drawn, and their augmentations."""
+    augmentations: Annotated[int, Field(ge=0)] = 1000
+    """Variants of each training puzzle, the original not counted."""
     maze_augmentation: Literal["released", "recomputed", "mirror"] = "released"
+    """Mazes: a moved maze's answer is moved too (released code), or found anew by the tie-break after any of the eight
+    moves (recomputed) or after the left-right mirror alone (mirror)."""
 
     @property
     def cells(self) -> int:
@@ -76,35 +100,54 @@ class DataSettings(Settings):
         return self
 
 
-class ModelSettings(Settings):
+class ModelSettings(Section):
     """The recursion and its five switches (mixer, networks, features, gradient, halting)."""
 
-    mixer: Literal["mlp", "attention"] = "mlp"  # section 4.5
-    networks: Literal["one", "separate"] = "one"  # section 4.3: one net for f_z and f_y, or two
-    # section 4.2, Table 2; "y" is direct prediction: y ← f(y + x), no latent recursion (Table 4)
+    mixer: Literal["mlp", "attention"] = "mlp"
+    """What mixes the positions: an MLP over them, or self-attention (section 4.5)."""
+    networks: Literal["one", "separate"] = "one"
+    """One network for f_z and f_y, or two (section 4.3)."""
     features: Literal["y,z", "single z", "multi-scale z", "y"] = "y,z"
-    gradient: Literal["full recursion", "one step", "last k"] = "full recursion"  # section 4.1
-    # "last k": of the n+1 recursions, so many carry a gradient (appendix: 4 of 7); with 1, x would never get one
-    gradient_k: Annotated[int, Field(ge=2)] | None = None
-    halting: Literal["bce", "q_learning", "none"] = (
-        "bce"  # section 4.6: "q_learning" is "w/ ACT"; "none": no early stop
-    )
-    T: Positive = 3  # deep recursions per supervision step; all but the last without gradient
-    n: Annotated[int, Field(ge=0)] = 6  # latent recursions per deep recursion; 0 in direct prediction alone
-    N_sup: Positive = 16  # supervision steps
-    n_layers: Positive = 2  # of each network
-    D: Annotated[int, Field(ge=2)] = 512  # width
+    """What the recursion carries (section 4.2, Table 2); y alone is direct prediction, y ← f(y + x), without latent
+    recursion (Table 4)."""
+    gradient: Literal["full recursion", "one step", "last k"] = "full recursion"
+    """How far back the gradient goes through the last deep recursion (section 4.1)."""
+    gradient_k: Annotated[int, Field(ge=2)] | None = None  # with 1, x would never get a gradient
+    """With gradient=last k: so many of the n+1 recursions carry a gradient (appendix: 4 of 7)."""
+    halting: Literal["bce", "q_learning", "none"] = "bce"
+    """How the halting head learns (section 4.6): q_learning is "w/ ACT"; none: no early stop."""
+    T: Positive = 3
+    """Deep recursions per supervision step; all but the last without gradient."""
+    n: Annotated[int, Field(ge=0)] = 6
+    """Latent recursions per deep recursion; 0 in direct prediction alone."""
+    N_sup: Positive = 16
+    """Supervision steps."""
+    n_layers: Positive = 2
+    """Layers of each network."""
+    D: Annotated[int, Field(ge=2)] = 512
+    """Width: channels per position."""
     n_heads: Positive = 8
-    expansion: Annotated[float, Field(gt=0)] = 4.0  # SwiGLU's inner width is 2/3 of expansion · width, …
-    inner_multiple: Positive = 256  # … rounded up to a multiple of this
-    channel_mlp: Literal["swiglu", "mixture of experts"] = "swiglu"  # over the channels (appendix)
-    n_experts: Annotated[int, Field(ge=2)] = 4  # mixture only: SwiGLUs of the same width …
-    experts_per_token: Positive = 2  # … of which each position takes so many
-    output_head: Literal["own", "tied"] = "own"  # "tied": the token embedding's weights (appendix)
-    puzzle_prefix: Annotated[int, Field(ge=0)] = 16  # positions of the puzzle embedding before the cells; 0: none
+    """Heads of the self-attention."""
+    expansion: Annotated[float, Field(gt=0)] = 4.0
+    """SwiGLU's inner width is 2/3 of expansion times the width, rounded up to a multiple of inner_multiple."""
+    inner_multiple: Positive = 256
+    """What SwiGLU's inner width is rounded up to a multiple of."""
+    channel_mlp: Literal["swiglu", "mixture of experts"] = "swiglu"
+    """What is applied over the channels (appendix)."""
+    n_experts: Annotated[int, Field(ge=2)] = 4
+    """Mixture of experts only: SwiGLUs of the same width."""
+    experts_per_token: Positive = 2
+    """Mixture of experts only: how many of them each position takes."""
+    output_head: Literal["own", "tied"] = "own"
+    """The output head's weights: its own, or the token embedding's (appendix)."""
+    puzzle_prefix: Annotated[int, Field(ge=0)] = 16
+    """Positions of the puzzle embedding before the cells; 0: none."""
     loss: Literal["stablemax", "softmax"] = "stablemax"
+    """What turns logits into probabilities in the cross-entropy."""
     halting_loss_weight: Annotated[float, Field(ge=0)] = 0.5
-    exploration: Fraction = 0.1  # probability that halting waits for a random number of steps
+    """The halting loss is added times this."""
+    exploration: Fraction = 0.1
+    """Probability that halting waits for a random number of steps."""
 
     @model_validator(mode="after")
     def _only_what_the_paper_defines(self) -> Self:
@@ -169,46 +212,66 @@ class ModelSettings(Settings):
         return 2 if self.halting == "q_learning" else 1
 
 
-class OptimSettings(Settings):
+class OptimSettings(Section):
     """Optimisers, learning-rate schedule and EMA (PAPER: hyper-parameters; released code: AdamATan2, SignSGD)."""
 
     name: Literal["adam_atan2", "adamw"] = "adam_atan2"
+    """The optimiser of all weights but the puzzle embedding's."""
     lr: Annotated[float, Field(gt=0)] = 1e-4
+    """Learning rate after the warm-up."""
     beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Decay of the mean of the gradients."""
     beta2: Annotated[float, Field(ge=0, lt=1)] = 0.95
+    """Decay of the mean of their squares."""
     weight_decay: Annotated[float, Field(ge=0)] = 1.0
-    embedding_lr: Annotated[float, Field(ge=0)] = 1e-4  # SignSGD on the puzzle embedding
+    """Weight decay, times the learning rate at each step."""
+    embedding_lr: Annotated[float, Field(ge=0)] = 1e-4
+    """Learning rate of SignSGD on the puzzle embedding."""
     embedding_weight_decay: Annotated[float, Field(ge=0)] = 1.0
+    """Weight decay of the puzzle embedding."""
     warmup_steps: Annotated[int, Field(ge=0)] = 2000
-    schedule: Literal["constant", "cosine"] = "constant"  # after the warm-up
-    final_lr: Fraction = 0.0  # cosine only: the last step's fraction of lr
-    ema: Annotated[float, Field(ge=0, lt=1)] | None = 0.999  # None: no EMA (Table 1)
-    ema_covers: Literal["all", "network"] = "all"  # "network": not the puzzle embedding, as in the released code
+    """Steps in which the learning rate rises from 0."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """The learning rate after the warm-up."""
+    final_lr: Fraction = 0.0
+    """Cosine only: the last step's fraction of lr."""
+    ema: Annotated[float, Field(ge=0, lt=1)] | None = 0.999
+    """Decay of the moving average of the weights that are evaluated; none: no EMA (Table 1)."""
+    ema_covers: Literal["all", "network"] = "all"
+    """What the EMA averages; network: not the puzzle embedding, as in the released code."""
 
 
-class TrainSettings(Settings):
+class TrainSettings(Section):
     """How long, on what, and how often it is looked at."""
 
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    steps: Positive = 65104  # optimiser steps
-    batch_size: Positive = 768  # slots, over all workers
-    precision: Literal["fp32", "bf16"] = "bf16"  # of activations; weights stay float32
-    eval_every: Positive = 5000  # steps between evaluations on validation and test
-    eval_puzzles: Positive | None = 2000  # of each split at an evaluation in mid-run; None: all
-    eval_N_sup: Positive | None = None  # supervision steps at evaluation; None: model.N_sup
-    votes: Positive | None = None  # ARC, at the end: of each test task so many variants vote; None: all there are
-    log_every: Positive = 10  # steps; not part of the key
-    checkpoint_every: Positive = 500  # steps; not part of the key
-    activation_checkpointing: bool = False  # recompute the latent recursion in the backward; not part of the key
-    diagnostics: bool = False  # log how the recursion behaves at every evaluation; not part of the key
+    """What draws the weights, the order of the puzzles and the exploration."""
+    steps: Positive = 65104
+    """Optimiser steps."""
+    batch_size: Positive = 768
+    """Slots, over all workers."""
+    precision: Literal["fp32", "bf16"] = "bf16"
+    """Of activations; weights stay float32."""
+    eval_every: Positive = 5000
+    """Steps between evaluations on validation and test."""
+    eval_puzzles: Positive | None = 2000
+    """Puzzles of each split at an evaluation in mid-run; none: all."""
+    eval_N_sup: Positive | None = None
+    """Supervision steps at evaluation; none: model.N_sup."""
+    votes: Positive | None = None
+    """ARC, at the end: so many variants of each test task vote; none: all there are."""
+    log_every: Positive = 10
+    """Steps between logged losses; not part of the key."""
+    checkpoint_every: Positive = 500
+    """Steps between checkpoints; not part of the key."""
+    activation_checkpointing: bool = False
+    """Recompute the latent recursion in the backward; not part of the key."""
+    diagnostics: bool = False
+    """Log how the recursion behaves at every evaluation; not part of the key."""
 
 
-NOT_IN_THE_KEY = (
-    "log_every",
-    "checkpoint_every",
-    "activation_checkpointing",
-    "diagnostics",
-)  # of train: no number moves
+# of train: no number moves
+NOT_IN_THE_KEY = ("log_every", "checkpoint_every", "activation_checkpointing", "diagnostics")
 
 
 class RunConfig(Settings):
@@ -294,30 +357,131 @@ class RunConfig(Settings):
         return swiglu + 2 * m.D * 3 * positions * m.inner_width(positions)
 
 
+# --- settings as text ------------------------------------------------------------------------------------------------
+
+
+Kind = type[int] | type[float] | type[bool] | type[str]
+
+
+class Setting(NamedTuple):
+    """One setting of a run in words, and what its text is read by."""
+
+    name: str  # "model.D"
+    type: str  # "integer", "number", "true or false", "text" or "choice", where it may be none " or none"
+    range: str  # "2 or more", "mlp | attention"; empty where every value of the type will do
+    default: str  # as `--set` reads it
+    meaning: str  # one clause
+    kind: Kind
+    choices: tuple[str, ...]  # of a choice: all there are
+    takes_none: bool
+
+
+@functools.cache
+def describe() -> tuple[Setting, ...]:
+    """Every setting of a run, in the order of RunConfig."""
+    defaults = RunConfig().flat()
+    return tuple(_described(name, _field(name), default) for name, default in defaults.items())
+
+
+def setting_text(value: object) -> str:
+    """The text that `--set` reads back as this value of a setting: none, true, 0.001, single z."""
+    if isinstance(value, str):
+        return value
+    return "none" if value is None else json.dumps(value)
+
+
+def setting_value(name: str, text: str) -> Any:
+    """The value that `--set name=text` gives a setting, looked at alone. Raises BadSetting."""
+    setting = find_setting(name)
+    try:
+        return _adapter(name).validate_python(_value(setting, text))
+    except ValidationError as error:
+        raise BadSetting(_explain(error, name)) from None
+
+
+def find_setting(name: str) -> Setting:
+    """The setting of that name. Raises BadSetting with the nearest right one."""
+    for setting in describe():
+        if setting.name == name:
+            return setting
+    raise BadSetting(f"{name}: no such setting{_nearest(name, RunConfig().flat())}")
+
+
 def assigned(assignments: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """ "model.D=96"-like assignments, in order, as {"model": {"D": 96}}. Raises BadSetting."""
-    known = RunConfig().flat()
+    """ "model.D=96"-like assignments, in order, as {"model": {"D": 96}}. Raises BadSetting.
+
+    A text is read by its setting's type, and whether it is a value of that type is for RunConfig to say.
+    """
     changes: dict[str, dict[str, Any]] = {}
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
         if not equals:
             raise BadSetting(f"--set {assignment}: expected NAME=VALUE, for example model.D=96")
-        if name not in known:
-            raise BadSetting(f"{name}: no such setting{_nearest(name, known)}")
         section, _, field = name.partition(".")
-        changes.setdefault(section, {})[field] = _value(text)
+        changes.setdefault(section, {})[field] = _value(find_setting(name), text)
     return changes
 
 
-def _value(text: str) -> Any:
-    """The value behind `--set name=`: a number or none where it is one, else the text as it stands."""
-    if text.lower() in ("none", "null"):
+def _value(setting: Setting, text: str) -> Any:
+    """The value that a text stands for, where it stands for one of the setting's type; else the text itself."""
+    if setting.takes_none and text.lower() in ("none", "null"):
         return None
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError:
+    if setting.kind is bool:
+        return {"true": True, "false": False}.get(text.lower(), text)
+    if setting.kind is str:
         return text
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else text  # `true` is no number
+    try:
+        number = json.loads(text)
+    except (ValueError, RecursionError):  # no JSON; thousands of digits; thousands of brackets
+        return text
+    return number if isinstance(number, int | float) and not isinstance(number, bool) else text  # `true` is no number
+
+
+def _field(name: str) -> FieldInfo:
+    section, _, field = name.partition(".")
+    part = RunConfig.model_fields[section].annotation
+    assert isinstance(part, type)
+    assert issubclass(part, Settings)
+    return part.model_fields[field]
+
+
+@functools.cache
+def _adapter(name: str) -> TypeAdapter[Any]:
+    return TypeAdapter(_field(name).rebuild_annotation(), config=ConfigDict(allow_inf_nan=False))
+
+
+def _described(name: str, field: FieldInfo, default: object) -> Setting:
+    kind: Any = field.annotation
+    bounds = list(field.metadata)
+    takes_none = NoneType in get_args(kind)
+    if takes_none:
+        (kind,) = (each for each in get_args(kind) if each is not NoneType)
+    if get_origin(kind) is Annotated:
+        bounds += [bound for info in kind.__metadata__ for bound in info.metadata]
+        kind = kind.__origin__
+    choices = get_args(kind) if get_origin(kind) is Literal else ()
+    words = "choice" if choices else {int: "integer", float: "number", bool: "true or false", str: "text"}[kind]
+    return Setting(
+        name=name,
+        type=words + (" or none" if takes_none else ""),
+        range=" | ".join(choices) if choices else _range(bounds),
+        default=setting_text(default),
+        meaning=" ".join((field.description or "").split()),
+        kind=str if choices else kind,
+        choices=choices,
+        takes_none=takes_none,
+    )
+
+
+def _range(bounds: Iterable[object]) -> str:
+    """Pydantic's bounds in words: "2 or more", "0 to 1", "0 or more, less than 1"."""
+    found = {
+        name: getattr(bound, name) for bound in bounds for name in ("ge", "gt", "le", "lt") if hasattr(bound, name)
+    }
+    if set(found) == {"ge", "le"}:
+        return f"{found['ge']} to {found['le']}"
+    words = {"ge": "{} or more", "gt": "more than {}", "le": "at most {}", "lt": "less than {}"}
+    return ", ".join(words[name].format(found[name]) for name in words if name in found)
 
 
 def _nearest(name: str, names: Iterable[str]) -> str:
@@ -332,16 +496,22 @@ def _nearest(name: str, names: Iterable[str]) -> str:
     return f"; did you mean {' or '.join(meant)}?"
 
 
-def _explain(error: ValidationError) -> str:
-    """Pydantic's errors, one line: setting, found, expected."""
+def _explain(error: ValidationError, within: str = "") -> str:
+    """Pydantic's errors, one line: setting, found, expected. within: the setting, where it was looked at alone."""
     known = RunConfig().flat()
     lines = []
     for offence in error.errors():
-        name = ".".join(str(part) for part in offence["loc"])
+        name = within or ".".join(str(part) for part in offence["loc"])
         if offence["type"] == "extra_forbidden":
             lines.append(f"{name}: no such setting{_nearest(name, known)}")
         elif offence["type"] == "value_error":
             lines.append(str(offence["ctx"]["error"]))
         else:
-            lines.append(f"{name}={offence['input']!r}: {offence['msg'][0].lower()}{offence['msg'][1:]}")
+            lines.append(f"{name}={shortened(offence['input'])}: {offence['msg'][0].lower()}{offence['msg'][1:]}")
     return "; ".join(lines)
+
+
+def shortened(value: object) -> str:
+    """A value as an error shows it: its start, where it is long."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:79]}…"
