@@ -1,30 +1,37 @@
-"""The only door to Ray Tune: brings Ray up, runs a study's jobs as trials of a plain grid, and takes it down again.
+"""The only door to Ray Tune: runs a campaign's jobs as trials, one after the other as there is room.
 
-What to start, and how many at once, is decided by `arrange`, a pure function; the rest acts. Tune schedules and
-retries; what a run is, and whether it is done, MLflow and the run's folder know, never Tune's own files.
+Tune asks for the next run (`_Queue`), which is claimed in MLflow before it starts; so several launches share the work,
+and what is left when a budget ends is simply not begun. Tune schedules and retries; what a run is, and whether it is
+done, MLflow and the run's folder know, never Tune's own files.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
+import random
 import shutil
-import signal
 import socket
-import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
-from typing import Any, Literal
+from typing import Any
 
-from sweeps.plan import Job
+import ray
+from ray import tune
+from ray.tune.search import Searcher
+
+from sweeps import machines as machines_of  # before Ray is imported: it sets what Ray reads then
+from sweeps.campaign import Job
+from sweeps.guard import asked_to_end, process_lives
+from sweeps.machines import Machines, cluster
+from sweeps.packing import Arrangement, LauncherName, arrange
 from sweeps.progress import Progress
 from sweeps.puzzles import BuiltSet
-from sweeps.tracking import Measurement, Tracker, process_lives
+from sweeps.records.address import TrackingUnavailable
+from sweeps.records.types import Measurement, Owner, Status
+from sweeps.records.write import Tracker
 from sweeps.worker import (
     MAX_FAILURES,
     Task,
@@ -35,36 +42,9 @@ from sweeps.worker import (
     train_with_workers,
 )
 
-QUIET = {  # set before Ray is imported; what the user has set stays
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else a FutureWarning at every start
-    "RAY_TRAIN_V2_ENABLED": "1",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # no CSV, JSON and TensorBoard copies of every row
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours ends cleanly
-    "TUNE_GLOBAL_CHECKPOINT_S": "100000",  # we never restore Tune's own state
-    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-    "TUNE_WARN_THRESHOLD_S": "60",
-}
-for _name, _value in QUIET.items():
-    os.environ.setdefault(_name, _value)
-
-import ray  # noqa: E402
-from ray import tune  # noqa: E402
-from ray.core.generated.gcs_pb2 import PlacementGroupTableData  # noqa: E402
-from ray.util.placement_group import PlacementGroup, remove_placement_group  # noqa: E402
-
-LauncherName = Literal["train", "inline"]
 GIVE_BACK_EVERY_S = 1.0
-OBJECT_STORE_BYTES = 200 * 1024**2  # rows are all that passes through it; Ray's default is a third of the memory
-
-
-class NoCluster(ValueError):
-    """RAY_ADDRESS names no Ray cluster that answers."""
-
-
-class NotEnoughMachines(ValueError):
-    """A run asks for more than the cluster has."""
+ASK_AGAIN_S = 2.0  # for a run that another launch makes, or while MLflow does not answer
+MORE_THAN_ENOUGH = 10**9  # trials: the queue says when it is empty
 
 
 class ProcessDied(RuntimeError):
@@ -76,170 +56,13 @@ class Interrupted(Exception):
 
 
 @dataclass(frozen=True)
-class Machines:
-    """What Ray has to offer, and which Ray it is, in words."""
-
-    cpus: int
-    gpus: int
-    where: str
-
-
-@dataclass(frozen=True)
-class Arrangement:
-    """How runs are started: by which launcher, how many at once, and what each has."""
-
-    launcher: LauncherName
-    at_once: int
-    workers: int  # processes per run
-    use_gpu: bool  # one per worker
-
-
-@dataclass(frozen=True)
 class Outcome:
     """How a launch ended, by key."""
 
-    finished: tuple[str, ...] = ()
+    finished: tuple[str, ...] = ()  # here, or by another launch meanwhile
     failed: Mapping[str, str] = field(default_factory=dict)  # key → reason, one line
     interrupted: bool = False
-
-
-# --- deciding --------------------------------------------------------------------------------------------------------
-
-
-def arrange(machines: Machines, jobs: int, launcher: LauncherName | None = None, workers: int = 1) -> Arrangement:
-    """Which launcher, and how many runs at once.
-
-    Train where there are GPUs or a run has several workers: its start-up of 11-18 s is nothing beside those. Inline
-    elsewhere, each run on one CPU: as many at once as there are CPUs, so that threads never outnumber them and a run
-    computes the same bits whatever runs beside it. Raises NotEnoughMachines.
-    """
-    if workers < 1:
-        raise NotEnoughMachines(f"--workers {workers}: a run needs at least one; set it to 1 or more")
-    chosen: LauncherName = launcher or ("train" if machines.gpus or workers > 1 else "inline")
-    if chosen == "inline" and workers > 1:
-        raise NotEnoughMachines(
-            f"--workers {workers} with --launcher inline: inline trains a run in one process;"
-            " set --launcher train or --workers 1"
-        )
-    places, kind = (machines.gpus, "GPUs") if machines.gpus else (machines.cpus, "CPUs")
-    if workers > min(places, machines.cpus):
-        raise NotEnoughMachines(
-            f"--workers {workers}: {machines.where} has {machines.gpus} GPUs and {machines.cpus} CPUs, and each worker"
-            f" needs a CPU and, where there are GPUs, a GPU; set --workers to at most {min(places, machines.cpus)}"
-            if places and machines.cpus
-            else f"{machines.where} has no {kind}; add a machine to the cluster"
-        )
-    at_once = min(places, machines.cpus) // workers
-    return Arrangement(chosen, max(1, min(at_once, jobs)), workers, use_gpu=machines.gpus > 0)
-
-
-# --- Ray -------------------------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def cluster() -> Iterator[Machines]:
-    """A Ray to work with: the one this process has, else the cluster of RAY_ADDRESS or of `ray start`, else our own.
-
-    What it brought up or joined it leaves at the end. Raises NoCluster.
-    """
-    if ray.is_initialized():
-        yield _machines("this process's Ray")
-        return
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
-    address = _running_cluster()
-    handler = signal.getsignal(signal.SIGTERM)
-    try:
-        if address is not None:
-            try:
-                ray.init(address=address, **quiet)
-            except (ConnectionError, RuntimeError, ValueError) as error:
-                raise NoCluster(
-                    f"{address}: cannot join this Ray cluster ({' '.join(str(error).split())[:200]}); run"
-                    " the command on one of its machines, with the same Ray version, or unset RAY_ADDRESS"
-                ) from None
-        else:
-            here = str(Path(__file__).resolve().parents[1])  # workers import us as we are, installed or not
-            known = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-            if here not in known:
-                os.environ["PYTHONPATH"] = os.pathsep.join([here, *filter(None, known)])
-            ray.init(address="local", object_store_memory=OBJECT_STORE_BYTES, include_dashboard=False, **quiet)
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, handler)  # ray.init has put its own in its place
-        _silence()
-        yield _machines(f"the Ray cluster at {address}" if address else "a local Ray")
-    finally:
-        ray.shutdown()
-
-
-def _silence() -> None:
-    """Keep Ray's words about a dead worker off the screen; `_Watch` has its own. `log_to_driver` leaves these two."""
-    for name in ("ray", "ray.tune", "ray.train"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    ray._private.worker.print_to_stdstream = lambda *_, **__: None
-
-
-def _running_cluster() -> str | None:
-    """RAY_ADDRESS, else what `ray start` noted on this machine if it still answers. Raises NoCluster.
-
-    Ray's own "auto" also takes the private Ray of another command on this machine, which ends when that one does.
-    """
-    named = os.environ.get("RAY_ADDRESS", "")
-    if named == "local":
-        return None
-    if "://" in named:
-        raise NoCluster(f"RAY_ADDRESS={named}: expected host:port; to start from outside, use `ray job submit` instead")
-    if named and named != "auto":
-        if not _answers(named):
-            raise NoCluster(f"RAY_ADDRESS={named}: nothing answers; start the cluster, or unset RAY_ADDRESS")
-        return named
-    note = Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster")
-    noted = note.read_text().strip() if note.is_file() else ""
-    if noted and _answers(noted):
-        return noted
-    if named == "auto":
-        raise NoCluster("RAY_ADDRESS=auto: no cluster runs on this machine; start it with `ray start`, or unset it")
-    return None
-
-
-def _answers(address: str) -> bool:
-    host, _, port = address.rpartition(":")
-    try:
-        with socket.create_connection((host.strip("[]"), int(port)), timeout=5):
-            return True
-    except (OSError, ValueError):
-        return False
-
-
-def this_machine(gpus: int) -> Machines:
-    """What a local Ray would have, without bringing one up."""
-    return Machines(cpus=int(ray._private.utils.get_num_cpus()), gpus=gpus, where="this machine")
-
-
-def _machines(where: str) -> Machines:
-    has = ray.cluster_resources()
-    return Machines(cpus=int(has.get("CPU", 0)), gpus=int(has.get("GPU", 0)), where=where)
-
-
-def _give_back() -> None:
-    """Remove this job's placement groups whose creators, Ray Train controllers, are dead.
-
-    Killed, a controller leaves its workers' CPUs and GPUs reserved until the job ends, and the run's next try waits for
-    them. Ray's own cleaner asks the dashboard whether the controller lives, and gives up where there is none, or a
-    second Ray on the machine.
-    """
-    job = ray.get_runtime_context().get_job_id()
-    for row in ray._private.state.state._connect_and_get_accessor().get_placement_group_table():
-        group = PlacementGroupTableData.FromString(row)
-        if (
-            ray.JobID(group.creator_job_id).hex() == job
-            and not ray.ActorID(group.creator_actor_id).is_nil()
-            and group.creator_actor_dead
-            and group.state != PlacementGroupTableData.REMOVED
-        ):
-            remove_placement_group(PlacementGroup(ray.PlacementGroupID(group.placement_group_id)))
-
-
-# --- running ---------------------------------------------------------------------------------------------------------
+    not_begun: tuple[str, ...] = ()  # there was no budget for them
 
 
 def launch(
@@ -251,64 +74,58 @@ def launch(
     progress: Progress,
     launcher: LauncherName | None = None,
     workers: int = 1,
+    may_begin: Callable[[Job], bool] = lambda _: True,
 ) -> Outcome:
-    """Train every job, tell tracker and progress of it, and say how it ended. Each job's files: <out>/runs/<key>/.
+    """Train every job, in this order, tell tracker and progress of it, and say how it ended.
 
-    sets: each job's puzzles, by its key. A failed run stops no other. Ctrl-C and SIGTERM end within seconds, with what
-    is unfinished KILLED; a second one ends at once. Raises NoCluster, NotEnoughMachines.
+    Each job's files: <out>/runs/<key>/. sets: each job's puzzles, by its key. may_begin: asked when there is room for a
+    run; a job it says no to is asked for again when there is room once more, and is not begun if it stays so.
+    A failed run stops no other; one that another launch makes is waited for. Ctrl-C and SIGTERM end within seconds,
+    with what is unfinished KILLED; a second one ends at once. Raises NoCluster, NotEnoughMachines.
     """
     if not jobs:
         return Outcome()
     watch = _Watch({job.key: job for job in jobs}, sets, out / "runs", tracker, progress)
-    with _signals(watch.interrupt):
+    queue = _Queue(watch, jobs, may_begin)
+    with asked_to_end(watch.interrupt):
         try:
             with cluster() as machines:
                 arrangement = arrange(machines, len(jobs), launcher, workers)
                 progress.say(_in_words(arrangement, machines))
-                _fit(jobs, arrangement, out, watch)
+                _fit(queue, arrangement, out, watch)
         except Exception:  # Interrupted, in whatever Tune has wrapped it
             if not watch.interrupted:
                 raise
             watch.kill_running()
-    return Outcome(tuple(watch.finished), watch.failed, watch.interrupted)
+    return Outcome(tuple(watch.finished), watch.failed, watch.interrupted, tuple(queue.not_begun))
 
 
-def _fit(jobs: Sequence[Job], arrangement: Arrangement, out: Path, watch: _Watch) -> None:
-    """One Tune trial per job."""
+def _fit(queue: _Queue, arrangement: Arrangement, out: Path, watch: _Watch) -> None:
+    """One Tune trial per job that this launch makes."""
     device = "cuda" if arrangement.use_gpu else "cpu"
-    tasks = {
-        job.key: Task(
-            job.key,
-            job.run,
-            watch.sets[job.key].folder.resolve(),
-            watch.runs.resolve() / job.key,
-            1,
-            watch.launch,
-            device,
-        )
-        for job in jobs
-    }
     with _storage(out) as storage:
         trial: Callable[[dict[str, Any]], None]
         if arrangement.launcher == "inline":
 
             def trial(config: dict[str, Any]) -> None:
-                train_inline(tasks[config["key"]])
+                train_inline(config["task"])
 
             needs = {"CPU": 1.0, "GPU": 1.0} if arrangement.use_gpu else {"CPU": 1.0}
         else:
 
             def trial(config: dict[str, Any]) -> None:
                 train_with_workers(
-                    tasks[config["key"]], workers=arrangement.workers, use_gpu=arrangement.use_gpu, storage=storage
+                    config["task"], workers=arrangement.workers, use_gpu=arrangement.use_gpu, storage=storage
                 )
 
             needs = {"CPU": 0.0, "node:__internal_head__": 0.001}  # it only waits: a CPU of its own could deadlock
+        watch.device = device
         watch.check()
         tune.Tuner(
             tune.with_resources(trial, needs),
-            param_space={"key": tune.grid_search([job.key for job in jobs])},
             tune_config=tune.TuneConfig(
+                search_alg=queue,
+                num_samples=MORE_THAN_ENOUGH,
                 max_concurrent_trials=arrangement.at_once,
                 reuse_actors=arrangement.launcher == "inline",
                 trial_name_creator=lambda trial: str(trial.config["key"]),
@@ -319,10 +136,76 @@ def _fit(jobs: Sequence[Job], arrangement: Arrangement, out: Path, watch: _Watch
                 storage_path=str(storage),
                 failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
                 callbacks=[watch],
+                stop=lambda _, result: result["config"]["key"] in watch.lost,
                 verbose=0,
                 log_to_file=False,
             ),
         ).fit()
+
+
+class _Queue(Searcher):  # type: ignore[misc]  # Ray is not typed
+    """Tune asks here for the next trial: the first job that may begin and that no other launch makes."""
+
+    def __init__(self, watch: _Watch, jobs: Sequence[Job], may_begin: Callable[[Job], bool]) -> None:
+        super().__init__()
+        self.watch, self.waiting, self.may_begin = watch, list(jobs), may_begin
+        self.elsewhere: dict[str, Owner | None] = {}  # of those waiting
+        self._ask_at = 0.0
+        self._said: set[str] = set()
+
+    @property
+    def not_begun(self) -> list[str]:
+        """What is still here when all has ended."""
+        return [job.key for job in self.waiting]
+
+    def suggest(self, trial_id: str) -> Any:
+        """The next job's key; None where one has to wait; FINISHED at the end."""
+        if self.watch.interrupted:
+            return Searcher.FINISHED
+        self.waiting += self.watch.take_back()
+        if time.monotonic() >= self._ask_at:
+            if (job := self._next()) is not None:
+                return {"key": job.key, "task": self.watch.task(job)}
+            self._ask_at = time.monotonic() + random.uniform(0.5, 1.5) * ASK_AGAIN_S
+        if self.elsewhere or (self.waiting and self.watch.running and any(map(self.may_begin, self.waiting))):
+            return None
+        return None if self.watch.silent and self.waiting else Searcher.FINISHED
+
+    def _next(self) -> Job | None:
+        for job in tuple(self.waiting):
+            if not self.may_begin(job):
+                continue
+            try:
+                begun = self.watch.begin(job)
+            except TrackingUnavailable:
+                self.watch.silent = True  # the tracker says so itself
+                return None
+            self.watch.silent = False
+            if begun == "elsewhere":
+                self._say_who(job)
+                continue
+            self.elsewhere.pop(job.key, None)
+            self.waiting.remove(job)
+            if begun == "ours":
+                return job
+        return None
+
+    def _say_who(self, job: Job) -> None:
+        owner = self.watch.owner(job)
+        self.elsewhere[job.key] = owner
+        if job.key not in self._said:
+            self._said.add(job.key)
+            who = f"process {owner.pid} on {owner.host}" if owner else "another command"
+            self.watch.progress.say(f"{job.name}: {who} makes it; waiting for that")
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Told by the watch."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Tune's own state is never restored."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Never."""
 
 
 class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
@@ -337,12 +220,16 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
         progress: Progress,
     ) -> None:
         self.jobs, self.sets, self.runs, self.tracker, self.progress = jobs, sets, runs, tracker, progress
-        self.launch = uuid.uuid4().hex
+        self.device = "cpu"
         self.finished: list[str] = []
         self.failed: dict[str, str] = {}
         self.running: set[str] = set()
+        self.lost: set[str] = set()  # taken over by another launch
         self.interrupted = False
-        self._failures: dict[str, str] = {}  # reported by the run itself
+        self.silent = False  # MLflow did not answer when a run was to begin
+        self._owners: dict[str, Owner | None] = {}
+        self._taken_back: list[Job] = []
+        self._failures: dict[str, dict[str, str]] = {}  # reported by the run itself
         self._told: dict[str, int] = {}  # the last step that came through Tune
         self._gave_back_at = 0.0
 
@@ -365,6 +252,42 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
             self.tracker.finish(key, "KILLED")
         self.running.clear()
 
+    # --- what the queue asks -----------------------------------------------------------------------------------------
+
+    def begin(self, job: Job) -> str:
+        """Claim a run: "ours"; "elsewhere", to be asked again; or "over", finished or failed by another launch."""
+        of = self.sets[job.key]
+        begun = self.tracker.begin(job, of.content_hash, tags=of.tags)
+        if begun.what == "elsewhere":
+            self._owners[job.key] = begun.owner
+            return "elsewhere"
+        if begun.what == "ours":
+            self.lost.discard(job.key)
+            return "ours"
+        reason = begun.record.tags.get("failure", "no reason recorded") if begun.record else ""
+        if begun.what == "failed":
+            self.failed[job.key] = reason
+        else:
+            self.finished.append(job.key)
+        self.progress.elsewhere(job.name, _work(job), failure=reason if begun.what == "failed" else "")
+        return "over"
+
+    def owner(self, job: Job) -> Owner | None:
+        """Who makes a run that is made elsewhere; None where it did not say."""
+        return self._owners.get(job.key)
+
+    def task(self, job: Job) -> Task:
+        """What the run's worker needs to know."""
+        folder, launch = self.runs.resolve() / job.key, self.tracker.me.launch
+        return Task(job.key, job.run, self.sets[job.key].folder.resolve(), folder, 1, launch, self.device)
+
+    def take_back(self) -> list[Job]:
+        """Runs that were ours until another launch took them over: to be waited for."""
+        jobs, self._taken_back = self._taken_back, []
+        return jobs
+
+    # --- what Tune tells ---------------------------------------------------------------------------------------------
+
     def on_step_end(self, iteration: int, trials: list[Any], **_: Any) -> None:
         """Tune's loop has turned."""
         if self.interrupted:
@@ -372,32 +295,33 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
                 if trial.temporary_state.ray_actor is not None:
                     ray.kill(trial.temporary_state.ray_actor)
         self.check()
+        self.lost |= {key for key in self.tracker.lost() if key in self.running}
         if time.monotonic() - self._gave_back_at > GIVE_BACK_EVERY_S:
-            _give_back()
+            machines_of.give_back_what_the_dead_hold()
             self._gave_back_at = time.monotonic()
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """A run begins, or begins again."""
-        self._begin(self.jobs[trial.config["key"]])
+        self._start(self.jobs[trial.config["key"]])
 
-    def _begin(self, job: Job) -> None:
+    def _start(self, job: Job) -> None:
+        if job.key in self.running:
+            self.tracker.again(job.key)
         self.running.add(job.key)
-        of = self.sets[job.key]
-        self.tracker.child(job, of.content_hash, tags=of.tags)
-        work = float(job.run.train_flops() * job.run.train.batch_size * job.run.train.steps)
-        self.progress.begin(job.key, f"{job.row} seed {job.seed}", job.run.train.steps, work)
+        self.progress.begin(job.key, job.name, job.run.train.steps, _work(job))
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
-        """Rows, the device, a torn checkpoint, or the reason why a run failed."""
+        """Rows, the device, a torn checkpoint, another try, or the reason why a run failed."""
         key = trial.config["key"]
         self._log(key, [Measurement(*row) for row in result.get("rows", ())])
         if "device" in result:
             self.tracker.tag(key, {"device": result["device"]})
-        for torn in result.get("torn", ()):
-            self.progress.say(f"{self.jobs[key].row} seed {self.jobs[key].seed}: {torn}")
-            self.tracker.tag(key, {"torn_checkpoint": torn})
+        for name in ("torn", "retry"):
+            for said in result.get(name, ()):
+                self.progress.say(f"{self.jobs[key].name}: {said}")
+                self.tracker.tag(key, {"torn_checkpoint" if name == "torn" else name: said})
         if "failure" in result:
-            self._failures[key] = result["failure"]
+            self._failures[key] = {"reason": result["failure"], "kind": result.get("kind", "failed")}
 
     def _log(self, key: str, rows: Sequence[Measurement]) -> None:
         if rows:
@@ -405,6 +329,8 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
             self._told[key] = rows[-1].step
         for row in rows:
             self.progress.update(key, row.step, row.metrics)
+        if rows:
+            self.tracker.expect(key, self.progress.left_s(key))
 
     def _catch_up(self, key: str) -> None:
         """The journal's rows that never came through Tune.
@@ -415,45 +341,58 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
         self._log(key, [row for row in read_journal(self.runs / key / "metrics.jsonl") if row.step > told])
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        """A run has come to its end, or has said why it could not."""
-        if self.interrupted:
-            return
+        """A run has come to its end, has said why it could not, or was taken over."""
         key = trial.config["key"]
+        if self.interrupted or self._gone(key):
+            return
         if key in self._failures:
-            self._fail(key, self._failures[key])
+            self._fail(key, **self._failures.pop(key))
             return
         self._catch_up(key)
         self.running.discard(key)
         self.finished.append(key)
-        self.tracker.finish(key, "FINISHED")
+        self.tracker.finish(key, "FINISHED", artefacts=self._artefacts(key))
         self.progress.end(key)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """A run's process died once too often, or could not be started at all."""
-        if self.interrupted:
-            return
         key = trial.config["key"]
+        if self.interrupted or self._gone(key):
+            return
         if key not in self.running:
-            self._begin(self.jobs[key])
-        folder = self.runs / key
-        self._fail(
-            key,
-            earlier_failure(folder, self.launch)
-            or note_failure(
-                folder,
-                self.launch,
-                ProcessDied(
-                    f"its process ended {trial.num_failures} times; the last time Ray said: {trial.get_error()}"
-                ),
-            ),
-        )
+            self._start(self.jobs[key])
+        folder, launch = self.runs / key, self.tracker.me.launch
+        died = ProcessDied(f"its process ended {trial.num_failures} times; the last time Ray said: {trial.get_error()}")
+        self._fail(key, earlier_failure(folder, launch) or note_failure(folder, launch, died))
 
-    def _fail(self, key: str, reason: str) -> None:
+    def _gone(self, key: str) -> bool:
+        """Whether a run that has ended here is another launch's by now."""
+        if key not in self.lost:
+            return False
+        self.running.discard(key)
+        self._taken_back.append(self.jobs[key])
+        self.progress.gone(key)
+        return True
+
+    def _fail(self, key: str, reason: str, kind: str = "failed") -> None:
+        """A full disk is a person's to mend: the run goes on with the next command. Everything else has failed."""
         self._catch_up(key)
         self.running.discard(key)
         self.failed[key] = reason
-        self.tracker.finish(key, "FAILED", reason=reason)
+        status: Status = "KILLED" if kind == "disk full" else "FAILED"
+        self.tracker.finish(
+            key, status, reason=reason, state="" if kind == "failed" else kind, artefacts=self._artefacts(key)
+        )
         self.progress.end(key, failure=reason)
+
+    def _artefacts(self, key: str) -> tuple[Path, ...]:
+        """What is kept with the run in MLflow, where it is there."""
+        folder = self.runs / key
+        return (folder / "config.json", folder / "failure.txt", folder / "predictions" / "votes.csv")
+
+
+def _work(job: Job) -> float:
+    return float(job.run.train_flops() * job.run.train.batch_size * job.run.train.steps)
 
 
 def _in_words(arrangement: Arrangement, machines: Machines) -> str:
@@ -482,28 +421,3 @@ def _storage(out: Path) -> Iterator[Path]:
         shutil.rmtree(mine, ignore_errors=True)
         with contextlib.suppress(OSError):  # another command's files lie there too
             parent.rmdir()
-
-
-@contextlib.contextmanager
-def _signals(interrupt: Callable[[], None]) -> Iterator[None]:
-    """Ctrl-C, SIGTERM and a closed terminal ask for an end; the second time they have their usual, sudden effect.
-
-    What is ignored stays so: nohup.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    asking = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    watched = [number for number in asking if signal.getsignal(number) is not signal.SIG_IGN]
-
-    def heard(number: int, _: FrameType | None) -> None:
-        interrupt()
-        for each in watched:
-            signal.signal(each, signal.SIG_DFL)
-
-    before = {number: signal.signal(number, heard) for number in watched}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -12,17 +12,14 @@ import statistics
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sweeps.profiles import configure
+from sweeps.campaign import Job
+from sweeps.records.types import RunRecord
 from sweeps.study import ProfileName, Row, Study
 from trm_core.config import BadSetting, DataSettings, RunConfig
 from trm_core.memory import peak_bytes
-
-if TYPE_CHECKING:
-    from sweeps.tracking import RunRecord
 
 PUBLISHED_TEST_PUZZLES = 422_786  # Sudoku-Extreme's test file, where the set is not built yet
 PUBLISHED_TESTS = {"sudoku": PUBLISHED_TEST_PUZZLES, "maze": 1000, "arc": 419}  # ARC-AGI-1's 400 evaluation tasks
@@ -40,19 +37,6 @@ ASK_ABOVE_GPU_HOURS = 1.0
 
 class NoSuchRow(ValueError):
     """An `--only` pattern that matches no row."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run to be made: a row at a seed. `key` is its name everywhere."""
-
-    key: str
-    study: str
-    row: str
-    base: str
-    profile: str
-    seed: int
-    run: RunConfig
 
 
 @dataclass(frozen=True)
@@ -146,34 +130,6 @@ def select_rows(study: Study, profile: ProfileName, patterns: Sequence[str] = ()
 
 def _matches(row: Row, pattern: str) -> bool:
     return fnmatch.fnmatchcase(row.name.lower(), f"*{pattern.lower()}*")
-
-
-def make_jobs(
-    study: Study,
-    rows: Sequence[Row],
-    profile: ProfileName,
-    *,
-    seeds: int,
-    overrides: Sequence[str] = (),
-    data_hash: Callable[[DataSettings], str],
-) -> tuple[Job, ...]:
-    """Rows x seeds 0, 1, …, as jobs. Raises BadSetting; also where overrides make two of them the same run.
-
-    data_hash: the content hash of the puzzle set of these data settings.
-    """
-    jobs: dict[str, Job] = {}
-    for row in rows:
-        for seed in range(seeds):
-            run = configure(study, row, profile, seed, overrides)
-            job = Job(run.key(data_hash(run.data)), study.name, row.name, row.base, profile, run.train.seed, run)
-            if (same := jobs.get(job.key)) is not None:
-                other = f"seed {seed}" if same.row == row.name else repr(row.name)
-                raise BadSetting(
-                    f"--set {' '.join(overrides)}: {same.row!r} and {other} become the same run;"
-                    " leave out what tells them apart, or pick one with --only or --seeds 1"
-                )
-            jobs[job.key] = job
-    return tuple(jobs.values())
 
 
 # --- what they cost --------------------------------------------------------------------------------------------------

@@ -88,6 +88,12 @@ class StudyState:
         self.done += not failed
         return run
 
+    def leave_out(self, work: float, *, failed: bool) -> None:
+        """A run that waited has ended elsewhere."""
+        self.work_waiting = max(0.0, self.work_waiting - work)
+        self.failed += failed
+        self.done += not failed
+
     def left_s(self, now: float) -> float | None:
         """Seconds to the study's end at the speed seen so far; None while nothing was seen."""
         done = self.work_done + sum(run.done_work for run in self.active.values())
@@ -199,6 +205,22 @@ class Progress:
                 f"{run.name}: step {step}/{run.steps}, loss {loss}, accuracy {percent(run.accuracy)},"
                 f" {duration(run.left_s(now))} left ({headline(self.study, now)})"
             )
+
+    def left_s(self, key: str) -> float | None:
+        """Seconds to an active run's end; None while nothing is known."""
+        return self.study.active[key].left_s(self._clock()) if key in self.study.active else None
+
+    def elsewhere(self, name: str, work: float, *, failure: str = "") -> None:
+        """A run that waited was made by another launch."""
+        self.study.leave_out(work, failed=bool(failure))
+        what = f"FAILED there: {failure}" if failure else "done there"
+        self.say(f"{name}: made by another launch, {what} ({self.study.done} of {self.study.runs} runs done)")
+
+    def gone(self, key: str) -> None:
+        """An active run was taken over by another launch."""
+        run = self.study.active.pop(key)
+        self.study.work_waiting += run.work
+        self.say(f"{run.name}: another launch has taken it over; waiting for that")
 
     def end(self, key: str, *, failure: str = "") -> None:
         """A run has ended, well or with a failure."""

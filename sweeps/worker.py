@@ -7,15 +7,13 @@ ARC predictions/, and failure.txt if it failed. Whoever trains there holds the f
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import logging
 import os
-import socket
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -24,20 +22,16 @@ import torch
 import torch.distributed as dist
 
 from data_prep.puzzle_set import PuzzleSet
-from sweeps.tracking import Measurement
+from sweeps.guard import hold_folder
+from sweeps.records.types import Measurement
 from trm_core import checkpoint
 from trm_core.config import RunConfig
 from trm_core.distributed import wait_for_all
 from trm_core.trainer import train
 
 PASS_ON_EVERY_S = 2.0
-WAIT_FOR_LOCK_S = 60.0  # an orphan of a killed command needs seconds to notice that it is one
 REASON_LENGTH = 400  # characters of a failure on the screen and in MLflow
 MAX_FAILURES = 2  # processes that may die under a run before it counts as failed
-
-
-class FolderHeld(ValueError):
-    """Another process trains this run."""
 
 
 @dataclass(frozen=True)
@@ -165,31 +159,6 @@ class _Torn(logging.Handler):
         """What was said since the last time."""
         said, self._said = self._said, []
         return said
-
-
-@contextlib.contextmanager
-def hold_folder(folder: Path, wait_s: float = WAIT_FOR_LOCK_S) -> Iterator[None]:
-    """The right to train in this folder; waits for a holder to end. Raises FolderHeld."""
-    path = folder / ".lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        deadline = time.monotonic() + wait_s
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    holder = os.pread(descriptor, 200, 0).decode(errors="replace") or "an unknown process"
-                    raise FolderHeld(
-                        f"{folder}: {holder} trains here, waited {wait_s:.0f} s; end it, or wait for it, then run again"
-                    ) from None
-                time.sleep(0.2)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
-        yield
-    finally:
-        os.close(descriptor)  # lets go of the lock
 
 
 def worth_another_try(error: Exception, workers: int) -> bool:

@@ -1,0 +1,186 @@
+"""Where the runs are: the address of MLflow, found again from another folder, looked at, and connected to once.
+
+MLflow is imported inside functions: it takes 2.5 s, and `--list` does not need it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import re
+import socket
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from sweeps.guard import one_at_a_time
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+DEFAULT_ADDRESS = "sqlite:///mlflow.db"
+VARIABLE = "MLFLOW_TRACKING_URI"
+NOTE = "tracking.json"  # in the results folder: the SQLite file that its runs are recorded in
+ADVICE = "set MLFLOW_TRACKING_URI to a running server (http://host:5000) or to a file (sqlite:///mlflow.db)"
+PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
+
+
+class TrackingUnavailable(ValueError):
+    """The MLflow address answers nothing, cannot be written, or is none. One line."""
+
+
+def address() -> str:
+    """Where the runs are: MLFLOW_TRACKING_URI, else a SQLite file in the current folder."""
+    return os.environ.get(VARIABLE) or DEFAULT_ADDRESS
+
+
+def locate(out: Path) -> str:
+    """Settle the address for this process, and say where it was found; empty where nothing needs to be said.
+
+    MLFLOW_TRACKING_URI, else mlflow.db in the current folder, else the file that the results folder names (its runs
+    are recorded there, wherever the command was given), else a new mlflow.db in the current folder.
+    """
+    if os.environ.get(VARIABLE):
+        return ""
+    here = Path.cwd() / "mlflow.db"
+    noted = _noted(out)
+    if here.exists() or noted is None or noted == here:
+        return ""
+    os.environ[VARIABLE] = f"sqlite:///{noted}"
+    return f"MLflow: {noted}, where the runs of {out} are recorded (no mlflow.db in {Path.cwd()})"
+
+
+def note(out: Path) -> None:
+    """Leave in the results folder where its runs are recorded, if that is a file; a server's address is not written
+    down: it may hold a password, and stands in the environment of whoever uses it."""
+    path = sqlite_path(address())
+    file = out / NOTE
+    if path is None:
+        return
+    text = json.dumps({"sqlite": str(path.resolve())}) + "\n"
+    with contextlib.suppress(OSError):  # the runs matter, this is a help
+        if not file.exists() or file.read_text(encoding="utf-8") != text:
+            new = file.with_name(f".{NOTE}.{os.getpid()}")
+            new.write_text(text, encoding="utf-8")
+            new.replace(file)
+
+
+def _noted(out: Path) -> Path | None:
+    """The SQLite file that the results folder names, if it is there; the note is anybody's, so only read."""
+    try:
+        found = json.loads((out / NOTE).read_text(encoding="utf-8"))
+        path = Path(found["sqlite"])
+        with path.open("rb") as file:
+            return path if file.read(16) == b"SQLite format 3\0" else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def looked(out: Path) -> str:
+    """Where one has looked for runs, for a message that says there are none."""
+    path = sqlite_path(address())
+    if path is None:
+        return shown(address())
+    there = "" if path.exists() else ", which is not there"
+    return f"{path.resolve()}{there} ({VARIABLE} names another, and --out a results folder that knows its own)"
+
+
+def sqlite_path(uri: str) -> Path | None:
+    """The file behind sqlite:///… , else None."""
+    if not uri.startswith("sqlite:///"):
+        return None
+    return Path(uri.removeprefix("sqlite:///").partition("?")[0])
+
+
+def shown(text: str) -> str:
+    """An address, or a text with addresses in it, without passwords."""
+    return re.sub(r"(?<=://)[^/@\s]+(?:/[^@\s]*)?@", "…@", text)
+
+
+def connect(uri: str) -> MlflowClient:
+    """A client whose address has answered once. Raises TrackingUnavailable within about 15 s, one line."""
+    _check(uri)
+    for name, value in {
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # MLflow's own patience is 4 minutes a call; ours is the sender's
+        "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "6",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    }.items():
+        os.environ.setdefault(name, value)
+    from mlflow import MlflowClient
+
+    for chatter in ("mlflow", "alembic"):
+        logging.getLogger(chatter).setLevel(logging.ERROR)
+    path = sqlite_path(uri)
+    # MLflow takes another's half-made tables for old ones
+    alone = contextlib.nullcontext() if path is None else one_at_a_time(path.resolve().parent)
+    with explained("look for experiments"), alone:
+        client = MlflowClient(tracking_uri=uri)
+        client.search_experiments(max_results=1)
+    return client
+
+
+def check_address() -> None:
+    """See that runs can be recorded; creates nothing, not even the SQLite file. Raises TrackingUnavailable."""
+    path = sqlite_path(address())
+    if path is None or not path.name or path.exists():
+        connect(address())
+    elif not os.access(path.resolve().parent, os.W_OK):
+        raise TrackingUnavailable(_cannot_write(address(), path, "no folder there, or one that may not be written"))
+
+
+def _check(uri: str) -> None:
+    """What can be seen of an address without MLflow. Raises TrackingUnavailable."""
+    scheme, colon, _ = uri.partition(":")
+    if not colon or scheme.partition("+")[0] not in ("sqlite", *PORTS):
+        raise TrackingUnavailable(
+            f"{shown(uri)}: no MLflow address (expected http://, https:// or sqlite:///); {ADVICE}"
+        )
+    if scheme == "sqlite":
+        path = sqlite_path(uri)
+        if path is None or not path.name:
+            raise TrackingUnavailable(f"{uri}: no path (expected sqlite:///file or sqlite:////absolute/file); {ADVICE}")
+        try:
+            with contextlib.closing(sqlite3.connect(path, timeout=10)) as database:
+                database.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            raise TrackingUnavailable(_cannot_write(uri, path, str(error))) from None
+        return
+    try:
+        parts = urlsplit(uri)
+        if scheme in getproxies() and not proxy_bypass(parts.hostname or ""):
+            return  # MLflow goes through the proxy, and says itself what it finds there
+        with socket.create_connection((parts.hostname or "", parts.port or PORTS[scheme.partition("+")[0]]), timeout=5):
+            pass
+    except (OSError, ValueError) as error:
+        raise TrackingUnavailable(f"{shown(uri)}: nothing answers ({error}); start the server or {ADVICE}") from None
+
+
+def _cannot_write(uri: str, path: Path, why: str) -> str:
+    return f"{uri}: cannot write {path} ({why}); expected a file in an existing, writable folder; {ADVICE}"
+
+
+@contextlib.contextmanager
+def explained(doing: str) -> Iterator[None]:
+    """MLflow's errors, its store's and those of a database driver that is not there as one line."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, ImportError, OSError) as error:
+        raise TrackingUnavailable(
+            f"{shown(address())}: MLflow could not {doing} ({one_line(error)}); see that it is an MLflow store of this"
+            " version and that MLFLOW_TRACKING_URI names the right one"
+        ) from None
+
+
+def one_line(error: BaseException) -> str:
+    """An error's words in one short line, without passwords."""
+    return shown(" ".join(str(error).split()))[:300]

@@ -1,0 +1,92 @@
+"""What travels between MLflow and the rest: a run's record, a measurement, who owns a run. Data alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, NamedTuple
+
+Status = Literal["FINISHED", "FAILED", "KILLED"]
+State = Literal["finished", "running", "failed", "diverged", "killed"]
+
+# Tags by which a run of MLflow is told from others; the roles of those that are no training runs.
+ROLE, CAMPAIGN, ROW, KEY = "role", "campaign", "row", "key"
+CAMPAIGN_ROLE, ROW_ROLE = "campaign", "row"
+REUSED_FROM = "reused_from"  # a child that stands for a run which another campaign has trained
+STATE = "state"  # what MLflow has no status for: "diverged"
+FAILURE = "failure"
+
+
+class Measurement(NamedTuple):
+    """What was measured at one step, and when. Sent twice with the same time, MLflow stores it once."""
+
+    step: int
+    time_ms: int
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The launch that makes a run, as it says itself; what is not known is empty or 0."""
+
+    launch: str
+    host: str = ""
+    machine: str = ""  # where its process id means anything (guard.this_machine)
+    pid: int = 0
+    user: str = ""
+    beat_ms: int = 0  # by its own clock
+    step: int = 0  # of the run
+    left_s: float | None = None  # seconds to the run's end, as the launch reckons
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One child run as MLflow has it; metrics are the last values, fractions inside."""
+
+    key: str
+    study: str
+    row: str
+    base: str
+    profile: str
+    seed: int
+    status: str  # "FINISHED", "RUNNING", "FAILED" or "KILLED"
+    run_id: str
+    tags: dict[str, str]
+    params: dict[str, str]
+    metrics: dict[str, float]
+    started: datetime
+    ended: datetime | None
+    data_seed: int = 0
+    owners: tuple[Owner, ...] = ()  # launches that claim it, dead ones too
+
+    @property
+    def data(self) -> str:
+        """The content hash of its puzzles."""
+        return self.tags.get("data", "")
+
+    @property
+    def campaign(self) -> str:
+        """The id of the campaign it stands in; empty for records of older versions."""
+        return self.tags.get(CAMPAIGN, "")
+
+    @property
+    def is_reused(self) -> bool:
+        """Whether it stands for a run that another campaign has trained."""
+        return REUSED_FROM in self.tags
+
+    @property
+    def state(self) -> State:
+        """What became of it, in words."""
+        if self.status == "FAILED" and self.tags.get(STATE) == "diverged":
+            return "diverged"
+        known: dict[str, State] = {"FINISHED": "finished", "RUNNING": "running", "FAILED": "failed"}
+        return known.get(self.status, "killed")
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What MLflow holds of a campaign or a study: its runs, and how many records could not be read."""
+
+    runs: tuple[RunRecord, ...]
+    unreadable: tuple[str, ...] = ()  # "run 0a1b…: seed 'x' is no number"

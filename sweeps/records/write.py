@@ -1,0 +1,670 @@
+"""Records → MLflow: one launch of a campaign. Its run holds a run for each row, and that one a child per run key.
+
+A run is found by its key before it is created, wherever it stands, and claimed (claims.py) before it is trained: it is
+never there twice, and never changed by two launches. What is written waits in memory and is sent by one thread, in
+batches: training never waits for the store, and an outage costs nothing but time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import math
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from sweeps.campaign import BadCampaign, Campaign, Job
+from sweeps.records import claims, provenance, read
+from sweeps.records.address import TrackingUnavailable, address, connect, explained, one_line, shown, sqlite_path
+from sweeps.records.summary import cell_name, summarised
+from sweeps.records.types import (
+    CAMPAIGN,
+    CAMPAIGN_ROLE,
+    FAILURE,
+    KEY,
+    REUSED_FROM,
+    ROLE,
+    ROW,
+    ROW_ROLE,
+    STATE,
+    Measurement,
+    Owner,
+    RunRecord,
+    Status,
+)
+from trm_core.config import setting_text
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+    from trm_core.config import RunConfig
+
+BATCH = 1000  # metrics per request: MLflow's limit
+SEND_EVERY_S = 1.0
+RETRY_AFTER_S = 5.0  # between attempts while the store does not answer
+ROW_ID = "row_id"  # a row's name in letters that MLflow's filters take
+REFUSALS = {  # error codes that no waiting mends; every other error counts as an outage
+    "BAD_REQUEST",
+    "INVALID_PARAMETER_VALUE",
+    "INVALID_STATE",
+    "PERMISSION_DENIED",
+    "RESOURCE_ALREADY_EXISTS",
+    "RESOURCE_DOES_NOT_EXIST",
+    "UNAUTHENTICATED",
+}
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What came of a launch's wish to make a run."""
+
+    what: Literal["ours", "finished", "failed", "elsewhere"]
+    record: RunRecord | None = None  # finished or failed: by another launch
+    owner: Owner | None = None  # elsewhere: the launch that makes it
+
+
+@dataclass
+class _Child:
+    """One child run of ours: what is known of it, and what waits to be sent."""
+
+    job: Job
+    data: str  # the content hash of its puzzles
+    run_id: str
+    tags: dict[str, str]  # to be set
+    params: dict[str, str]
+    stored: set[tuple[str, int]] = field(default_factory=set)  # (metric, step) that MLflow has
+    pending: list[Measurement] = field(default_factory=list)
+    artefacts: list[Path] = field(default_factory=list)  # files to be kept with the run
+    end: tuple[Status, int] | None = None  # status, time [ms]
+    step: int = 0
+    left_s: float | None = None
+    beat_at: float = -math.inf  # when the claim was last renewed
+    refused: str | None = None
+    elsewhere: bool = False  # begun in another campaign, where it stays; ours has a child that stands for it
+    lost: bool = False  # another launch has taken the run over
+    settled: bool = False  # nothing waits
+
+    @property
+    def key(self) -> str:
+        return self.job.key
+
+
+class Tracker:
+    """One launch of a campaign in MLflow. Use as a context manager: whatever ends it, no run of ours is left RUNNING."""
+
+    def __init__(
+        self, client: MlflowClient, experiment_id: str, campaign: Campaign, say: Callable[[str], None]
+    ) -> None:
+        self.campaign = campaign  # as MLflow has it: with the runs that others have asked for
+        self.parent_id = ""
+        self.me = claims.myself(uuid.uuid4().hex)
+        self.heard = claims.Heard()
+        self._client, self._experiment_id, self._say = client, experiment_id, say
+        self._children: dict[str, _Child] = {}
+        self._rows: dict[str, str] = {}  # row → its run's id
+        self._changed_rows: set[str] = set()
+        self._opened_ms = _now_ms()
+        self._lock = threading.Lock()  # guards what waits; never held while MLflow is spoken to
+        self._sending = threading.Lock()  # one sender at a time
+        self._wake = threading.Event()
+        self._closed = threading.Event()
+        self._silent_since: float | None = None  # the store does not answer
+        self._parent_beat_at = -math.inf
+        self._warned: set[str] = set()
+        self._common = provenance.tags()
+        self._thread = threading.Thread(target=self._send_forever, name="mlflow sender", daemon=True)
+
+    @classmethod
+    def open(
+        cls,
+        campaign: Campaign,
+        *,
+        say: Callable[[str], None] = lambda text: print(text, file=sys.stderr),
+    ) -> Self:
+        """Find or create the experiment and the campaign's run, and leave the campaign's document with it.
+
+        The document that is there already is extended. What launches that are dead left RUNNING becomes KILLED.
+        Raises TrackingUnavailable, one line, within about 15 s, and BadCampaign where a newer program wrote it.
+        """
+        client = connect(address())
+        with explained("create the experiment and the campaign's run"):
+            tracker = cls(client, _experiment(client, campaign.study.name), campaign, say)
+            tracker.parent_id = tracker._campaigns_run()
+            claims.beat(client, tracker.parent_id, tracker.me)
+            tracker._write_document()
+            tracker._end_what_the_dead_left()
+        tracker._thread.start()
+        return tracker
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if not self._closed.is_set():
+            for problem in self.close("KILLED" if kind is None or issubclass(kind, KeyboardInterrupt) else "FAILED"):
+                self._say(problem)
+
+    # --- runs --------------------------------------------------------------------------------------------------------
+
+    def begin(self, job: Job, data: str, *, tags: Mapping[str, str] | None = None) -> Begun:
+        """Claim a run, to be trained by this launch: its child is found by its key and set RUNNING, or created.
+
+        A run that another launch has finished, or has seen fail since this one began, is left as it is; so is one that
+        a living launch makes. data: the content hash of its puzzles. Raises TrackingUnavailable.
+        """
+        with explained(f"begin {job.name}"):
+            return self._begin(job, data, tags or {})
+
+    def _begin(self, job: Job, data: str, tags: Mapping[str, str]) -> Begun:
+        known = self._children.get(job.key)
+        if known is not None and not known.lost:
+            self.again(job.key)
+            return Begun("ours")
+        names = read.experiments(self._client)
+        runs = self._with_key(job.key, names)
+        if (done := self._finished(runs, names)) is not None:
+            if done.campaign != self.campaign.id:
+                self._refer(job, data, done, tags)
+            return Begun("finished", record=done)
+        trained = [run for run in runs if REUSED_FROM not in run.data.tags]
+        trained.sort(key=lambda run: (run.data.tags.get(CAMPAIGN) != self.campaign.id, run.info.start_time))
+        if trained:
+            run = trained[0]
+            found = _record_or_none(run, names)
+            if (
+                found is not None
+                and found.status == "FAILED"
+                and found.ended is not None
+                and found.ended.timestamp() * 1000 > self._opened_ms
+            ):
+                return Begun("failed", record=found)
+            if (owner := claims.claim(self._client, run.info.run_id, self.me, self.heard)) is not None:
+                return Begun("elsewhere", owner=owner)
+            run = self._client.get_run(run.info.run_id)
+            if run.info.status == "FINISHED":  # between two looks
+                claims.release(self._client, run, self.me)
+                return self._begin(job, data, tags)
+            self._adopt(job, run, data, tags)
+            return Begun("ours")
+        wanted = self._tags(job, data, tags) | dict([claims.tag(self.me)])
+        run = self._create(job.name, wanted)
+        if len(others := self._with_key(job.key, names)) > 1:  # another launch was as quick: it or neither has it
+            self._client.delete_run(run.info.run_id)
+            owners = [owner for other in others for owner in claims.owners_in(other.data.tags)]
+            return Begun("elsewhere", owner=next((one for one in owners if one.launch != self.me.launch), None))
+        self._children[job.key] = _Child(job, data, run.info.run_id, {}, _params(job.run))
+        self._wake.set()
+        return Begun("ours")
+
+    def _adopt(self, job: Job, run: Run, data: str, tags: Mapping[str, str]) -> None:
+        """A run that has begun before, now ours: RUNNING; what it has is noted, so that nothing is sent twice."""
+        run_id = run.info.run_id
+        self._client.update_run(run_id, status="RUNNING")
+        for stale in (FAILURE, STATE, "non_finite"):
+            if stale in run.data.tags:
+                self._client.delete_tag(run_id, stale)
+        wanted = self._tags(job, data, tags)
+        elsewhere = run.data.tags.get(CAMPAIGN, "") != self.campaign.id
+        if elsewhere:  # it stays where it was begun
+            wanted = {name: text for name, text in wanted.items() if name in self._common}
+        child = _Child(job, data, run_id, wanted, _params(job.run), elsewhere=elsewhere)
+        for metric in run.data.metrics:
+            child.stored.update((metric, point.step) for point in self._client.get_metric_history(run_id, metric))
+        child.params = {name: value for name, value in child.params.items() if name not in run.data.params}
+        with self._lock:
+            self._children[job.key] = child
+        self._wake.set()
+
+    def again(self, key: str) -> None:
+        """A run of ours begins again: its process died."""
+        with self._lock:
+            child = self._children[key]
+            child.end, child.settled = None, False
+
+    def refer(self, job: Job, data: str, to: RunRecord, *, tags: Mapping[str, str] | None = None) -> None:
+        """A finished child that stands for a run which another campaign has trained: its final metrics, `reused_from`."""
+        with explained(f"record {job.name}"):
+            self._refer(job, data, to, tags or {})
+
+    def _refer(self, job: Job, data: str, to: RunRecord, tags: Mapping[str, str]) -> None:
+        from mlflow.entities import Metric, Param
+
+        origin = {REUSED_FROM: to.tags.get(REUSED_FROM, to.run_id), "reused_from_study": to.study}
+        if "device" in to.tags:
+            origin["device"] = to.tags["device"]
+        wanted = self._tags(job, data, {**tags, **origin})
+        run, made = claims.the_one(
+            self._client,
+            lambda: self._in_campaign(f"tags.{KEY} = '{read.quoted(job.key)}'"),
+            lambda: self._create(job.name, wanted),
+        )
+        if made or run.info.status != "FINISHED":
+            now = _now_ms()
+            metrics = [Metric(name, value, now, job.run.train.steps) for name, value in to.metrics.items()]
+            params = [Param(name, value) for name, value in _params(job.run).items() if name not in run.data.params]
+            self._client.log_batch(run.info.run_id, metrics=metrics, params=params)
+            self._client.set_terminated(run.info.run_id, "FINISHED", now)
+        with self._lock:
+            self._changed_rows.add(job.row)
+        self._wake.set()
+
+    def tag(self, key: str, tags: Mapping[str, str]) -> None:
+        """Tags for a run that has begun."""
+        with self._lock:
+            child = self._children[key]
+            child.tags.update(tags)
+            child.settled = False
+
+    def log(self, key: str, rows: Iterable[Measurement]) -> None:
+        """Rows of a run that has begun: sent soon, in batches; what MLflow has already is not sent again."""
+        with self._lock:
+            child = self._children[key]
+            child.pending.extend(rows)
+            child.step = max([child.step, *(row.step for row in child.pending[-1:])])
+            child.settled = False
+
+    def expect(self, key: str, left_s: float | None) -> None:
+        """How long a run will still take, for whoever asks for its status."""
+        with self._lock:
+            self._children[key].left_s = left_s
+
+    def finish(
+        self, key: str, status: Status, *, reason: str = "", state: str = "", artefacts: Iterable[Path] = ()
+    ) -> None:
+        """A run has ended; `reason` is what a failed one said, `state` what MLflow has no status for ("diverged")."""
+        with self._lock:
+            child = self._children[key]
+            child.end, child.settled = (status, _now_ms()), False
+            child.artefacts += [path for path in artefacts if path.is_file()]
+            if reason:
+                child.tags[FAILURE] = shown(reason)
+            if state:
+                child.tags[STATE] = state
+        self._wake.set()
+
+    def lost(self) -> tuple[str, ...]:
+        """Keys of runs that another launch has taken over from this one."""
+        return tuple(child.key for child in list(self._children.values()) if child.lost)
+
+    # --- the end -----------------------------------------------------------------------------------------------------
+
+    def close(self, status: Status, artefacts: Path | None = None, *, patience_s: float = 20.0) -> list[str]:
+        """Send what waits, end every run of ours, log a folder to the campaign's run. Returns what was not sent.
+
+        Runs that have not ended are KILLED: the next command picks them up. The campaign's run ends with the last
+        launch of it. Waits patience_s for a silent store.
+        """
+        if self._closed.is_set():
+            return []
+        with self._lock:
+            for child in self._children.values():
+                if child.end is None:
+                    child.end, child.settled = ("KILLED", _now_ms()), False
+        self._closed.set()
+        self._wake.set()
+        self._thread.join()
+        deadline = time.monotonic() + patience_s
+        while not self._send() and time.monotonic() < deadline:
+            time.sleep(min(1.0, patience_s))
+        problems = [
+            f"MLflow at {shown(address())}: {child.refused or 'does not answer'}; {len(child.pending)} rows of"
+            f" {child.job.name} ({child.key}) were not sent and remain in its metrics.jsonl; run the command again"
+            for child in self._children.values()
+            if not child.settled and not child.lost
+        ]
+        if artefacts is not None:
+            problems += self._keep(self.parent_id, artefacts)
+        try:
+            with explained("end the campaign's run"):
+                self._end_campaigns_run(status)
+        except TrackingUnavailable as error:
+            problems.append(str(error))
+        return problems
+
+    def _keep(self, run_id: str, path: Path) -> list[str]:
+        """A file or a folder's files, kept with a run; a line where that cannot be."""
+        try:
+            if path.is_dir():
+                self._client.log_artifacts(run_id, str(path))
+            else:
+                self._client.log_artifact(run_id, str(path))
+        except Exception as error:  # each kind of artefact store raises its own; the run must end all the same
+            return [
+                f"MLflow at {shown(address())}: {path} was not stored with its run"
+                f" ({type(error).__name__}: {one_line(error)}); what lies there is whole"
+            ]
+        return []
+
+    def _end_campaigns_run(self, status: Status) -> None:
+        """The campaign's and its rows' runs end, unless another launch of it lives."""
+        parent = self._client.get_run(self.parent_id)
+        claims.release(self._client, parent, self.me)
+        others = [owner for owner in claims.owners_in(parent.data.tags) if owner.launch != self.me.launch]
+        if any(self.heard.lives(owner) for owner in others):
+            return
+        ended: dict[str, list[str]] = {}
+        rows = []
+        for run in self._in_campaign():
+            if run.data.tags.get(ROLE) == ROW_ROLE:
+                rows.append(run)
+            elif KEY in run.data.tags:
+                ended.setdefault(run.data.tags.get(ROW_ID, ""), []).append(run.info.status)
+        for run in rows:
+            statuses = set(ended.get(run.data.tags.get(ROW_ID, ""), ()))
+            of_row = "FINISHED" if statuses == {"FINISHED"} else "FAILED" if "FAILED" in statuses else "KILLED"
+            if run.info.status != of_row:
+                self._client.set_terminated(run.info.run_id, of_row)
+        self._client.set_terminated(self.parent_id, status)
+
+    # --- the campaign's run and its rows' ------------------------------------------------------------------------------
+
+    def _campaigns_run(self) -> str:
+        campaign = self.campaign
+        wanted = {
+            ROLE: CAMPAIGN_ROLE,
+            CAMPAIGN: campaign.id,
+            "study": campaign.study.name,
+            "profile": campaign.profile,
+            "label": campaign.label,
+            "changes": " ".join(campaign.changes)[:4000],
+            **self._common,
+        }
+        run, _ = claims.the_one(
+            self._client,
+            lambda: [run for run in self._in_campaign() if run.data.tags.get(ROLE) == CAMPAIGN_ROLE],
+            lambda: self._client.create_run(
+                self._experiment_id,
+                start_time=_now_ms(),
+                run_name=f"{campaign.profile} {campaign.label}".strip(),
+                tags=wanted,
+            ),
+        )
+        self._client.update_run(run.info.run_id, status="RUNNING")
+        return str(run.info.run_id)
+
+    def _write_document(self) -> None:
+        """The document with the campaign's run, extended; twice where another launch wrote between our two looks."""
+        for _ in range(3):
+            try:
+                there = read.read_document(self._client, self.parent_id)
+            except BadCampaign as error:
+                if "version" in str(error) and "newer" in str(error):
+                    raise
+                there = None  # torn: what it said of runs stands in their records
+            if there is not None and there.id == self.campaign.id:
+                if self.campaign.keys <= there.keys and there.command == self.campaign.command:
+                    self.campaign = there
+                    break
+                self.campaign = there.extended(self.campaign)
+            self._client.log_text(self.parent_id, self.campaign.text(), read.DOCUMENT)
+        for name, text in {
+            "seeds": _several(self.campaign.seeds),
+            "data_seeds": _several(self.campaign.data_seeds),
+            "runs": str(len(self.campaign.runs)),
+            "command": self.campaign.command[:4000],
+            "updated_ms": str(_now_ms()),
+        }.items():
+            self._client.set_tag(self.parent_id, name, text)
+
+    def _rows_run(self, row: str) -> str:
+        """The id of a row's run, made where there is none."""
+        if row not in self._rows:
+            wanted = {
+                ROLE: ROW_ROLE,
+                CAMPAIGN: self.campaign.id,
+                ROW: row,
+                ROW_ID: row_id(row),
+                "study": self.campaign.study.name,
+                "profile": self.campaign.profile,
+                "mlflow.parentRunId": self.parent_id,
+            }
+            run, _ = claims.the_one(
+                self._client,
+                lambda: [
+                    run
+                    for run in self._in_campaign(f"tags.{ROW_ID} = '{row_id(row)}'")
+                    if run.data.tags.get(ROLE) == ROW_ROLE
+                ],
+                lambda: self._client.create_run(self._experiment_id, start_time=_now_ms(), run_name=row, tags=wanted),
+            )
+            self._rows[row] = str(run.info.run_id)
+        return self._rows[row]
+
+    def _summarise(self, row: str) -> None:
+        """What a row's finished runs say together, with its run; and the row's cell with the campaign's run."""
+        from mlflow.entities import Metric
+
+        runs = [
+            run.data.metrics
+            for run in self._in_campaign(f"tags.{ROW_ID} = '{row_id(row)}' AND attributes.status = 'FINISHED'")
+            if KEY in run.data.tags
+        ]
+        if not runs:
+            return
+        now, n = _now_ms(), len(runs)
+        points = [Metric(name, value, now, n) for name, value in summarised(runs).items()]
+        for batch in _batches(points, BATCH):
+            self._client.log_batch(self._rows_run(row), metrics=batch)
+        values = [run[self.campaign.study.metric] for run in runs if self.campaign.study.metric in run]
+        if values:
+            name = cell_name(row, [one.name for one in self.campaign.rows])
+            self._client.log_metric(self.parent_id, name, math.fsum(values) / len(values), now, n)
+
+    def _end_what_the_dead_left(self) -> None:
+        """Runs of this study that are RUNNING although the launch that made them is gone from this machine."""
+        for run in read.search(
+            self._client, [self._experiment_id], f"attributes.status = 'RUNNING' AND tags.{KEY} LIKE '%'"
+        ):
+            owners = claims.owners_in(run.data.tags)
+            if owners and not any(self.heard.lives(owner) for owner in owners):
+                self._client.set_terminated(run.info.run_id, "KILLED")
+
+    def _in_campaign(self, also: str = "") -> list[Run]:
+        query = f"tags.{CAMPAIGN} = '{self.campaign.id}'" + (f" AND {also}" if also else "")
+        return list(read.search(self._client, [self._experiment_id], query))
+
+    def _with_key(self, key: str, names: Mapping[str, str]) -> list[Run]:
+        return read.with_key(self._client, [*names], key)
+
+    def _finished(self, runs: Sequence[Run], names: Mapping[str, str]) -> RunRecord | None:
+        found = [_record_or_none(run, names) for run in runs if run.info.status == "FINISHED"]
+        best = read.one_per_key((one for one in found if one is not None), self.campaign.id)
+        return next(iter(best.values()), None)
+
+    def _create(self, name: str, tags: Mapping[str, str]) -> Run:
+        return self._client.create_run(self._experiment_id, start_time=_now_ms(), run_name=name, tags=dict(tags))
+
+    def _tags(self, job: Job, data: str, tags: Mapping[str, str]) -> dict[str, str]:
+        return {
+            KEY: job.key,
+            CAMPAIGN: self.campaign.id,
+            "study": job.study,
+            ROW: job.row,
+            ROW_ID: row_id(job.row),
+            "base": job.base,
+            "profile": job.profile,
+            "seed": str(job.seed),
+            "data_seed": str(job.data_seed),
+            "data": data,
+            "mlflow.parentRunId": self._rows_run(job.row),
+            "launch": self.me.launch,
+            **self._common,
+            **tags,
+        }
+
+    # --- the sender --------------------------------------------------------------------------------------------------
+
+    def _send_forever(self) -> None:
+        while not self._closed.is_set():
+            self._wake.wait(SEND_EVERY_S if self._silent_since is None else RETRY_AFTER_S)
+            self._wake.clear()
+            if self._closed.is_set():
+                return
+            self._send()
+            if self._silent_since is not None:
+                self._closed.wait(RETRY_AFTER_S)
+
+    def _send(self) -> bool:
+        """Send what waits, and the heartbeats; False while something still waits."""
+        with self._sending:
+            for child in list(self._children.values()):
+                if child.refused or child.lost:
+                    continue
+                if not self._answered(lambda child=child: self._look_after(child), child):  # type: ignore[misc]
+                    return False
+            if not self._answered(self._look_after_the_campaign):
+                return False
+        return all(child.settled or child.lost for child in list(self._children.values()))
+
+    def _answered(self, act: Callable[[], None], child: _Child | None = None) -> bool:
+        """Whether the store has answered; what it refuses for good is said once, and not asked again."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            act()
+        except (MlflowException, OSError) as error:
+            if child is not None and getattr(error, "error_code", "") in REFUSALS:
+                child.refused = one_line(error)
+                self._once(f"MLflow refuses {child.job.name} ({child.key}): {child.refused}")
+                return True
+            if self._silent_since is None:
+                self._silent_since = time.monotonic()
+                self._say(f"MLflow at {shown(address())} does not answer: training goes on, rows wait")
+            return False
+        if self._silent_since is not None:
+            self._say(f"MLflow answers again after {time.monotonic() - self._silent_since:.0f} s: rows are sent")
+            self._silent_since = None
+        return True
+
+    def _look_after(self, child: _Child) -> None:
+        """A heartbeat where one is due, then what waits. A run that another launch has taken over is left to it."""
+        if child.settled and child.end is not None:
+            return
+        if time.monotonic() - child.beat_at >= claims.BEAT_S:
+            run = self._client.get_run(child.run_id)
+            if claims.is_lost(run, self.me):
+                child.lost = True
+                self._once(f"{child.job.name}: another launch has taken it over, this one leaves it to that")
+                return
+            claims.beat(self._client, child.run_id, self.me, child.step, child.left_s)
+            child.beat_at = time.monotonic()
+        if not child.settled:
+            self._settle(child)
+
+    def _look_after_the_campaign(self) -> None:
+        if time.monotonic() - self._parent_beat_at >= claims.BEAT_S and not self._closed.is_set():
+            claims.beat(self._client, self.parent_id, self.me)
+            self._parent_beat_at = time.monotonic()
+        for row in sorted(self._changed_rows):
+            self._summarise(row)
+            with self._lock:
+                self._changed_rows.discard(row)
+
+    def _settle(self, child: _Child) -> None:
+        """Bring MLflow to what is known of this child. Every step may be repeated; none doubles anything."""
+        from mlflow.entities import Metric, Param, RunTag
+
+        with self._lock:
+            rows, tags, params, end = list(child.pending), dict(child.tags), dict(child.params), child.end
+            artefacts = list(child.artefacts)
+        points: dict[tuple[str, int], Metric] = {}
+        for row in rows:
+            for name, value in row.metrics.items():
+                if not math.isfinite(value):
+                    tags.setdefault("non_finite", f"{name} at step {row.step}")
+                    self._once(
+                        f"{child.job.name} ({child.key}): {name} is {value} at step {row.step}; tagged non_finite"
+                    )
+                elif (name, row.step) not in child.stored:
+                    points.setdefault((name, row.step), Metric(name, value, row.time_ms, row.step))
+        for batch in _batches(list(points.items()), BATCH):
+            self._client.log_batch(child.run_id, metrics=[point for _, point in batch])
+            child.stored.update(place for place, _ in batch)
+        if tags or params:
+            self._client.log_batch(
+                child.run_id,
+                params=[Param(name, value) for name, value in params.items()],
+                tags=[RunTag(name, value) for name, value in tags.items()],
+            )
+        for path in artefacts:
+            for problem in self._keep(child.run_id, path):
+                self._once(problem)
+        if end is not None:
+            self._client.set_terminated(child.run_id, *end)
+            run = self._client.get_run(child.run_id)
+            claims.release(self._client, run, self.me)
+            if end[0] == "FINISHED" and child.elsewhere:
+                self._refer(child.job, child.data, read.record(run, child.job.study), {})
+        with self._lock:
+            del child.pending[: len(rows)]
+            del child.artefacts[: len(artefacts)]
+            child.params = {}
+            child.tags = {name: value for name, value in child.tags.items() if tags.get(name) != value}
+            child.settled = not child.pending and not child.tags and not child.artefacts and child.end == end
+            if end is not None and end[0] == "FINISHED":
+                self._changed_rows.add(child.job.row)
+
+    def _once(self, text: str) -> None:
+        if text not in self._warned:
+            self._warned.add(text)
+            self._say(text)
+
+
+def row_id(row: str) -> str:
+    """A row's name as 8 hex digits: MLflow's filters take no quotes."""
+    return hashlib.sha256(row.encode()).hexdigest()[:8]
+
+
+def _experiment(client: MlflowClient, study: str) -> str:
+    """The study's experiment, created where it is not there. Artefacts of a SQLite store lie beside its file."""
+    from mlflow.exceptions import MlflowException
+
+    experiment = client.get_experiment_by_name(study)
+    if experiment is None:
+        path = sqlite_path(address())
+        try:
+            return client.create_experiment(
+                study, (path.resolve().parent / "mlruns" / study).as_uri() if path else None
+            )
+        except MlflowException:
+            experiment = client.get_experiment_by_name(study)
+            if experiment is None:  # else another command has just created it
+                raise
+    if experiment.lifecycle_stage != "active":
+        raise TrackingUnavailable(
+            f"{shown(address())}: the experiment {study} is deleted; bring it back with"
+            f" `mlflow experiments restore --experiment-id {experiment.experiment_id}`"
+        )
+    return str(experiment.experiment_id)
+
+
+def _record_or_none(run: Run, names: Mapping[str, str]) -> RunRecord | None:
+    with contextlib.suppress(ValueError):
+        return read.record(run, names.get(run.info.experiment_id, ""))
+    return None
+
+
+def _params(run: RunConfig) -> dict[str, str]:
+    """Every setting, flat, as text that `--set` reads back; and what follows from them."""
+    settings = {name: setting_text(value) for name, value in run.flat().items()}
+    return settings | {"depth": str(run.model.depth), "parameters": str(run.parameters())}
+
+
+def _several(numbers: Sequence[int]) -> str:
+    return ",".join(map(str, numbers))[:4000]
+
+
+def _batches(items: list[Any], size: int) -> Iterator[list[Any]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)
