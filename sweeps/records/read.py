@@ -1,4 +1,4 @@
-"""MLflow → records. What is read there is input: others write too. A record that is none of ours is named, not trusted."""
+"""MLflow → records. Others write there too: what is read is input, and a record that is none of ours is named."""
 
 from __future__ import annotations
 
@@ -234,7 +234,7 @@ def document(of: CampaignRecord) -> Campaign:
         )
     if (found.id, found.study.name) != (of.id, of.study):
         raise BadCampaign(
-            f"{DOCUMENT} of run {of.run_id} is the document of campaign {found.id} ({found.study.name}), expected {of.id}"
+            f"{DOCUMENT} of run {of.run_id} is that of campaign {found.id} ({found.study.name}), expected {of.id}"
         )
     return found
 

@@ -97,7 +97,7 @@ class _Child:
 
 
 class Tracker:
-    """One launch of a campaign in MLflow. Use as a context manager: whatever ends it, no run of ours is left RUNNING."""
+    """One launch of a campaign in MLflow. A context manager: whatever ends it, no run of ours is left RUNNING."""
 
     def __init__(
         self, client: MlflowClient, experiment_id: str, campaign: Campaign, say: Callable[[str], None]
@@ -229,7 +229,7 @@ class Tracker:
             child.end, child.settled = None, False
 
     def refer(self, job: Job, data: str, to: RunRecord, *, tags: Mapping[str, str] | None = None) -> None:
-        """A finished child that stands for a run which another campaign has trained: its final metrics, `reused_from`."""
+        """A finished child that stands for a run of another campaign: its final metrics, `reused_from`."""
         with explained(f"record {job.name}"):
             self._refer(job, data, to, tags or {})
 
@@ -363,7 +363,7 @@ class Tracker:
                 self._client.set_terminated(run.info.run_id, of_row)
         self._client.set_terminated(self.parent_id, status)
 
-    # --- the campaign's run and its rows' ------------------------------------------------------------------------------
+    # --- the campaign's run and its rows' -----------------------------------------------------------------------------
 
     def _campaigns_run(self) -> str:
         campaign = self.campaign
