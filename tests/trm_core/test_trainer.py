@@ -284,7 +284,7 @@ def test_a_weight_that_is_no_number_is_found_before_any_loss_tells(tiny: RunConf
     trainer = Trainer(tiny, puzzles, torch.device("cpu"))
     trainer.take_step()
     with torch.no_grad():
-        trainer.model.output_head.weight[0, 0] = torch.inf
+        trainer.model.halting_head.weight[0, 0] = torch.inf
     with pytest.raises(Diverged, match="diverged at step 1: a weight is no longer finite"):
         trainer.window_metrics()
 
