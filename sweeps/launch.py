@@ -154,6 +154,7 @@ class _Queue(Searcher):  # type: ignore[misc]  # Ray is not typed
         super().__init__()
         self.watch, self.waiting, self.may_begin = watch, list(jobs), may_begin
         self.elsewhere: dict[str, Owner | None] = {}  # of those waiting
+        self.ask_again_s = ASK_AGAIN_S
         self._ask_at = 0.0
         self._said: set[str] = set()
 
@@ -170,7 +171,7 @@ class _Queue(Searcher):  # type: ignore[misc]  # Ray is not typed
         if time.monotonic() >= self._ask_at:
             if (job := self._next()) is not None:
                 return {"key": job.key, "task": self.watch.task(job)}
-            self._ask_at = time.monotonic() + random.uniform(0.5, 1.5) * ASK_AGAIN_S
+            self._ask_at = time.monotonic() + random.uniform(0.5, 1.5) * self.ask_again_s
         if self.elsewhere or (self.waiting and self.watch.running and any(map(self.may_begin, self.waiting))):
             return None
         return None if self.watch.silent and self.waiting else Searcher.FINISHED

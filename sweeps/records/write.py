@@ -257,7 +257,7 @@ class Tracker:
             lambda: self._create(job.name, wanted),
         )
         if not made and self._living_owner([run]) is not None:
-            return
+            return False
         if made or run.info.status != "FINISHED":
             now = _now_ms()
             if not made:  # begun here once, before another campaign finished it
