@@ -2,8 +2,8 @@
 
 One rate was measured, by others: the released TRM-MLP run, 2.1e18 operations as RunConfig counts them, took about 18 h
 on one L40S: 33 TFLOP/s, 9 % of its peak, so memory and not arithmetic sets the pace. The other cards' rates are
-assumptions: the L40S's times the ratio of the makers' memory bandwidths (864 GB/s there). What was measured comes before
-any of them: a run that is finished on a card tells its rate there (plan.recorded_rates).
+assumptions: the L40S's times the ratio of the makers' memory bandwidths (864 GB/s there). What was measured comes
+before any of them: a run that is finished on a card tells its rate there (plan.recorded_rates).
 """
 
 from __future__ import annotations
