@@ -206,14 +206,18 @@ def _filled(text: str, room: int) -> list[str]:
 # --- before and after the runs ---------------------------------------------------------------------------------------
 
 
-def say_what_is_left(plan: Plan, what: str, budget: Budget | None = None, say: Callable[[str], None] = print) -> None:
+def say_what_is_left(
+    plan: Plan, what: str, budget: Budget | None = None, *, n_failed: int = 0, say: Callable[[str], None] = print
+) -> None:
     """What is done already, what is to do and how long that takes, and what of it a budget is enough for.
 
-    what: the campaign, for a person: "recursion_depth in mini".
+    what: the campaign, for a person: "recursion_depth in mini". n_failed: of the done ones, that failed earlier.
     """
     todo = plan.todo
-    if plan.n_done:
-        say(paragraph(f"{what}: {plan.n_done} of {len(plan.runs)} runs are done already"))
+    if plan.n_done > n_failed:
+        say(paragraph(f"{what}: {plan.n_done - n_failed} of {len(plan.runs)} runs are done already"))
+    if n_failed:
+        say(paragraph(f"{what}: {n_failed} failed earlier and stay so; --retry-failed tries them again"))
     if todo:
         about = f"about {duration_words(plan.seconds)} (from {'; '.join(plan.sources)})"
         say(paragraph(f"{what}: {len(todo)} to do, {about}"))
