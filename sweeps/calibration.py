@@ -27,6 +27,7 @@ from trm_core.config import RunConfig
 MEASURING_S = 3.5  # of all shapes together, once torch is loaded
 GIVE_UP_AFTER_S = 60.0
 LARGEST_STEP_FLOPS = 6e9  # measured in one piece, about 0.15 s; of larger runs a part of the batch
+RAY_NICENESS = 15  # of Ray's workers: beside other work on the machine they come second
 MOST_PROCESSES = 16  # more beside each other tell little more
 
 # Settings that make a step's rate what it is. Not among them: how often the networks are applied, and how long.
@@ -158,6 +159,8 @@ def _processes(n: int) -> Iterator[list[Any]]:
                     env=environment,
                 )
             )
+            with contextlib.suppress(OSError):  # it has ended already, or is as nice as that
+                os.setpriority(os.PRIO_PROCESS, started[-1].pid, RAY_NICENESS)
         late.start()
         yield started
     except OSError as error:
