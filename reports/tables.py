@@ -403,31 +403,38 @@ VOTES_CAPTION = (
 
 def markdown(table: Table) -> str:
     """The report as GitHub Markdown: warnings, the paper's layout, every row, notes, what was run."""
-    parts = [f"# {_md(table.study.title)}", f"{_md(table.study.source)}. Profile `{table.profile}`."]
-    parts += [f"> **{_md(_sentence(warning))}**" for warning in table.warnings]
+    parts = [
+        f"# {markdown_text(table.study.title)}",
+        f"{markdown_text(table.study.source)}. Profile `{table.profile}`.",
+    ]
+    parts += [f"> **{markdown_text(_sentence(warning))}**" for warning in table.warnings]
     laid_out = sheet(table)
     losses = table.study.layout == "losses"
-    parts.append(_md(losses_caption(table) if losses else caption(table)))
+    parts.append(markdown_text(losses_caption(table) if losses else caption(table)))
     if laid_out is not None:
-        parts.append(_md_table(laid_out.header, laid_out.lines, text_columns=laid_out.text_columns))
-    quoted = [_md_table(*quotes(table), text_columns=1)] if table.quoted else []
+        parts.append(markdown_table(laid_out.header, laid_out.lines, text_columns=laid_out.text_columns))
+    quoted = [markdown_table(*quotes(table), text_columns=1)] if table.quoted else []
     if laid_out is not None:
-        parts += quoted + ["## Every row"] + ([_md(caption(table))] if losses else [])
-    parts.append(_md_table(row_header(table), [row_cells(table, row) for row in table.rows], text_columns=1))
+        parts += quoted + ["## Every row"] + ([markdown_text(caption(table))] if losses else [])
+    parts.append(markdown_table(row_header(table), [row_cells(table, row) for row in table.rows], text_columns=1))
     parts += quoted if laid_out is None else []
     notes = footnotes(table)
     if notes:
-        parts.append("\n".join(f"- {_md(note)}" for note in notes))
+        parts.append("\n".join(f"- {markdown_text(note)}" for note in notes))
     if table.vote_curves:
-        parts += [f"## {VOTES_TITLE}", _md(VOTES_CAPTION), _md_table(*votes_cells(table), text_columns=1)]
+        parts += [
+            f"## {VOTES_TITLE}",
+            markdown_text(VOTES_CAPTION),
+            markdown_table(*votes_cells(table), text_columns=1),
+        ]
     parts.append("## What was run")
-    parts.append("\n".join(f"- {name}: {_md(text)}" for name, text in table.facts))
+    parts.append("\n".join(f"- {name}: {markdown_text(text)}" for name, text in table.facts))
     return "\n\n".join(parts) + "\n"
 
 
-def _md_table(header: Sequence[str], lines: Iterable[Sequence[str]], *, text_columns: int) -> str:
+def markdown_table(header: Sequence[str], lines: Iterable[Sequence[str]], *, text_columns: int) -> str:
     """A pipe table, padded so that it also reads as plain text; numbers to the right."""
-    cells = [[_md(cell) for cell in line] for line in (header, *lines)]
+    cells = [[markdown_text(cell) for cell in line] for line in (header, *lines)]
     widths = [max(3, *(len(line[column]) for line in cells)) for column in range(len(header))]
 
     def line_of(line: Sequence[str]) -> str:
@@ -443,7 +450,7 @@ def _md_table(header: Sequence[str], lines: Iterable[Sequence[str]], *, text_col
     return "\n".join([line_of(cells[0]), f"|{rule}|", *(line_of(line) for line in cells[1:])])
 
 
-def _md(text: str) -> str:
+def markdown_text(text: str) -> str:
     """Text that Markdown prints as it stands; an underscore inside a word needs no escape."""
     text = re.sub(r"([\\`*\[\]|<])", r"\\\1", " ".join(text.split()))
     text = re.sub(r"\\\[([−\d., ]+)\\\]", r"[\1]", text)  # an interval is no link

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from reports.collect import Table, accuracy_metric, collect, elsewhere
 from sweeps.campaign import Campaign, declare
 from sweeps.records.read import belongs, one_per_key
 from sweeps.records.types import RunRecord
 from sweeps.study import ProfileName, Study
-from trm_core.config import setting_text
+from trm_core.config import DataSettings, setting_text
 
 START = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 DATA = "d" * 16
@@ -75,12 +76,17 @@ def campaign_of(
 ) -> Campaign:
     """The campaign, with those of the recorded runs asked for that are its own."""
     campaign = declare(study, profile, changes)
-    for run in sorted((run for run in records if belongs(campaign, run)), key=lambda run: run.started):
-        one = campaign.asked(
-            [row for row in study.rows if row.name == run.row], [run.seed], [run.data_seed], lambda _: run.data
-        )
-        campaign = campaign.extended(one)
+    for run in sorted(records, key=lambda run: run.started):
+        if belongs(campaign, run):
+            rows = [row for row in study.rows if row.name == run.row]
+            campaign = campaign.extended(
+                campaign.asked(rows, [run.seed], [run.data_seed], data_hash=partial(_is, run.data))
+            )
     return campaign
+
+
+def _is(data: str, settings: DataSettings) -> str:
+    return data
 
 
 def table_of(
