@@ -2,16 +2,18 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from data_prep.sudoku import build_sudoku
-from sweeps.plan import Job
+from sweeps.campaign import Campaign, Job, declare
+from sweeps.study import Row, Study
 from trm_core.config import RunConfig
 
-TINY = {
+TINY: dict[str, dict[str, Any]] = {
     "data": {
         "source": "generated", "box_rows": 2, "box_cols": 2, "train": 64, "validation": 16, "test": 32, "clues": 7
     },
@@ -64,7 +66,7 @@ def tiny_run() -> RunConfig:
 @pytest.fixture(scope="session")
 def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A SQLite file with MLflow's tables in it: making one takes seconds, copying one nothing."""
-    from sweeps.tracking import connect
+    from sweeps.records.address import connect
 
     path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
     connect(f"sqlite:///{path}")
@@ -83,7 +85,7 @@ def mlflow_here(empty_mlflow: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 @pytest.fixture(scope="session")
 def ray_here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """The one Ray of all tests; whatever starts runs finds it."""
-    from sweeps.launch import cluster
+    from sweeps.machines import cluster
 
     if "PYTEST_XDIST_WORKER" in os.environ:  # all processes of a run have this parent folder in common
         (tmp_path_factory.getbasetemp().parent / "ray_is_up").mkdir()  # fails where the tests of Ray are not one group
@@ -95,3 +97,31 @@ def job(run: RunConfig, seed: int = 0, *, row: str = "TRM k=1, T=1", study: str 
     """A job for a run at a seed."""
     run = run.change({"train": {"seed": seed}})
     return Job(run.key(data), study, row, "trm", "mini", seed, run)
+
+
+def a_study(*rows: str, name: str = "a_study") -> Study:
+    """A study of small runs: each row has another D, so that no two are the same."""
+    return Study(
+        name=name,
+        title="A study",
+        puzzle="sudoku",
+        source="the tests",
+        rows=tuple(
+            Row(name=row, base="trm", change=TINY | {"model": TINY["model"] | {"D": 16 + 4 * at}})
+            for at, row in enumerate(rows or ("TRM k=1, T=1",))
+        ),
+    )
+
+
+def campaign(
+    study: Study | None = None,
+    *,
+    seeds: Sequence[int] = (0,),
+    data_seeds: Sequence[int] = (0,),
+    changes: Sequence[str] = (),
+    data: str = "hash",
+    command: str = "",
+) -> Campaign:
+    """What a command would ask for: a study, in mini, at these seeds. Its runs are `.jobs()`."""
+    study = study or a_study()
+    return declare(study, "mini", changes).asked(study.rows, seeds, data_seeds, lambda _: data, command)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from sweeps.guard import process_lives, this_machine
 from sweeps.records.types import Owner
+from sweeps.words import clean
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 OWNER, TAKEN = "owner.", "taken."  # tags, with a launch's id behind them
 BEAT_S = 10.0  # between heartbeats
 STALE_S = 60.0  # a heartbeat that has not moved for so long, while it was watched, has stopped
-LONG_AGO_S = 900.0  # and one that is so old by the clock: no two machines' clocks differ by as much
+UNWATCHED_S = 20.0  # between two looks at it: the watch begins anew, since the store may have been away for both
+LONG_AGO_S = 86400.0  # and one that is so old by the clock: no two machines' clocks differ by a day
 JITTER_S = 0.5
 
 
@@ -46,7 +48,8 @@ def myself(launch: str) -> Owner:
 
 
 def tag(owner: Owner) -> tuple[str, str]:
-    """The tag that says so."""
+    """The tag that says so, with a heartbeat of now."""
+    owner = replace(owner, beat_ms=_now_ms())
     facts = asdict(owner)
     return OWNER + facts.pop("launch"), json.dumps(facts)
 
@@ -63,6 +66,11 @@ def owners_in(tags: Mapping[str, str]) -> tuple[Owner, ...]:
     return tuple(found)
 
 
+def others_in(tags: Mapping[str, str], me: Owner) -> tuple[Owner, ...]:
+    """The launches but ours that claim a run."""
+    return tuple(owner for owner in owners_in(tags) if owner.launch != me.launch)
+
+
 def _parsed(launch: str, text: str) -> Owner | None:
     try:
         facts = json.loads(text)
@@ -73,7 +81,7 @@ def _parsed(launch: str, text: str) -> Owner | None:
 
     def word(name: str) -> str:
         found = facts.get(name, "")
-        return found[:200] if isinstance(found, str) else ""
+        return clean(found[:200]) if isinstance(found, str) else ""
 
     def count(name: str) -> int:
         found = facts.get(name, 0)
@@ -92,41 +100,66 @@ def _parsed(launch: str, text: str) -> Owner | None:
     )
 
 
+def has_stopped(owner: Owner, now_ms: int) -> bool:
+    """Whether the launch is gone, as far as one look and the clocks can tell: for what is shown, not for a claim."""
+    return _process_is_gone(owner) or abs(now_ms - owner.beat_ms) > 1000 * STALE_S
+
+
+def _process_is_gone(owner: Owner) -> bool:
+    """Whether it ran on this machine, and does no more."""
+    return owner.machine == this_machine() and not (0 < owner.pid < 2**31 and process_lives(owner.pid))
+
+
+@dataclass
+class _Watch:
+    """What was heard of one launch, on one's own clock."""
+
+    since: float  # when it last gave a sign of life, as far as we saw
+    looked: float
+    beats: set[int] = field(default_factory=set)  # each of its runs may have another
+
+
 @dataclass
 class Heard:
-    """What this process has heard of others' heartbeats. A beat is compared with itself, on one's own clock: the
-    clocks of two machines need not agree."""
+    """What this process has heard of others' heartbeats. A beat is compared with those before, on one's own clock:
+    the clocks of two machines need not agree."""
 
     clock: Callable[[], float] = time.monotonic
     now_ms: Callable[[], int] = field(default_factory=lambda: _now_ms)
-    _since: dict[str, tuple[int, float]] = field(default_factory=dict)  # launch → (beat, when it was first heard)
+    _watched: dict[str, _Watch] = field(default_factory=dict)  # by launch
 
     def lives(self, owner: Owner) -> bool:
-        """Whether the launch may still be making its runs. Asked again, a beat that stands still is noticed."""
-        if owner.machine == this_machine() and not (0 < owner.pid < 2**31 and process_lives(owner.pid)):
+        """Whether the launch may still be making its runs. Asked again and again, a still beat is noticed."""
+        if _process_is_gone(owner) or abs(self.now_ms() - owner.beat_ms) > 1000 * LONG_AGO_S:
             return False
-        if abs(self.now_ms() - owner.beat_ms) > 1000 * LONG_AGO_S:
-            return False
-        beat, since = self._since.get(owner.launch, (None, 0.0))
-        if beat != owner.beat_ms:
-            self._since[owner.launch] = (owner.beat_ms, self.clock())
-            return True
-        return self.clock() - since < STALE_S
+        now = self.clock()
+        watch = self._watched.setdefault(owner.launch, _Watch(now, now))
+        if owner.beat_ms not in watch.beats or now - watch.looked > UNWATCHED_S:
+            watch.since = now
+        watch.beats.add(owner.beat_ms)
+        watch.looked = now
+        return now - watch.since < STALE_S
+
+    def living(self, owners: Sequence[Owner]) -> Owner | None:
+        """The first of them that lives."""
+        return next((owner for owner in owners if self.lives(owner)), None)
 
 
 def claim(client: MlflowClient, run_id: str, me: Owner, heard: Heard) -> Owner | None:
     """Take a run. Returns None where it is ours now, else the living launch that has it."""
-    others = _others(client.get_run(run_id), me)
-    if (living := _living(others, heard)) is not None:
+    run = client.get_run(run_id)
+    if (living := heard.living(others_in(run.data.tags, me))) is not None:
         return living
+    if is_lost(run, me):  # it was taken from us once, and is free again
+        _delete(client, run_id, TAKEN + me.launch)
     client.set_tag(run_id, *tag(me))
-    others = _others(client.get_run(run_id), me)
-    if (living := _living(others, heard)) is not None:
-        client.delete_tag(run_id, OWNER + me.launch)
+    others = others_in(client.get_run(run_id).data.tags, me)
+    if (living := heard.living(others)) is not None:
+        _delete(client, run_id, OWNER + me.launch)
         return living
     for dead in others:
         client.set_tag(run_id, TAKEN + dead.launch, me.launch)
-        client.delete_tag(run_id, OWNER + dead.launch)
+        _delete(client, run_id, OWNER + dead.launch)
     return None
 
 
@@ -137,13 +170,24 @@ def is_lost(run: Run, me: Owner) -> bool:
 
 def beat(client: MlflowClient, run_id: str, me: Owner, step: int = 0, left_s: float | None = None) -> None:
     """Say that we are still there, and how far the run is."""
-    client.set_tag(run_id, *tag(replace(me, beat_ms=_now_ms(), step=step, left_s=left_s)))
+    client.set_tag(run_id, *tag(replace(me, step=step, left_s=left_s)))
 
 
 def release(client: MlflowClient, run: Run, me: Owner) -> None:
     """Let go of a run."""
     if OWNER + me.launch in run.data.tags:
-        client.delete_tag(run.info.run_id, OWNER + me.launch)
+        _delete(client, run.info.run_id, OWNER + me.launch)
+
+
+def _delete(client: MlflowClient, run_id: str, name: str) -> None:
+    """Delete a tag, which another process may just have deleted."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.delete_tag(run_id, name)
+    except MlflowException as error:
+        if name in client.get_run(run_id).data.tags:
+            raise error from None
 
 
 def the_one(client: MlflowClient, find: Callable[[], Sequence[Run]], make: Callable[[], Run]) -> tuple[Run, bool]:
@@ -159,14 +203,6 @@ def the_one(client: MlflowClient, find: Callable[[], Sequence[Run]], make: Calla
         client.delete_run(mine.info.run_id)
         time.sleep(random.uniform(0, JITTER_S))
     return min(found, key=lambda run: (run.info.start_time, run.info.run_id)), False
-
-
-def _others(run: Run, me: Owner) -> tuple[Owner, ...]:
-    return tuple(owner for owner in owners_in(run.data.tags) if owner.launch != me.launch)
-
-
-def _living(owners: Sequence[Owner], heard: Heard) -> Owner | None:
-    return next((owner for owner in owners if heard.lives(owner)), None)
 
 
 def _now_ms() -> int:

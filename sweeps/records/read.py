@@ -23,6 +23,7 @@ from sweeps.records.types import (
     Recorded,
     RunRecord,
 )
+from sweeps.words import clean
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 PAGE = 1000  # runs per answer
 ONE_BY_ONE = 50  # so many keys are looked up one by one; for more, all runs are read
 DOCUMENT = campaigns_of.FILE
+NO_MEASUREMENT = 1e100  # MLflow keeps infinity as 1.8e308, and a mean of two such is none
 
 
 @dataclass(frozen=True)
@@ -179,17 +181,17 @@ def record(run: Run, study: str) -> RunRecord:
     ended = run.info.end_time if run.info.status != "RUNNING" else None
     return RunRecord(
         key=tags[KEY],
-        study=_clean(tags.get("study", study)),
-        row=_clean(tags.get("row", "")),
-        base=_clean(tags.get("base", "")),
-        profile=_clean(tags.get("profile", "")),
+        study=clean(tags.get("study", study)),
+        row=clean(tags.get("row", "")),
+        base=clean(tags.get("base", "")),
+        profile=clean(tags.get("profile", "")),
         seed=_seed(tags, "seed"),
         data_seed=_seed(tags, "data_seed"),
         status=run.info.status,
         run_id=run.info.run_id,
-        tags={name: _clean(text) for name, text in tags.items()},
-        params=dict(run.data.params),
-        metrics=dict(run.data.metrics),
+        tags={clean(name): clean(text) for name, text in tags.items()},
+        params={clean(name): clean(text) for name, text in run.data.params.items()},
+        metrics={name: value for name, value in run.data.metrics.items() if abs(value) < NO_MEASUREMENT},
         started=_moment(run.info.start_time),
         ended=_moment(ended) if ended else None,
         owners=claims.owners_in(tags),
@@ -210,17 +212,13 @@ def _moment(ms: int | None) -> datetime:
         raise ValueError(f"its time {ms} is none") from None
 
 
-def _clean(text: str) -> str:
-    """Text from a record in one line, without control characters."""
-    return "".join(character if character.isprintable() else " " for character in text)
-
-
 # --- campaigns -------------------------------------------------------------------------------------------------------
 
 
 def campaigns(study: str | None = None, profile: str | None = None) -> list[CampaignRecord]:
     """The campaigns that MLflow has of a study, newest first; of all studies where none is named.
 
+    Where a launch was killed while it made a campaign's run, there are two of it: the one that all launches use counts.
     Raises TrackingUnavailable.
     """
     if _nothing_there():
@@ -232,18 +230,19 @@ def campaigns(study: str | None = None, profile: str | None = None) -> list[Camp
         query = f"tags.{ROLE} = '{CAMPAIGN_ROLE}'" + (f" AND tags.profile = '{quoted(profile)}'" if profile else "")
         found = [
             CampaignRecord(
-                id=_clean(run.data.tags.get(CAMPAIGN, "")),
-                label=_clean(run.data.tags.get("label", "")),
+                id=clean(run.data.tags.get(CAMPAIGN, "")),
+                label=clean(run.data.tags.get("label", "")),
                 study=names[run.info.experiment_id],
-                profile=_clean(run.data.tags.get("profile", "")),
+                profile=clean(run.data.tags.get("profile", "")),
                 run_id=run.info.run_id,
                 experiment_id=run.info.experiment_id,
                 status=run.info.status,
                 updated=_moment(_number(run.data.tags.get("updated_ms", "")) or run.info.start_time),
             )
-            for run in search(client, chosen, query)
+            for run in sorted(search(client, chosen, query), key=lambda run: (run.info.start_time, run.info.run_id))
         ]
-    return sorted(found, key=lambda one: (one.updated, one.run_id), reverse=True)
+    once = {(one.experiment_id, one.id): one for one in reversed(found)}
+    return sorted(once.values(), key=lambda one: (one.updated, one.run_id), reverse=True)
 
 
 def document(of: CampaignRecord) -> Campaign:
@@ -260,6 +259,12 @@ def document(of: CampaignRecord) -> Campaign:
             f"{DOCUMENT} of run {of.run_id} is that of campaign {found.id} ({found.study.name}), expected {of.id}"
         )
     return found
+
+
+def document_of(campaign: Campaign) -> Campaign | None:
+    """A campaign's document as MLflow has it; None where there is none. Raises BadCampaign, TrackingUnavailable."""
+    of = next((one for one in campaigns(campaign.study.name, campaign.profile) if one.id == campaign.id), None)
+    return None if of is None else document(of)
 
 
 def read_document(client: MlflowClient, run_id: str) -> Campaign | None:

@@ -85,7 +85,7 @@ class _Child:
     end: tuple[Status, int] | None = None  # status, time [ms]
     step: int = 0
     left_s: float | None = None
-    beat_at: float = -math.inf  # when the claim was last renewed
+    beat_at: float = -math.inf  # when the claim was last renewed, as time.time()
     refused: str | None = None
     elsewhere: bool = False  # begun in another campaign, where it stays; ours has a child that stands for it
     lost: bool = False  # another launch has taken the run over
@@ -167,20 +167,20 @@ class Tracker:
         if known is not None and not known.lost:
             self.again(job.key)
             return Begun("ours")
-        names = read.experiments(self._client)
-        runs = self._with_key(job.key, names)
+        runs, names = self._with_key(job.key)
         if (done := self._finished(runs, names)) is not None:
             if done.campaign != self.campaign.id:
                 self._refer(job, data, done, tags)
             return Begun("finished", record=done)
         trained = [run for run in runs if REUSED_FROM not in run.data.tags]
-        trained.sort(key=lambda run: (run.data.tags.get(CAMPAIGN) != self.campaign.id, run.info.start_time))
+        if (owner := self._living_owner(trained)) is not None:
+            return Begun("elsewhere", owner=owner)
         if trained:
-            run = trained[0]
-            found = _record_or_none(run, names)
+            # the same one for every launch that looks, whichever its campaign: two never claim two
+            run = min(trained, key=lambda run: (run.info.start_time, run.info.run_id))
+            found = read.record(run, names.get(run.info.experiment_id, ""))
             if (
-                found is not None
-                and found.status == "FAILED"
+                found.status == "FAILED"
                 and found.ended is not None
                 and found.ended.timestamp() * 1000 > self._opened_ms
             ):
@@ -195,13 +195,21 @@ class Tracker:
             return Begun("ours")
         wanted = self._tags(job, data, tags) | dict([claims.tag(self.me)])
         run = self._create(job.name, wanted)
-        if len(others := self._with_key(job.key, names)) > 1:  # another launch was as quick: it or neither has it
+        others = [
+            other
+            for other in self._with_key(job.key)[0]  # in the experiments that there are by now
+            if REUSED_FROM not in other.data.tags and other.info.run_id != run.info.run_id
+        ]
+        if others:  # another launch was as quick: it or neither has it
             self._client.delete_run(run.info.run_id)
-            owners = [owner for other in others for owner in claims.owners_in(other.data.tags)]
-            return Begun("elsewhere", owner=next((one for one in owners if one.launch != self.me.launch), None))
+            return Begun("elsewhere", owner=self._living_owner(others))
         self._children[job.key] = _Child(job, data, run.info.run_id, {}, _params(job.run))
         self._wake.set()
         return Begun("ours")
+
+    def _living_owner(self, runs: Iterable[Run]) -> Owner | None:
+        """A launch but ours that makes one of these runs."""
+        return self.heard.living([owner for run in runs for owner in claims.others_in(run.data.tags, self.me)])
 
     def _adopt(self, job: Job, run: Run, data: str, tags: Mapping[str, str]) -> None:
         """A run that has begun before, now ours: RUNNING; what it has is noted, so that nothing is sent twice."""
@@ -228,12 +236,15 @@ class Tracker:
             child = self._children[key]
             child.end, child.settled = None, False
 
-    def refer(self, job: Job, data: str, to: RunRecord, *, tags: Mapping[str, str] | None = None) -> None:
-        """A finished child that stands for a run of another campaign: its final metrics, `reused_from`."""
-        with explained(f"record {job.name}"):
-            self._refer(job, data, to, tags or {})
+    def refer(self, job: Job, data: str, to: RunRecord, *, tags: Mapping[str, str] | None = None) -> bool:
+        """A finished child that stands for a run of another campaign: its final metrics, `reused_from`.
 
-    def _refer(self, job: Job, data: str, to: RunRecord, tags: Mapping[str, str]) -> None:
+        Returns whether it was made; it may be there already. Raises TrackingUnavailable.
+        """
+        with explained(f"record {job.name}"):
+            return self._refer(job, data, to, tags or {})
+
+    def _refer(self, job: Job, data: str, to: RunRecord, tags: Mapping[str, str]) -> bool:
         from mlflow.entities import Metric, Param
 
         origin = {REUSED_FROM: to.tags.get(REUSED_FROM, to.run_id), "reused_from_study": to.study}
@@ -245,15 +256,21 @@ class Tracker:
             lambda: self._in_campaign(f"tags.{KEY} = '{read.quoted(job.key)}'"),
             lambda: self._create(job.name, wanted),
         )
+        if not made and self._living_owner([run]) is not None:
+            return False
         if made or run.info.status != "FINISHED":
             now = _now_ms()
+            if not made:  # begun here once, before another campaign finished it
+                for name, text in origin.items():
+                    self._client.set_tag(run.info.run_id, name, text)
             metrics = [Metric(name, value, now, job.run.train.steps) for name, value in to.metrics.items()]
             params = [Param(name, value) for name, value in _params(job.run).items() if name not in run.data.params]
             self._client.log_batch(run.info.run_id, metrics=metrics, params=params)
             self._client.set_terminated(run.info.run_id, "FINISHED", now)
-        with self._lock:
-            self._changed_rows.add(job.row)
-        self._wake.set()
+            with self._lock:
+                self._changed_rows.add(job.row)
+            self._wake.set()
+        return made
 
     def tag(self, key: str, tags: Mapping[str, str]) -> None:
         """Tags for a run that has begun."""
@@ -293,6 +310,15 @@ class Tracker:
         """Keys of runs that another launch has taken over from this one."""
         return tuple(child.key for child in list(self._children.values()) if child.lost)
 
+    def settle(self, patience_s: float) -> bool:
+        """Wait until MLflow has what it was told; False where it is silent for so long."""
+        deadline = time.monotonic() + patience_s
+        while not self._send():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.2)
+        return True
+
     # --- the end -----------------------------------------------------------------------------------------------------
 
     def close(self, status: Status, artefacts: Path | None = None, *, patience_s: float = 20.0) -> list[str]:
@@ -310,9 +336,7 @@ class Tracker:
         self._closed.set()
         self._wake.set()
         self._thread.join()
-        deadline = time.monotonic() + patience_s
-        while not self._send() and time.monotonic() < deadline:
-            time.sleep(min(1.0, patience_s))
+        self.settle(patience_s)
         problems = [
             f"MLflow at {shown(address())}: {child.refused or 'does not answer'}; {len(child.pending)} rows of"
             f" {child.job.name} ({child.key}) were not sent and remain in its metrics.jsonl; run the command again"
@@ -346,8 +370,8 @@ class Tracker:
         """The campaign's and its rows' runs end, unless another launch of it lives."""
         parent = self._client.get_run(self.parent_id)
         claims.release(self._client, parent, self.me)
-        others = [owner for owner in claims.owners_in(parent.data.tags) if owner.launch != self.me.launch]
-        if any(self.heard.lives(owner) for owner in others):
+        others = claims.others_in(parent.data.tags, self.me)
+        if not all(claims.has_stopped(owner, _now_ms()) for owner in others):
             return
         ended: dict[str, list[str]] = {}
         rows = []
@@ -441,11 +465,14 @@ class Tracker:
         """What a row's finished runs say together, with its run; and the row's cell with the campaign's run."""
         from mlflow.entities import Metric
 
-        runs = [
-            run.data.metrics
+        drawn = {(run.row, run.data_seed): run.data for run in self.campaign.runs}
+        finished = [
+            record
             for run in self._in_campaign(f"tags.{ROW_ID} = '{row_id(row)}' AND attributes.status = 'FINISHED'")
-            if KEY in run.data.tags
+            if (record := _record_or_none(run, {})) is not None
+            and drawn.get((row, record.data_seed), record.data) == record.data  # two test sets never meet in one mean
         ]
+        runs = [record.metrics for record in read.one_per_key(finished, self.campaign.id).values()]
         if not runs:
             return
         now, n = _now_ms(), len(runs)
@@ -458,20 +485,27 @@ class Tracker:
             self._client.log_metric(self.parent_id, name, math.fsum(values) / len(values), now, n)
 
     def _end_what_the_dead_left(self) -> None:
-        """Runs of this study that are RUNNING although the launch that made them is gone from this machine."""
+        """Runs of this study that are RUNNING although the launch that made them is gone: KILLED, once claimed."""
         for run in read.search(
             self._client, [self._experiment_id], f"attributes.status = 'RUNNING' AND tags.{KEY} LIKE '%'"
         ):
-            owners = claims.owners_in(run.data.tags)
-            if owners and not any(self.heard.lives(owner) for owner in owners):
-                self._client.set_terminated(run.info.run_id, "KILLED")
+            run_id = run.info.run_id
+            if not claims.owners_in(run.data.tags) or claims.claim(self._client, run_id, self.me, self.heard):
+                continue
+            run = self._client.get_run(run_id)
+            if run.info.status == "RUNNING":
+                self._client.set_terminated(run_id, "KILLED")
+            claims.release(self._client, run, self.me)
 
     def _in_campaign(self, also: str = "") -> list[Run]:
         query = f"tags.{CAMPAIGN} = '{self.campaign.id}'" + (f" AND {also}" if also else "")
         return list(read.search(self._client, [self._experiment_id], query))
 
-    def _with_key(self, key: str, names: Mapping[str, str]) -> list[Run]:
-        return read.with_key(self._client, [*names], key)
+    def _with_key(self, key: str) -> tuple[list[Run], dict[str, str]]:
+        """The runs of a key that are records of ours, and the names of all experiments by their ids."""
+        names = read.experiments(self._client)
+        runs = read.with_key(self._client, [*names], key)
+        return [run for run in runs if _record_or_none(run, names) is not None], names
 
     def _finished(self, runs: Sequence[Run], names: Mapping[str, str]) -> RunRecord | None:
         found = [_record_or_none(run, names) for run in runs if run.info.status == "FINISHED"]
@@ -530,9 +564,11 @@ class Tracker:
         try:
             act()
         except (MlflowException, OSError) as error:
-            if child is not None and getattr(error, "error_code", "") in REFUSALS:
-                child.refused = one_line(error)
-                self._once(f"MLflow refuses {child.job.name} ({child.key}): {child.refused}")
+            if getattr(error, "error_code", "") in REFUSALS:
+                what = "the campaign's run"
+                if child is not None:
+                    child.refused, what = one_line(error), f"{child.job.name} ({child.key})"
+                self._once(f"MLflow refuses {what}: {one_line(error)}")
                 return True
             if self._silent_since is None:
                 self._silent_since = time.monotonic()
@@ -547,21 +583,25 @@ class Tracker:
         """A heartbeat where one is due, then what waits. A run that another launch has taken over is left to it."""
         if child.settled and child.end is not None:
             return
-        if time.monotonic() - child.beat_at >= claims.BEAT_S:
-            run = self._client.get_run(child.run_id)
-            if claims.is_lost(run, self.me):
-                child.lost = True
-                self._once(f"{child.job.name}: another launch has taken it over, this one leaves it to that")
+        if _is_due(child.beat_at):
+            if self._is_lost(child):
                 return
             claims.beat(self._client, child.run_id, self.me, child.step, child.left_s)
-            child.beat_at = time.monotonic()
+            child.beat_at = time.time()
         if not child.settled:
             self._settle(child)
 
+    def _is_lost(self, child: _Child) -> bool:
+        """Whether another launch has taken a run of ours over: nothing of it is written any more, and that is said."""
+        if claims.is_lost(self._client.get_run(child.run_id), self.me):
+            child.lost = True
+            self._once(f"{child.job.name}: another launch has taken it over, this one leaves it to that")
+        return child.lost
+
     def _look_after_the_campaign(self) -> None:
-        if time.monotonic() - self._parent_beat_at >= claims.BEAT_S and not self._closed.is_set():
+        if _is_due(self._parent_beat_at) and not self._closed.is_set():
             claims.beat(self._client, self.parent_id, self.me)
-            self._parent_beat_at = time.monotonic()
+            self._parent_beat_at = time.time()
         for row in sorted(self._changed_rows):
             self._summarise(row)
             with self._lock:
@@ -597,6 +637,8 @@ class Tracker:
             for problem in self._keep(child.run_id, path):
                 self._once(problem)
         if end is not None:
+            if self._is_lost(child):  # once more: what was sent since the last heartbeat may have taken long
+                return
             self._client.set_terminated(child.run_id, *end)
             run = self._client.get_run(child.run_id)
             claims.release(self._client, run, self.me)
@@ -664,6 +706,11 @@ def _several(numbers: Sequence[int]) -> str:
 def _batches(items: list[Any], size: int) -> Iterator[list[Any]]:
     for start in range(0, len(items), size):
         yield items[start : start + size]
+
+
+def _is_due(beat_at: float) -> bool:
+    """Whether it is time for a heartbeat. By the clock on the wall: the others stand still while a laptop sleeps."""
+    return abs(time.time() - beat_at) >= claims.BEAT_S
 
 
 def _now_ms() -> int:

@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from sweeps import tracking
 from sweeps.tracking import (
     Measurement,
     Tracker,
@@ -24,6 +22,8 @@ from sweeps.tracking import (
     read_curve,
     read_runs,
 )
+
+from sweeps import tracking
 from tests.conftest import job
 from trm_core.config import RunConfig
 

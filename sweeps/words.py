@@ -1,0 +1,32 @@
+"""Words for a terminal: names that shorten where they can, and text of strangers without what moves a cursor."""
+
+from __future__ import annotations
+
+GAP = "…"
+
+
+def shorten(name: str, seeds: str, width: int) -> str:
+    """A row's name and its seeds in `width` columns: the name loses its middle, the seeds stay whole.
+
+    "HRM k=1, T=1", "seed 0" in 16 columns: "HRM …, T=1 seed 0". Where not even the seeds fit, they lose their end.
+    """
+    if not seeds:
+        return _middle(name, width)
+    room = width - len(seeds) - 1
+    return f"{_middle(name, room)} {seeds}" if room > 0 else seeds[: max(0, width)]
+
+
+def _middle(text: str, width: int) -> str:
+    """A text without its middle: what tells rows apart stands at both ends of their names."""
+    if len(text) <= width:
+        return text
+    if width < 1:
+        return ""
+    kept = width - len(GAP)
+    head = (kept + 1) // 2
+    return text[:head] + GAP + text[len(text) - (kept - head) :]
+
+
+def clean(text: str) -> str:
+    """Text from a record in one line, without control characters."""
+    return "".join(character if character.isprintable() else " " for character in text)
