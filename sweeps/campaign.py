@@ -275,7 +275,14 @@ def _id(study: Study, profile: str, rows: Sequence[CampaignRow]) -> str:
 
 
 def _label(changes: Sequence[str]) -> str:
-    return re.sub(r"[^A-Za-z0-9._,=+-]", "-", ",".join(change.rpartition(".")[2] for change in changes))
+    return re.sub(r"[^A-Za-z0-9._,=+-]", "-", ",".join(map(_short, changes)))
+
+
+def _short(change: str) -> str:
+    """ "maze:optim.lr=0.001" → "maze:lr=0.001"."""
+    name, equals, text = change.partition("=")
+    where, colon, setting = name.rpartition(":")
+    return where + colon + setting.rpartition(".")[2] + equals + text
 
 
 # --- the document, read ----------------------------------------------------------------------------------------------
