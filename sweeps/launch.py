@@ -24,6 +24,7 @@ from ray.tune.search import Searcher
 
 from sweeps import machines as machines_of  # before Ray is imported: it sets what Ray reads then
 from sweeps.campaign import Job
+from sweeps.failures import Failure
 from sweeps.guard import asked_to_end, process_lives
 from sweeps.machines import Machines, cluster
 from sweeps.packing import Arrangement, LauncherName, arrange
@@ -35,8 +36,8 @@ from sweeps.records.write import Tracker
 from sweeps.worker import (
     MAX_FAILURES,
     Task,
-    earlier_failure,
     note_failure,
+    noted_failure,
     read_journal,
     train_inline,
     train_with_workers,
@@ -44,6 +45,7 @@ from sweeps.worker import (
 
 GIVE_BACK_EVERY_S = 1.0
 ASK_AGAIN_S = 2.0  # for a run that another launch makes, or while MLflow does not answer
+AGAIN_AT_ONCE = 4  # so many of those
 MORE_THAN_ENOUGH = 10**9  # trials: the queue says when it is empty
 
 
@@ -70,25 +72,27 @@ def launch(
     *,
     sets: Mapping[str, BuiltSet],
     out: Path,
-    tracker: Tracker,
+    trackers: Mapping[str, Tracker],
     progress: Progress,
     launcher: LauncherName | None = None,
     workers: int = 1,
     may_begin: Callable[[Job], bool] = lambda _: True,
 ) -> Outcome:
-    """Train every job, in this order, tell tracker and progress of it, and say how it ended.
+    """Train every job, in this order, tell trackers and progress of it, and say how it ended.
 
-    Each job's files: <out>/runs/<key>/. sets: each job's puzzles, by its key. may_begin: asked when there is room for a
-    run; a job it says no to is asked for again when there is room once more, and is not begun if it stays so.
+    Each job's files: <out>/runs/<key>/. sets, trackers: each job's puzzles and its campaign's tracker, by its key.
+    may_begin: asked when there is room for a run; a job it says no to is asked for again when there is room once more,
+    and is not begun if it stays so.
     A failed run stops no other; one that another launch makes is waited for. Ctrl-C and SIGTERM end within seconds,
     with what is unfinished KILLED; a second one ends at once. Raises NoCluster, NotEnoughMachines.
     """
     if not jobs:
         return Outcome()
-    watch = _Watch({job.key: job for job in jobs}, sets, out / "runs", tracker, progress)
+    watch = _Watch({job.key: job for job in jobs}, sets, out / "runs", trackers, progress)
     queue = _Queue(watch, jobs, may_begin)
     with asked_to_end(watch.interrupt):
         try:
+            progress.say("starting Ray")
             with cluster() as machines:
                 arrangement = arrange(machines, len(jobs), launcher, workers)
                 progress.say(_in_words(arrangement, machines))
@@ -150,6 +154,7 @@ class _Queue(Searcher):  # type: ignore[misc]  # Ray is not typed
         super().__init__()
         self.watch, self.waiting, self.may_begin = watch, list(jobs), may_begin
         self.elsewhere: dict[str, Owner | None] = {}  # of those waiting
+        self.ask_again_s = ASK_AGAIN_S
         self._ask_at = 0.0
         self._said: set[str] = set()
 
@@ -166,15 +171,19 @@ class _Queue(Searcher):  # type: ignore[misc]  # Ray is not typed
         if time.monotonic() >= self._ask_at:
             if (job := self._next()) is not None:
                 return {"key": job.key, "task": self.watch.task(job)}
-            self._ask_at = time.monotonic() + random.uniform(0.5, 1.5) * ASK_AGAIN_S
+            self._ask_at = time.monotonic() + random.uniform(0.5, 1.5) * self.ask_again_s
         if self.elsewhere or (self.waiting and self.watch.running and any(map(self.may_begin, self.waiting))):
             return None
         return None if self.watch.silent and self.waiting else Searcher.FINISHED
 
     def _next(self) -> Job | None:
+        """The first job that is ours by now. Of those that others make, a few are asked for at a time, in turn."""
+        asked_again = 0
         for job in tuple(self.waiting):
             if not self.may_begin(job):
                 continue
+            if job.key in self.elsewhere and (asked_again := asked_again + 1) > AGAIN_AT_ONCE:
+                return None
             try:
                 begun = self.watch.begin(job)
             except TrackingUnavailable:
@@ -183,6 +192,8 @@ class _Queue(Searcher):  # type: ignore[misc]  # Ray is not typed
             self.watch.silent = False
             if begun == "elsewhere":
                 self._say_who(job)
+                self.waiting.remove(job)
+                self.waiting.append(job)
                 continue
             self.elsewhere.pop(job.key, None)
             self.waiting.remove(job)
@@ -216,10 +227,10 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
         jobs: Mapping[str, Job],
         sets: Mapping[str, BuiltSet],
         runs: Path,
-        tracker: Tracker,
+        trackers: Mapping[str, Tracker],
         progress: Progress,
     ) -> None:
-        self.jobs, self.sets, self.runs, self.tracker, self.progress = jobs, sets, runs, tracker, progress
+        self.jobs, self.sets, self.runs, self.trackers, self.progress = jobs, sets, runs, trackers, progress
         self.device = "cpu"
         self.finished: list[str] = []
         self.failed: dict[str, str] = {}
@@ -229,7 +240,7 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
         self.silent = False  # MLflow did not answer when a run was to begin
         self._owners: dict[str, Owner | None] = {}
         self._taken_back: list[Job] = []
-        self._failures: dict[str, dict[str, str]] = {}  # reported by the run itself
+        self._failures: dict[str, Failure] = {}  # reported by the run itself
         self._told: dict[str, int] = {}  # the last step that came through Tune
         self._gave_back_at = 0.0
 
@@ -249,7 +260,7 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
     def kill_running(self) -> None:
         """What is under way counts as killed."""
         for key in sorted(self.running):
-            self.tracker.finish(key, "KILLED")
+            self.trackers[key].finish(key, "KILLED")
         self.running.clear()
 
     # --- what the queue asks -----------------------------------------------------------------------------------------
@@ -257,7 +268,7 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
     def begin(self, job: Job) -> str:
         """Claim a run: "ours"; "elsewhere", to be asked again; or "over", finished or failed by another launch."""
         of = self.sets[job.key]
-        begun = self.tracker.begin(job, of.content_hash, tags=of.tags)
+        begun = self.trackers[job.key].begin(job, of.content_hash, tags=of.tags)
         if begun.what == "elsewhere":
             self._owners[job.key] = begun.owner
             return "elsewhere"
@@ -269,7 +280,7 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
             self.failed[job.key] = reason
         else:
             self.finished.append(job.key)
-        self.progress.elsewhere(job.name, _work(job), failure=reason if begun.what == "failed" else "")
+        self.progress.elsewhere(job.name, job.run.train_work(), failure=reason if begun.what == "failed" else "")
         return "over"
 
     def owner(self, job: Job) -> Owner | None:
@@ -278,7 +289,7 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
 
     def task(self, job: Job) -> Task:
         """What the run's worker needs to know."""
-        folder, launch = self.runs.resolve() / job.key, self.tracker.me.launch
+        folder, launch = self.runs.resolve() / job.key, self.trackers[job.key].me.launch
         return Task(job.key, job.run, self.sets[job.key].folder.resolve(), folder, 1, launch, self.device)
 
     def take_back(self) -> list[Job]:
@@ -295,7 +306,7 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
                 if trial.temporary_state.ray_actor is not None:
                     ray.kill(trial.temporary_state.ray_actor)
         self.check()
-        self.lost |= {key for key in self.tracker.lost() if key in self.running}
+        self.lost |= {key for key in self.running if key in self.trackers[key].lost()}
         if time.monotonic() - self._gave_back_at > GIVE_BACK_EVERY_S:
             machines_of.give_back_what_the_dead_hold()
             self._gave_back_at = time.monotonic()
@@ -306,31 +317,35 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
 
     def _start(self, job: Job) -> None:
         if job.key in self.running:
-            self.tracker.again(job.key)
+            self.trackers[job.key].again(job.key)
         self.running.add(job.key)
-        self.progress.begin(job.key, job.name, job.run.train.steps, _work(job))
+        self.progress.begin(job.key, job.name, job.run.train.steps, job.run.train_work())
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
         """Rows, the device, a torn checkpoint, another try, or the reason why a run failed."""
         key = trial.config["key"]
         self._log(key, [Measurement(*row) for row in result.get("rows", ())])
         if "device" in result:
-            self.tracker.tag(key, {"device": result["device"]})
-        for name in ("torn", "retry"):
-            for said in result.get(name, ()):
-                self.progress.say(f"{self.jobs[key].name}: {said}")
-                self.tracker.tag(key, {"torn_checkpoint" if name == "torn" else name: said})
+            self.trackers[key].tag(key, {"device": result["device"]})
+        for torn in result.get("torn", ()):
+            self._say_and_tag(key, "torn_checkpoint", torn)
+        if "retry" in result:
+            self._say_and_tag(key, "retry", result["retry"])
         if "failure" in result:
-            self._failures[key] = {"reason": result["failure"], "kind": result.get("kind", "failed")}
+            self._failures[key] = Failure(result["kind"], result["failure"])
+
+    def _say_and_tag(self, key: str, name: str, text: str) -> None:
+        self.progress.say(f"{self.jobs[key].name}: {text}")
+        self.trackers[key].tag(key, {name: text})
 
     def _log(self, key: str, rows: Sequence[Measurement]) -> None:
         if rows:
-            self.tracker.log(key, rows)
+            self.trackers[key].log(key, rows)
             self._told[key] = rows[-1].step
         for row in rows:
             self.progress.update(key, row.step, row.metrics)
         if rows:
-            self.tracker.expect(key, self.progress.left_s(key))
+            self.trackers[key].expect(key, self.progress.left_s(key))
 
     def _catch_up(self, key: str) -> None:
         """The journal's rows that never came through Tune.
@@ -346,12 +361,12 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
         if self.interrupted or self._gone(key):
             return
         if key in self._failures:
-            self._fail(key, **self._failures.pop(key))
+            self._fail(key, self._failures.pop(key))
             return
         self._catch_up(key)
         self.running.discard(key)
         self.finished.append(key)
-        self.tracker.finish(key, "FINISHED", artefacts=self._artefacts(key))
+        self.trackers[key].finish(key, "FINISHED", artefacts=self._artefacts(key))
         self.progress.end(key)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
@@ -361,9 +376,14 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
             return
         if key not in self.running:
             self._start(self.jobs[key])
-        folder, launch = self.runs / key, self.tracker.me.launch
-        died = ProcessDied(f"its process ended {trial.num_failures} times; the last time Ray said: {trial.get_error()}")
-        self._fail(key, earlier_failure(folder, launch) or note_failure(folder, launch, died))
+        folder, launch = self.runs / key, self.trackers[key].me.launch
+        noted = noted_failure(folder, launch)
+        if noted is None:
+            said = f"its process ended {trial.num_failures} times; the last time Ray said: {trial.get_error()}"
+            died = ProcessDied(said)
+            note_failure(folder, launch, died)
+            noted = Failure.of(died)
+        self._fail(key, noted)
 
     def _gone(self, key: str) -> bool:
         """Whether a run that has ended here is another launch's by now."""
@@ -374,25 +394,20 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
         self.progress.gone(key)
         return True
 
-    def _fail(self, key: str, reason: str, kind: str = "failed") -> None:
+    def _fail(self, key: str, failure: Failure) -> None:
         """A full disk is a person's to mend: the run goes on with the next command. Everything else has failed."""
         self._catch_up(key)
         self.running.discard(key)
-        self.failed[key] = reason
-        status: Status = "KILLED" if kind == "disk full" else "FAILED"
-        self.tracker.finish(
-            key, status, reason=reason, state="" if kind == "failed" else kind, artefacts=self._artefacts(key)
-        )
-        self.progress.end(key, failure=reason)
+        self.failed[key] = failure.reason
+        status: Status = "KILLED" if failure.kind == "disk full" else "FAILED"
+        state = "" if failure.kind == "failed" else failure.kind
+        self.trackers[key].finish(key, status, reason=failure.reason, state=state, artefacts=self._artefacts(key))
+        self.progress.end(key, failure=failure.reason)
 
     def _artefacts(self, key: str) -> tuple[Path, ...]:
         """What is kept with the run in MLflow, where it is there."""
         folder = self.runs / key
         return (folder / "config.json", folder / "failure.txt", folder / "predictions" / "votes.csv")
-
-
-def _work(job: Job) -> float:
-    return float(job.run.train_flops() * job.run.train.batch_size * job.run.train.steps)
 
 
 def _in_words(arrangement: Arrangement, machines: Machines) -> str:

@@ -1,36 +1,26 @@
-"""What a study has left to do and what it costs: pure functions from settings and records to a plan.
-
-Only `measure_cpu` looks at the machine; everything else is arithmetic, tested without one.
-"""
+"""What a study has left to do and what it costs: pure functions from settings and records to a plan."""
 
 from __future__ import annotations
 
 import enum
 import fnmatch
-import math
+import heapq
 import statistics
-import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-
-import numpy as np
+from typing import NamedTuple
 
 from sweeps.campaign import Job
+from sweeps.prices import CARDS, L40S_FLOPS_PER_S, Card, Price
+from sweeps.puzzles import PUBLISHED_TESTS
 from sweeps.records.types import RunRecord
 from sweeps.study import ProfileName, Row, Study
 from trm_core.config import BadSetting, DataSettings, RunConfig
 from trm_core.memory import peak_bytes
 
-PUBLISHED_TEST_PUZZLES = 422_786  # Sudoku-Extreme's test file, where the set is not built yet
-PUBLISHED_TESTS = {"sudoku": PUBLISHED_TEST_PUZZLES, "maze": 1000, "arc": 419}  # ARC-AGI-1's 400 evaluation tasks
-
-# The released TRM-MLP run, 2.1e18 operations by our count, took about 18 h on one L40S (PAPER.md, section 3).
-ASSUMED_GPU_FLOPS_PER_S = 33e12
-
-# Training in fp32 on one thread, beside `measure_cpu`'s matrix products: about 0.5 for a run alone, half of that with a
-# run on every core. Measured 2026-11-22: the mini study, two runs at once on two cores, took 5 min 50 s where 0.5 had
-# promised 3 min.
-TRAINING_PER_MATMUL = 0.25
+RAY_START_S = 10.0  # once: Ray comes up, and the first processes import torch
+TRAIN_START_S = 15.0  # of each run on Ray Train workers; 11 to 18 s were measured
+INLINE_START_S = 1.0  # of each run in a Tune trial whose process stays
 
 ASK_ABOVE_GPU_HOURS = 1.0
 
@@ -39,12 +29,29 @@ class NoSuchRow(ValueError):
     """An `--only` pattern that matches no row."""
 
 
+class Work(NamedTuple):
+    """Operations of a run, as RunConfig counts them."""
+
+    training: float
+    evaluation: float
+
+    @property
+    def flops(self) -> float:
+        """All of them."""
+        return self.training + self.evaluation
+
+
 @dataclass(frozen=True)
 class Rate:
-    """How fast a device trains, in operations per second as RunConfig counts them, and where that is known from."""
+    """How fast one worker trains, in operations per second as RunConfig counts them, and where that is known from."""
 
     flops_per_s: float
     source: str
+    evaluation_flops_per_s: float | None = None  # None: as in training
+
+    def seconds(self, work: Work) -> float:
+        """What the work takes."""
+        return work.training / self.flops_per_s + work.evaluation / (self.evaluation_flops_per_s or self.flops_per_s)
 
 
 @dataclass(frozen=True)
@@ -53,37 +60,54 @@ class PlannedRun:
 
     job: Job
     done: bool
-    flops: float
+    work: Work
     rate: Rate
     memory: int  # bytes at the peak, per worker, by formula
+    workers: int = 1  # that share it; assumed to lose nothing by that
+    start_s: float = 0.0  # before its first step
 
     @property
     def seconds(self) -> float:
         """Estimated time of the whole run."""
-        return self.flops / self.rate.flops_per_s
+        return self.start_s + self.rate.seconds(self.work) / self.workers
+
+    @property
+    def hours(self) -> float:
+        """Of GPUs, or of cores: all its workers together."""
+        return self.seconds * self.workers / 3600
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All runs of a study in a profile, in the table's order, seeds inside rows."""
+    """All runs of a campaign, in the order in which they were asked for."""
 
     runs: tuple[PlannedRun, ...]
     at_once: int = 1  # runs beside each other
+    workers: int = 1  # of each
+    start_s: float = 0.0  # of Ray, once
+    price: Price | None = None  # of a GPU, or of a core
+    unit: str = "GPU"  # what one worker has: "GPU" or "core"
+    notes: tuple[str, ...] = ()  # what the estimate assumes beside its rates, a sentence each
 
     @property
     def todo(self) -> tuple[PlannedRun, ...]:
-        """The runs that are not done."""
-        return tuple(run for run in self.runs if not run.done)
+        """The runs that are not done, in the order in which they are to be begun.
+
+        First seeds first, so that a table is whole as early as can be; the longest of them first, so that none is left
+        running alone.
+        """
+        left = [run for run in self.runs if not run.done]
+        return tuple(sorted(left, key=lambda run: (run.job.data_seed, run.job.seed, -run.seconds)))
 
     @property
     def n_done(self) -> int:
         """How many runs are done already."""
-        return len(self.runs) - len(self.todo)
+        return sum(run.done for run in self.runs)
 
     @property
     def flops(self) -> float:
         """Of what is left to do."""
-        return sum(run.flops for run in self.todo)
+        return sum(run.work.flops for run in self.todo)
 
     @property
     def run_seconds(self) -> float:
@@ -92,13 +116,38 @@ class Plan:
 
     @property
     def seconds(self) -> float:
-        """Estimated until all is done: so many runs at once, and never less than the longest of them."""
-        return max([self.run_seconds / self.at_once, *(run.seconds for run in self.todo)])
+        """Estimated until all is done, with Ray's start: each run begins as soon as there is room for it."""
+        todo = self.todo
+        return self.start_s + makespan([run.seconds for run in todo], self.at_once) if todo else 0.0
+
+    @property
+    def hours(self) -> float:
+        """GPU-hours, or core-hours, of what is left to do."""
+        return self.run_seconds * self.workers / 3600
+
+    @property
+    def dollars(self) -> float | None:
+        """What those hours cost; None without a price."""
+        return self.price and self.price.dollars_per_hour * self.hours
+
+    @property
+    def rented_dollars(self) -> float | None:
+        """What all places cost from Ray's start to the end of the last run, at work or not; None without a price."""
+        rented = self.seconds * self.at_once * self.workers / 3600
+        return self.price and self.price.dollars_per_hour * rented
 
     @property
     def sources(self) -> tuple[str, ...]:
         """Where the estimates come from, each once."""
-        return tuple(dict.fromkeys(run.rate.source for run in self.runs))
+        return tuple(dict.fromkeys(run.rate.source for run in self.todo or self.runs))
+
+
+def makespan(seconds: Iterable[float], at_once: int) -> float:
+    """When the last of these runs ends, in seconds, if each begins in its turn as soon as one of the places is free."""
+    free_at = [0.0] * at_once
+    for each in seconds:
+        heapq.heapreplace(free_at, free_at[0] + each)
+    return max(free_at)
 
 
 class Consent(enum.Enum):
@@ -135,10 +184,10 @@ def _matches(row: Row, pattern: str) -> bool:
 # --- what they cost --------------------------------------------------------------------------------------------------
 
 
-def run_flops(run: RunConfig, test_puzzles: int | None = None) -> float:
-    """Operations of one run: its training steps, the evaluations on the way and the last one on all held-out puzzles.
+def run_work(run: RunConfig, test_puzzles: int | None = None) -> Work:
+    """One run: its training steps, the evaluations on the way and the last one on all held-out puzzles.
 
-    test_puzzles: how many there are (None: not known, the set is not built yet).
+    test_puzzles: how many there are (None: not known, then as many as were published).
     """
     train, model = run.train, run.model
     n_test = test_puzzles or run.data.test or PUBLISHED_TESTS[run.data.puzzle]
@@ -149,28 +198,47 @@ def run_flops(run: RunConfig, test_puzzles: int | None = None) -> float:
     if run.data.puzzle == "arc":  # and every variant of a test task votes
         n_variants = run.data.augmentations + 1
         evaluated += n_test * (n_variants if train.votes is None else min(train.votes, n_variants))
-    evaluation = float(evaluated) * (train.eval_N_sup or model.N_sup) * run.forward_flops()
-    return float(train.steps) * train.batch_size * run.train_flops() + evaluation
+    return Work(
+        training=float(train.steps) * train.batch_size * run.train_flops(),
+        evaluation=float(evaluated) * (train.eval_N_sup or model.N_sup) * run.forward_flops(),
+    )
 
 
-def recorded_rates(records: Sequence[RunRecord], device: str) -> dict[str, Rate]:
+def recorded_rates(records: Iterable[RunRecord], device: str, workers: int = 1) -> dict[str, Rate]:
     """What finished runs on this device say: a rate per row (its newest run), and under "" the median of all.
 
-    device: "cpu", a GPU's name, or "" for any GPU.
+    device: "cpu", a GPU's name or a part of it ("H100"), or "" for any GPU. workers: of the runs to come, and taken to
+    have been those of the finished ones, whose records do not say.
     """
     rates: dict[str, float] = {}
     for record in sorted(records, key=lambda record: record.started.timestamp()):
-        speed = record.metrics.get("time/steps_per_second", 0.0)
         there = record.tags.get("device", "")
-        here = there == device or (not device and there not in ("", "cpu"))
-        if record.status == "FINISHED" and here and speed > 0:
-            run = recorded_settings(record.params)
-            if run is not None:
-                rates[record.row] = speed * run.train.batch_size * run.train_flops()
+        here = device in there if device else there not in ("", "cpu")
+        if record.status == "FINISHED" and here and (rate := _recorded_rate(record)) is not None:
+            rates[record.row] = rate / workers
     if not rates:
         return {}
     known = {row: Rate(rate, "finished runs of the same row on this device") for row, rate in rates.items()}
     return known | {"": Rate(statistics.median(rates.values()), "finished runs of other rows on this device")}
+
+
+def _recorded_rate(record: RunRecord) -> float | None:
+    """A finished run's operations per second, evaluations among them; None where its record does not say.
+
+    By how long it lasted, where its last steps' speed bears that out: one that was interrupted and resumed, or taken
+    from another study, lasted longer or shorter than it took.
+    """
+    run, speed = recorded_settings(record.params), record.metrics.get("time/steps_per_second", 0.0)
+    if run is None or not speed > 0:
+        return None
+    by_speed = speed * run.train.batch_size * run.train_flops()
+    if record.ended is None:
+        return by_speed
+    work = run_work(run, int(record.metrics.get("test/puzzles", 0)) or None)
+    start_s = INLINE_START_S if record.tags.get("device") == "cpu" else TRAIN_START_S
+    lasted_s = (record.ended - record.started).total_seconds() - start_s
+    took_s = work.flops / by_speed
+    return work.flops / lasted_s if 0.5 * took_s < lasted_s < 2 * took_s else by_speed
 
 
 def recorded_settings(params: Mapping[str, str]) -> RunConfig | None:
@@ -182,25 +250,18 @@ def recorded_settings(params: Mapping[str, str]) -> RunConfig | None:
         return None
 
 
-def assumed_gpu() -> Rate:
-    """A GPU of which nothing is known yet."""
-    rate = ASSUMED_GPU_FLOPS_PER_S
-    return Rate(rate, f"assumption for a GPU without records: {rate / 1e12:.0f} TFLOP/s, the released code on one L40S")
+def card_rate(card: Card) -> Rate:
+    """What the table of cards says."""
+    return Rate(card.flops_per_s, card.source)
 
 
-def measure_cpu(for_s: float = 0.2) -> Rate:
-    """A run on one thread of this CPU: the best time of small matrix products, times TRAINING_PER_MATMUL.
-
-    64x64 is as large as OpenBLAS leaves to one thread; the best, since other work on the machine only slows them down.
-    """
-    squares = np.ones((50, 64, 64), dtype=np.float32)
-    operations = 2 * squares.size * 64
-    best, ends_at = math.inf, time.perf_counter() + for_s
-    while (began := time.perf_counter()) < ends_at or best == math.inf:
-        squares @ squares
-        best = min(best, time.perf_counter() - began)
-    source = f"a {for_s:g} s calibration on this CPU, good to a factor of about two"
-    return Rate(TRAINING_PER_MATMUL * operations / best, source)
+def gpu_rate(name: str = "") -> Rate:
+    """A GPU of which no run is recorded, by torch's name of it, as the table of cards has it, else as an L40S."""
+    for card in CARDS:
+        if card.device != "cpu" and card.device in name:
+            return card_rate(card)
+    said = f"assumption for a GPU without records: {L40S_FLOPS_PER_S / 1e12:.0f} TFLOP/s, the released code on one L40S"
+    return Rate(L40S_FLOPS_PER_S, said)
 
 
 def make_plan(
@@ -209,35 +270,38 @@ def make_plan(
     rates: Mapping[str, Rate],
     fallback: Rate,
     *,
+    measured: Mapping[RunConfig, Rate] | None = None,
     at_once: int = 1,
     workers: int = 1,
+    inline: bool = False,
+    price: Price | None = None,
+    unit: str = "GPU",
+    notes: Sequence[str] = (),
     test_puzzles: Callable[[DataSettings], int | None] = lambda _: None,
 ) -> Plan:
-    """The plan: `done` are the keys of finished runs, `rates` what recorded_rates found, `fallback` for the rest.
+    """The plan: `done` are the keys of finished runs.
 
-    workers: so many share a run's batch. test_puzzles: how many the set of these data settings has.
+    A run's rate is its row's in `rates`, what recorded_rates found; else its own in `measured`; else the other rows';
+    else `fallback`. workers: so many share a run's batch. inline: runs start without Ray Train. test_puzzles: how many
+    the set of these data settings has. The rest is the plan's own.
     """
-    return Plan(
-        tuple(
-            PlannedRun(
-                job,
-                job.key in done,
-                run_flops(job.run, test_puzzles(job.run.data)),
-                rates.get(job.row, rates.get("", fallback)),
-                peak_bytes(job.run, workers=workers),
-            )
-            for job in jobs
-        ),
-        at_once,
-    )
+    measured = measured or {}
+
+    def planned(job: Job) -> PlannedRun:
+        rate = rates.get(job.row) or measured.get(job.run) or rates.get("", fallback)
+        work, memory = run_work(job.run, test_puzzles(job.run.data)), peak_bytes(job.run, workers=workers)
+        start_s = INLINE_START_S if inline else TRAIN_START_S
+        return PlannedRun(job, job.key in done, work, rate, memory, workers, start_s)
+
+    return Plan(tuple(map(planned, jobs)), at_once, workers, RAY_START_S, price, unit, tuple(notes))
 
 
 # --- whether it may start --------------------------------------------------------------------------------------------
 
 
 def gpu_hours(plan: Plan, gpus: int) -> float:
-    """GPU-hours of what is left to do; without a GPU, what the same work would take on the assumed one."""
-    return (plan.run_seconds if gpus else plan.flops / ASSUMED_GPU_FLOPS_PER_S) / 3600
+    """GPU-hours of what is left to do; without a GPU, what the same work would take on an L40S."""
+    return plan.hours if gpus else plan.flops / L40S_FLOPS_PER_S / 3600
 
 
 def needs_consent(plan: Plan, gpus: int, yes: bool, is_terminal: bool) -> Consent:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import tempfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,11 @@ FILES: dict[PuzzleName, str] = {
     "arc": "ARC's tasks (Kaggle's *_challenges.json and *_solutions.json, or a checkout of fchollet/ARC-AGI)",
 }
 ON_THE_HUB: tuple[PuzzleName, ...] = ("sudoku", "maze")
+PUBLISHED_TESTS: dict[PuzzleName, int] = {  # puzzles of the published test files, for plans without them
+    "sudoku": 422_786,
+    "maze": 1000,
+    "arc": 419,  # of ARC-AGI-1's 400 evaluation tasks
+}
 
 # What a set is built from; every other data setting is read when its puzzles are drawn.
 _COMMON = ("puzzle", "source", "train", "validation", "test", "seed")
@@ -184,12 +190,17 @@ def puzzle_folder(settings: DataSettings, source: Source | None, out: Path) -> P
     return out / "data" / f"{settings.puzzle}_{side}x{side}_{settings.source}_{digest}"
 
 
-def check_sources(wanted: Collection[DataSettings], sources: Sources) -> None:
-    """Whether every set has its files. Raises NoPuzzles, naming all that are missing, and BadCommand."""
+def check_sources(wanted: Collection[DataSettings], sources: Sources, *, may_be_missing: bool = False) -> None:
+    """Whether every set has its files. Raises NoPuzzles, naming all that are missing, and BadCommand.
+
+    may_be_missing: a plan can do without them.
+    """
     missing = [
         puzzle
         for puzzle in EVERY_PUZZLE
-        if puzzle not in sources and any(one.puzzle == puzzle and one.source == "files" for one in wanted)
+        if not may_be_missing
+        and puzzle not in sources
+        and any(one.puzzle == puzzle and one.source == "files" for one in wanted)
     ]
     if missing and len({one.puzzle for one in wanted}) == 1:
         raise NoPuzzles(
@@ -253,34 +264,39 @@ def build_all(wanted: Sequence[DataSettings], sources: Sources, out: Path) -> di
     return {one: _built(*build_puzzles(one, sources.get(one.puzzle), out)) for one in distinct}
 
 
-def look_up(wanted: Sequence[DataSettings], sources: Sources, out: Path) -> dict[DataSettings, BuiltSet]:
-    """As build_all, but nothing is written: the sets that lie there already; of files, that they can be read.
+def look_up(
+    wanted: Sequence[DataSettings], sources: Sources, out: Path, *, may_be_missing: bool = False
+) -> dict[DataSettings, BuiltSet]:
+    """As build_all, but nothing is written into `out`: the sets that lie there already, and those of given files.
 
-    Raises what build_all raises.
+    The latter are built in a temporary folder and removed again, so their hashes and counts are what a run's would be
+    and what it would refuse is refused: raises what build_all raises. Nothing is generated or fetched.
+    may_be_missing: files that --data does not give are no error; those sets are left out, and `assumed` says so.
     """
     distinct = _distinct(wanted)
-    check_sources(distinct, sources)
+    check_sources(distinct, sources, may_be_missing=may_be_missing)
     found = {}
     for one in distinct:
         source = sources.get(one.puzzle)
-        if (puzzle_folder(one, source, out) / "manifest.json").exists():
+        folder = puzzle_folder(one, source, out)
+        if (folder / "manifest.json").exists():
             found[one] = _built(*build_puzzles(one, source, out))
-        elif isinstance(source, Path) and not _are_there(one, source):
-            build_puzzles(one, source, out)  # raises: says what is wrong with --data
+        elif isinstance(source, Path):
+            with tempfile.TemporaryDirectory(prefix="trm-plan-") as elsewhere:
+                _, puzzles = build_puzzles(one, source, Path(elsewhere))
+                found[one] = _built(folder, puzzles)
     return found
 
 
-def _are_there(settings: DataSettings, source: Path) -> bool:
-    """Whether the files of a set are there, and of a CSV that its first board can be read."""
-    if settings.puzzle != "arc":
-        return _board(settings.puzzle, source) is not None and (source / "test.csv").is_file()
-    from data_prep.arc_tasks import find_files
-    from data_prep.building import BadPuzzleFile
-
-    try:
-        return bool(find_files(source, settings.subsets.split(",")))
-    except (BadPuzzleFile, KeyError):  # a subset that there is none of
-        return False
+def assumed(wanted: Sequence[DataSettings], sources: Sources, found: Collection[DataSettings]) -> tuple[str, ...]:
+    """What a plan takes as published for want of the files, a sentence per puzzle. found: the sets of look_up."""
+    lacking = [one for one in _distinct(wanted) if one.source == "files" and one not in found]
+    return tuple(
+        f"{'--data hub, nothing fetched yet' if puzzle in sources else f'No --data for {PUZZLE_WORDS[puzzle]}'}:"
+        f" counted as published, {PUBLISHED_TESTS[puzzle]:,} test puzzles."
+        for puzzle in EVERY_PUZZLE
+        if any(one.puzzle == puzzle and one.test is None for one in lacking)
+    )
 
 
 def _distinct(wanted: Iterable[DataSettings]) -> tuple[DataSettings, ...]:

@@ -1,7 +1,14 @@
 """What runs inside an actor: one run, trained in its folder; and the only door to Ray Train.
 
 A run's folder holds config.json, metrics.jsonl (the journal, the source of truth for its curves), checkpoints/, with
-ARC predictions/, and failure.txt if it failed. Whoever trains there holds the folder's lock.
+ARC predictions/, and failure.txt if it failed. Whoever trains there holds the folder's lock. Once the journal is at its
+end, of the checkpoints the weights that were evaluated stay.
+
+What a trial reports to the driver, each report one of these:
+    {"device"}              "cpu", or the GPU's name; once per process
+    {"rows", "torn"}        rows of the journal; what was said of torn checkpoints
+    {"retry"}               why the run raised, and from where it goes on, in one line
+    {"failure", "kind"}     why it failed, in one line, and of which kind (failures.Kind); the last
 """
 
 from __future__ import annotations
@@ -13,25 +20,26 @@ import os
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeGuard, get_args
 
 import torch
 import torch.distributed as dist
 
 from data_prep.puzzle_set import PuzzleSet
+from sweeps.failures import RETRIES, Failure, Kind, Verdict, verdict_on_failure
 from sweeps.guard import hold_folder
 from sweeps.records.types import Measurement
 from trm_core import checkpoint
 from trm_core.config import RunConfig
-from trm_core.distributed import wait_for_all
+from trm_core.distributed import same_for_all, wait_for_all
 from trm_core.trainer import train
 
 PASS_ON_EVERY_S = 2.0
-REASON_LENGTH = 400  # characters of a failure on the screen and in MLflow
 MAX_FAILURES = 2  # processes that may die under a run before it counts as failed
+LARGEST = 2**63 - 1  # that MLflow's tables take as a step, or a time
 
 
 @dataclass(frozen=True)
@@ -52,7 +60,7 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._rows = read_journal(path)
+        self.rows = read_journal(path)  # as they were found
         self._continued = False
 
     def add(self, row: Measurement) -> list[Measurement]:
@@ -66,7 +74,7 @@ class Journal:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(_line(row))
             return [row]
-        kept = [old for old in self._rows if old.step <= row.step]
+        kept = [old for old in self.rows if old.step <= row.step]
         if kept and kept[-1].step == row.step:
             row = Measurement(row.step, row.time_ms, {**kept.pop().metrics, **row.metrics})
         _write_whole(self.path, "".join(map(_line, [*kept, row])))
@@ -75,13 +83,38 @@ class Journal:
 
 
 def read_journal(path: Path) -> list[Measurement]:
-    """The rows of a metrics.jsonl, none if it is not there; the line that a killed process left torn is left out."""
-    rows = []
+    """The rows of a metrics.jsonl by ascending step, none if it is not there.
+
+    A line that is no row, torn by a kill or damaged otherwise, is left out. Raises OSError alone.
+    """
+    rows = {}
     with contextlib.suppress(FileNotFoundError):
-        for line in path.read_text(encoding="utf-8").splitlines():
-            with contextlib.suppress(json.JSONDecodeError):
-                rows.append(Measurement(**json.loads(line)))
-    return rows
+        for line in path.read_bytes().splitlines():
+            row = _row(line)
+            if row is not None:
+                rows[row.step] = row
+    return [rows[step] for step in sorted(rows)]
+
+
+def _row(line: bytes) -> Measurement | None:
+    try:
+        found = json.loads(line.decode("utf-8"))
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict):
+        return None
+    step, time_ms, metrics = (found.get(name) for name in Measurement._fields)
+    if not (_is_count(step) and _is_count(time_ms) and isinstance(metrics, dict)):
+        return None
+    return Measurement(step, time_ms, metrics) if all(map(_is_number, metrics.values())) else None
+
+
+def _is_count(value: object) -> TypeGuard[int]:
+    return type(value) is int and 0 <= value <= LARGEST
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, float) or (type(value) is int and abs(value) <= LARGEST)
 
 
 def train_run(
@@ -94,8 +127,10 @@ def train_run(
 ) -> None:
     """Train one run in its folder, from its last checkpoint, and pass its rows on, every 2 s and at evaluations.
 
+    A run that had ended there is not trained again: all its rows are passed on. Either way the weights that were
+    evaluated are what stays of its checkpoints.
     Rank 0 keeps the journal and the lock; the others only compute. agreed: makes `due` the same on all workers.
-    pass_on: rows, and what was said about torn checkpoints.
+    pass_on: rows, and what was said about torn checkpoints. Raises FolderHeld, and what trm_core.trainer.train raises.
     """
     torch.set_num_threads(task.threads)
     first_worker = rank == 0
@@ -104,8 +139,12 @@ def train_run(
     with hold_folder(task.folder) if first_worker else contextlib.nullcontext(), _Torn() as torn:
         wait_for_all()  # until the lock is held, another process may still write checkpoints here
         journal = Journal(task.folder / "metrics.jsonl") if first_worker else None
+        ended = same_for_all("ended" if journal is not None and has_ended(task, journal.rows, data) else "") != ""
         if first_worker:
             (task.folder / "failure.txt").unlink(missing_ok=True)
+        if ended:
+            pass_on([] if journal is None else journal.rows, torn.take())
+        elif first_worker:
             facts = {"key": task.key, "data": data.content_hash, "settings": task.run.model_dump(mode="json")}
             _write_whole(task.folder / "config.json", json.dumps(facts, indent=2) + "\n")
         waiting: list[Measurement] = []
@@ -124,17 +163,40 @@ def train_run(
                 pass_on(rows, torn.take())
 
         try:
-            train(
-                task.run,
-                data,
-                report,
-                checkpoints=task.folder / "checkpoints",
-                predictions=task.folder / "predictions",
-                device=task.device,
-            )
+            if not ended:
+                train(
+                    task.run,
+                    data,
+                    report,
+                    checkpoints=task.folder / "checkpoints",
+                    predictions=task.folder / "predictions",
+                    device=task.device,
+                )
         finally:
             if waiting and workers == 1:  # it raised; with several workers only all together can pass on
                 pass_on(waiting, torn.take())
+        if journal is not None:
+            with journal.path.open("rb") as file:
+                os.fsync(file.fileno())  # before anything is dropped that it could be made from again
+            checkpoint.keep_weights(_last_checkpoint(task))
+
+
+def has_ended(task: Task, rows: Sequence[Measurement], data: PuzzleSet) -> bool:
+    """Whether nothing is left to do in a run's folder: journal at its end, and the weights that were evaluated."""
+    if not rows or rows[-1].step != task.run.train.steps:
+        return False
+    if len(data.test) and not any(name.startswith("test/") for name in rows[-1].metrics):
+        return False
+    try:
+        facts = json.loads((task.folder / "config.json").read_bytes())
+        checkpoint.load(_last_checkpoint(task))
+    except (OSError, ValueError):  # BadCheckpoint too: train() goes on from the one before it, or says why it cannot
+        return False
+    return isinstance(facts, dict) and facts.get("key") == task.key
+
+
+def _last_checkpoint(task: Task) -> Path:
+    return checkpoint.at_step(task.folder / "checkpoints", task.run.train.steps)
 
 
 class _Torn(logging.Handler):
@@ -162,32 +224,39 @@ class _Torn(logging.Handler):
 
 
 def worth_another_try(error: Exception, workers: int) -> bool:
-    """Whether a run that raised may succeed if begun again. A process that died never gets here, and always may.
+    """Whether Ray Train is to begin a run again that raised. A process that died never gets here, and always may.
 
-    Alone, a run raises what it would raise again. Beside others, a worker raises whatever its peer's death looks like
-    from its end; only a ValueError, our own named complaint, is surely meant.
+    Alone, a run was begun again in its own process where that could help (train_alone). Beside others, a worker raises
+    whatever its peer's death looks like from its end; only a ValueError, our own named complaint, is surely meant.
     """
     return workers > 1 and not isinstance(error, ValueError)
 
 
 def note_failure(folder: Path, launch: str, error: Exception) -> str:
     """Write failure.txt, the whole of it, where the disk takes it, and return the reason in one line."""
-    reason = f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"
-    reason = reason if len(reason) <= REASON_LENGTH else f"{reason[:REASON_LENGTH]} …"
-    text = f"{reason}\nlaunch {launch}\n\n{''.join(traceback.format_exception(error))}"
+    failure = Failure.of(error)
+    heading = f"{failure.reason}\nlaunch {launch}\nkind {failure.kind}"
+    text = f"{heading}\n\n{''.join(traceback.format_exception(error))}"
     with contextlib.suppress(OSError):  # a full disk may be the very reason
         folder.mkdir(parents=True, exist_ok=True)
         _write_whole(folder / "failure.txt", text)
-    return reason
+    return failure.reason
+
+
+def noted_failure(folder: Path, launch: str) -> Failure | None:
+    """How this run failed in this launch already, if it did."""
+    with contextlib.suppress(FileNotFoundError):
+        lines = (folder / "failure.txt").read_text(encoding="utf-8", errors="replace").split("\n", 3)
+        kinds: dict[str, Kind] = {f"kind {kind}": kind for kind in get_args(Kind)}
+        if len(lines) == 4 and lines[1] == f"launch {launch}" and lines[2] in kinds:
+            return Failure(kinds[lines[2]], lines[0])
+    return None
 
 
 def earlier_failure(folder: Path, launch: str) -> str | None:
     """Why this run failed in this launch already, if it did."""
-    with contextlib.suppress(FileNotFoundError):
-        reason, noted, *_ = (folder / "failure.txt").read_text(encoding="utf-8").split("\n", 2)
-        if noted == f"launch {launch}":
-            return reason
-    return None
+    failure = noted_failure(folder, launch)
+    return None if failure is None else failure.reason
 
 
 def device_name(device: str) -> str:
@@ -198,19 +267,52 @@ def device_name(device: str) -> str:
 # --- inside a Tune trial ---------------------------------------------------------------------------------------------
 
 
+def train_alone(task: Task, report: Callable[[dict[str, Any]], None]) -> None:
+    """Train a run in this very process, begin it again where that may help, and report what comes of it.
+
+    A failed run is a result: reported, and the others go on.
+    """
+    reached = [_last_step(task.folder / "metrics.jsonl")]
+    step = reached[0]
+
+    def pass_on(rows: list[Measurement], torn: list[str]) -> None:
+        nonlocal step
+        step = rows[-1].step if rows else step
+        report({"rows": rows, "torn": torn})
+
+    while True:
+        try:
+            train_run(task, pass_on)
+            return
+        except Exception as error:
+            failure = Failure.of(error)
+            reached.append(step)
+            if verdict_on_failure(failure.kind, reached) is Verdict.GIVE_UP:
+                note_failure(task.folder, task.launch, error)
+                report(failure.told())
+                return
+        # The error is gone by now, and with it what the failed try held in memory.
+        saved = checkpoint.last_step(task.folder / "checkpoints")
+        goes_on = "begins anew" if saved is None else f"goes on from step {saved}"
+        report({"retry": f"{failure.reason}; {goes_on} (try {len(reached)} of {RETRIES + 1})"})
+
+
+def _last_step(journal: Path) -> int:
+    with contextlib.suppress(OSError):  # train_run meets it again, and there it is a failure
+        return max((row.step for row in read_journal(journal)), default=0)
+    return 0
+
+
 def train_inline(task: Task) -> None:
     """The inline launcher's trial: train in this very process."""
     from ray import tune
 
     tune.report({"device": device_name(task.device)})
-    try:
-        train_run(task, lambda rows, torn: tune.report({"rows": rows, "torn": torn}))
-    except Exception as error:  # a failed run is a result: reported, and the others go on
-        tune.report({"failure": note_failure(task.folder, task.launch, error)})
+    train_alone(task, tune.report)
 
 
 def train_with_workers(task: Task, *, workers: int, use_gpu: bool, storage: Path) -> None:
-    """The train launcher's trial: start Ray Train workers, wait for them, and retry where one of them dies.
+    """The train launcher's trial: start Ray Train workers, wait for them, and begin again where one of them dies.
 
     Their reports come through a queue of our own, of any length. Ray's TuneReportCallback has one of length 1 that it
     reads only between two results: with a driver that is slow to take them (MLflow far away), the last report meets
@@ -256,12 +358,15 @@ def train_with_workers(task: Task, *, workers: int, use_gpu: bool, storage: Path
     except ControllerError:
         raise  # not the run's doing: Tune tries again
     except TrainingFailedError as error:
-        failure = earlier_failure(task.folder, task.launch) or note_failure(task.folder, task.launch, error)
+        failure = noted_failure(task.folder, task.launch)
+        if failure is None:
+            note_failure(task.folder, task.launch, error)
+            failure = Failure.of(error)
     finally:
         reports.put(None)
         passing_on.join()
     if failure is not None:
-        tune.report({"failure": failure})
+        tune.report(failure.told())
 
 
 def train_worker(config: dict[str, Any]) -> None:
@@ -281,12 +386,14 @@ def train_worker(config: dict[str, Any]) -> None:
         dist.broadcast(answer, src=0)
         return bool(answer.item())
 
-    if (
-        reason := earlier_failure(task.folder, task.launch)
-    ) is not None:  # a retry that Train makes of a failure that is meant
-        ray.train.report({"failure": reason})
+    failure = noted_failure(task.folder, task.launch)
+    if failure is not None:  # a retry that Train makes of a failure that is meant
+        ray.train.report(failure.told())
         return
     ray.train.report({"device": device_name(task.device)})
+    if workers == 1:
+        train_alone(task, ray.train.report)
+        return
     try:
         train_run(
             task,
@@ -296,12 +403,9 @@ def train_worker(config: dict[str, Any]) -> None:
             agreed=agreed,
         )
     except Exception as error:
-        if worth_another_try(error, workers):
-            raise
-        reason = note_failure(task.folder, task.launch, error)
-        if workers > 1:
-            raise  # the others wait for this worker in a collective: only Train can end them
-        ray.train.report({"failure": reason})
+        if not worth_another_try(error, workers):
+            note_failure(task.folder, task.launch, error)
+        raise  # the others wait for this worker in a collective: only Train can end them
 
 
 def _line(row: Measurement) -> str:

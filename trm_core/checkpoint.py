@@ -5,8 +5,9 @@ step_00000100/
     training.safetensors   raw weights, both optimisers, slots, sums under way (SignSGD keeps no state)
     checkpoint.json        step, settings, data hash, and the SHA-256 of both files; written last
 
-A checkpoint that was imported from another program (trm_core.official) has weights only: training.safetensors holds no
-tensor and the data hash is empty. It can be evaluated, not resumed.
+A checkpoint can have weights only: checkpoint.json says so, and training.safetensors holds no tensor. Such is what is
+kept of a run that has ended, and what was imported from another program (trm_core.official; the data hash is empty). It
+can be evaluated, not resumed.
 
 A folder appears under its name in one rename, after its files are on the disk. Every random draw of a run is a
 function of (seed, step), so the step is also the state of every generator and the position in the data.
@@ -20,7 +21,8 @@ import json
 import logging
 import os
 import shutil
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +61,7 @@ class Checkpoint:
 
 def save(checkpoint: Checkpoint, folder: Path) -> Path:
     """Write below folder, atomically, and drop all but the newest. Raises CheckpointNotWritten."""
-    final = folder / f"step_{checkpoint.step:08d}"
+    final = at_step(folder, checkpoint.step)
     partial = folder / f".{final.name}.partial"
     try:
         shutil.rmtree(partial, ignore_errors=True)
@@ -72,19 +74,7 @@ def save(checkpoint: Checkpoint, folder: Path) -> Path:
             _to_disk(path)
             digests[path.name] = _sha256(path)
         manifest = partial / "checkpoint.json"
-        manifest.write_text(
-            json.dumps(
-                {
-                    "format": FORMAT,
-                    "step": checkpoint.step,
-                    "data_hash": checkpoint.data_hash,
-                    "weights_only": checkpoint.weights_only,  # for the reader; load() looks at the tensors
-                    "sha256": digests,
-                    "settings": checkpoint.settings,
-                },
-                indent=1,
-            )
-        )
+        manifest.write_text(_manifest(checkpoint, digests))
         _to_disk(manifest)
         shutil.rmtree(final, ignore_errors=True)
         partial.rename(final)
@@ -100,28 +90,58 @@ def save(checkpoint: Checkpoint, folder: Path) -> Path:
     return final
 
 
+def keep_weights(path: Path) -> None:
+    """Of the folder of checkpoints that a step_… folder lies in keep that one alone, and of it the weights alone.
+
+    Killed at any moment, it leaves a checkpoint of these weights that opens, and may be done again. Before a byte is
+    written the other checkpoints are gone, so a full disk has room. Raises BadCheckpoint, nothing touched, and
+    CheckpointNotWritten.
+    """
+    saved = replace(load(path), training={})
+    try:
+        for other in (*_steps(path.parent), *path.parent.glob(".step_*.partial")):
+            if other != path:
+                shutil.rmtree(other)
+        empty, manifest = path / ".training.safetensors.partial", path / ".checkpoint.json.partial"
+        save_file({}, empty)
+        digests = {"weights.safetensors": _sha256(path / "weights.safetensors"), "training.safetensors": _sha256(empty)}
+        manifest.write_text(_manifest(saved, digests))
+        for partial in (manifest, empty):
+            _to_disk(partial)
+        manifest.replace(path / "checkpoint.json")  # from here on training.safetensors is not looked at
+        _to_disk(path)
+        empty.replace(path / "training.safetensors")
+        _to_disk(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointNotWritten(
+            f"{path}: intact, but its training state could not be dropped ({error}); make room or fix the disk, then"
+            " give the same command again"
+        ) from error
+
+
 def load(path: Path) -> Checkpoint:
     """Open one checkpoint, checksums verified. Raises BadCheckpoint: what was found, expected, and what to do."""
     try:
         manifest = json.loads((path / "checkpoint.json").read_text())
         found, step = manifest["format"], int(manifest["step"])
         digests, settings, data_hash = dict(manifest["sha256"]), dict(manifest["settings"]), str(manifest["data_hash"])
+        parts = ("weights",) if manifest.get("weights_only") is True else ("weights", "training")
     except FileNotFoundError:
         raise BadCheckpoint(f"{path}: no checkpoint.json; not a checkpoint of this program, or a torn one") from None
     except (OSError, ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
         raise BadCheckpoint(f"{path}/checkpoint.json: unreadable ({error!r}); delete {path}") from None
     if found != FORMAT:
         raise BadCheckpoint(f"{path}: checkpoint format {found}, this version reads {FORMAT}")
-    for name in ("weights.safetensors", "training.safetensors"):
+    for name in (f"{part}.safetensors" for part in parts):
         if not (path / name).is_file():
             raise BadCheckpoint(f"{path}/{name}: missing; delete {path}")
         if _sha256(path / name) != digests.get(name):
             raise BadCheckpoint(f"{path}/{name}: torn or changed, its SHA-256 is not the recorded one; delete {path}")
     try:
-        weights, training = (load_file(path / f"{name}.safetensors") for name in ("weights", "training"))
+        tensors = {part: load_file(path / f"{part}.safetensors") for part in parts}
     except SafetensorError as error:
         raise BadCheckpoint(f"{path}: not safetensors ({error}); delete {path}") from None
-    return Checkpoint(step, settings, data_hash, weights, training)
+    return Checkpoint(step, settings, data_hash, tensors["weights"], tensors.get("training", {}))
 
 
 def newest(folder: Path) -> Checkpoint | None:
@@ -149,6 +169,29 @@ def open_at(path: Path) -> Checkpoint:
     if found is None:
         raise BadCheckpoint(f"{path}: no checkpoint there; expected a step_… folder, or a folder of them")
     return found
+
+
+def at_step(folder: Path, step: int) -> Path:
+    """Where the checkpoint of a step lies below folder, if it does."""
+    return folder / f"step_{step:08d}"
+
+
+def last_step(folder: Path) -> int | None:
+    """The step of the newest checkpoint below folder, by its name; it may be torn."""
+    names = [path.name.removeprefix("step_") for path in _steps(folder)]
+    return max((int(name) for name in names if name.isdecimal()), default=None)
+
+
+def _manifest(checkpoint: Checkpoint, digests: Mapping[str, str]) -> str:
+    facts = {
+        "format": FORMAT,
+        "step": checkpoint.step,
+        "data_hash": checkpoint.data_hash,
+        "weights_only": checkpoint.weights_only,  # then load() leaves the training state alone
+        "sha256": digests,
+        "settings": checkpoint.settings,
+    }
+    return json.dumps(facts, indent=1)
 
 
 def _steps(folder: Path) -> list[Path]:

@@ -347,6 +347,10 @@ class RunConfig(Settings):
         head = 2 * self.data.cells * m.D * self.data.vocabulary
         return m.nfp * self.forward_flops() + 2 * (self._layer_flops() * graph + head)
 
+    def train_work(self) -> float:
+        """Operations of all training steps; the evaluations not counted."""
+        return float(self.train_flops() * self.train.batch_size * self.train.steps)
+
     def _layer_flops(self) -> int:
         m, positions = self.model, self.sequence
         swiglu = 2 * positions * 3 * m.D * m.inner_width(m.D)

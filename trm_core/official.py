@@ -410,7 +410,7 @@ def export_checkpoint(path: Path, out: Path, *, compiled: bool = False, raw: boo
             ' only "swiglu" and "own"'
         )
     if raw and saved.weights_only:
-        raise CannotExport(f"{path}: has no raw weights, it was imported; leave --raw out")
+        raise CannotExport(f"{path}: has no raw weights, it was imported or its run has ended; leave --raw out")
     ours = saved.weights
     if raw:
         ours = {name.removeprefix("model/"): t for name, t in saved.training.items() if name.startswith("model/")}

@@ -20,7 +20,7 @@ from trm_core.distributed import gather_batch, sum_over_workers, wait_for_all, w
 from trm_core.ema import EMA
 from trm_core.evaluate import evaluate
 from trm_core.memory import free_memory, refuse_what_does_not_fit
-from trm_core.metrics import halting_metrics, no_sums, train_metrics
+from trm_core.metrics import TRAIN_SUMS, halting_metrics, no_sums, train_metrics
 from trm_core.model import Model
 from trm_core.optim import lr_factor, make_optimiser
 from trm_core.supervision import Slots, empty_slots, exploration, refill, supervision_step
@@ -29,7 +29,15 @@ Report = Callable[[int, Mapping[str, float], Path | None], None]
 
 
 class Diverged(ValueError):
-    """The training loss is no longer a number."""
+    """The training loss, or a weight, is no longer a number, at this step."""
+
+    def __init__(self, step: int, found: str) -> None:
+        super().__init__(step, found)  # both, so that it comes whole out of another process
+        self.step = step
+
+    def __str__(self) -> str:
+        step, found = self.args
+        return f"diverged at step {step}: {found}; a lower optim.lr or a longer optim.warmup_steps may help"
 
 
 def train(
@@ -175,17 +183,28 @@ class Trainer:
 
     def window_metrics(self) -> dict[str, float]:
         """train/* since the last call, over all workers. Raises Diverged."""
+        self.refuse_divergence()
         sums = self.sums.clone()
         sum_over_workers([sums])
         self.sums = no_sums(self.device)
         metrics = train_metrics(sums)
-        if not math.isfinite(metrics["train/loss"]):
-            raise Diverged(
-                f"training loss is {metrics['train/loss']} at step {self.step};"
-                " a lower optim.lr or a longer optim.warmup_steps may help"
-            )
         factor = lr_factor(self.run.optim, self.step, self.run.train.steps)
         return metrics | {"train/lr": self.run.optim.lr * factor}
+
+    def refuse_divergence(self) -> None:
+        """Raises Diverged, on all workers alike, where the loss since the last report or a weight is not finite.
+
+        Asked before anything is made of this state: a report, an evaluation, a checkpoint. The loss is of the weights
+        before the last step; a sum of finite float32 in float64 is finite.
+        """
+        weights = torch.stack([tensor.sum(dtype=torch.float64) for tensor in self.model.state_dict().values()])
+        facts = torch.stack([self.sums[TRAIN_SUMS.index("loss")], weights.sum()])
+        sum_over_workers([facts])
+        loss, total = facts.tolist()
+        if not math.isfinite(loss):
+            raise Diverged(self.step, f"the training loss is {loss}")
+        if not math.isfinite(total):
+            raise Diverged(self.step, "a weight is no longer finite")
 
     def evaluate(self) -> dict[str, float]:
         """validation/* and test/*; in mid-run on the first train.eval_puzzles of each, at the end on all."""
@@ -246,12 +265,13 @@ class Trainer:
         return metrics
 
     def save(self, folder: Path) -> Path:
-        """A checkpoint of this step; slots are gathered from all workers, the first one writes."""
+        """A checkpoint of this step; slots are gathered from all workers, the first one writes. Raises Diverged."""
         assert self.slots is not None
+        self.refuse_divergence()  # else it would take the place of the last good one
         slots = {name: gather_batch(tensor) for name, tensor in self.slots.tensors().items()}
         sums, halted_at = self.sums.clone(), self.halted_at.clone()
         sum_over_workers([sums, halted_at])
-        path = folder / f"step_{self.step:08d}"
+        path = checkpoints_of.at_step(folder, self.step)
         if self.rank == 0:
             training: dict[str, Tensor] = {f"model/{name}": tensor for name, tensor in self.model.state_dict().items()}
             if self.ema is not None and self.ema.shares_puzzle_embedding:  # gigabytes with ARC; the weights hold it
@@ -282,6 +302,12 @@ class Trainer:
         """Go on from the newest good checkpoint, if there is one; all workers from the same. Raises BadCheckpoint."""
         saved = checkpoints_of.newest(folder)
         if saved is not None:
+            if saved.weights_only:
+                raise BadCheckpoint(
+                    f"{folder}: step {saved.step} has weights only (it was imported, or its run had ended): no raw"
+                    " weights, optimiser or slots to go on from; evaluate it with `python -m trm_core evaluate`, or"
+                    f" delete {folder} to start anew"
+                )
             try:
                 self.restore(saved)
             except (KeyError, RuntimeError, BadSetting) as error:
@@ -298,12 +324,7 @@ class Trainer:
             )
 
     def restore(self, saved: Checkpoint) -> None:
-        """Go on from a checkpoint of this very run, on any number of workers. Raises BadCheckpoint."""
-        if saved.weights_only:
-            raise BadCheckpoint(
-                f"the checkpoint of step {saved.step} has weights only (it was imported): no raw weights, optimiser or"
-                " slots to go on from; evaluate it with `python -m trm_core evaluate`, or train in another folder"
-            )
+        """Go on from a whole checkpoint of this very run, on any number of workers. Raises BadCheckpoint."""
         theirs, ours = RunConfig.parse(saved.settings), self.run
         if theirs.key(saved.data_hash) != ours.key(self.data.content_hash):
             a, b = theirs.flat(), ours.flat()

@@ -238,6 +238,12 @@ def document(of: CampaignRecord) -> Campaign:
     return found
 
 
+def document_of(campaign: Campaign) -> Campaign | None:
+    """A campaign's document as MLflow has it; None where there is none. Raises BadCampaign, TrackingUnavailable."""
+    of = next((one for one in campaigns(campaign.study.name, campaign.profile) if one.id == campaign.id), None)
+    return None if of is None else document(of)
+
+
 def read_document(client: MlflowClient, run_id: str) -> Campaign | None:
     """The document with a campaign's run; None where there is none. Raises BadCampaign, TrackingUnavailable."""
     from mlflow.exceptions import MlflowException

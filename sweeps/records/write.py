@@ -236,12 +236,15 @@ class Tracker:
             child = self._children[key]
             child.end, child.settled = None, False
 
-    def refer(self, job: Job, data: str, to: RunRecord, *, tags: Mapping[str, str] | None = None) -> None:
-        """A finished child that stands for a run of another campaign: its final metrics, `reused_from`."""
-        with explained(f"record {job.name}"):
-            self._refer(job, data, to, tags or {})
+    def refer(self, job: Job, data: str, to: RunRecord, *, tags: Mapping[str, str] | None = None) -> bool:
+        """A finished child that stands for a run of another campaign: its final metrics, `reused_from`.
 
-    def _refer(self, job: Job, data: str, to: RunRecord, tags: Mapping[str, str]) -> None:
+        Returns whether it was made; it may be there already. Raises TrackingUnavailable.
+        """
+        with explained(f"record {job.name}"):
+            return self._refer(job, data, to, tags or {})
+
+    def _refer(self, job: Job, data: str, to: RunRecord, tags: Mapping[str, str]) -> bool:
         from mlflow.entities import Metric, Param
 
         origin = {REUSED_FROM: to.tags.get(REUSED_FROM, to.run_id), "reused_from_study": to.study}
@@ -254,7 +257,7 @@ class Tracker:
             lambda: self._create(job.name, wanted),
         )
         if not made and self._living_owner([run]) is not None:
-            return
+            return False
         if made or run.info.status != "FINISHED":
             now = _now_ms()
             if not made:  # begun here once, before another campaign finished it
@@ -264,9 +267,10 @@ class Tracker:
             params = [Param(name, value) for name, value in _params(job.run).items() if name not in run.data.params]
             self._client.log_batch(run.info.run_id, metrics=metrics, params=params)
             self._client.set_terminated(run.info.run_id, "FINISHED", now)
-        with self._lock:
-            self._changed_rows.add(job.row)
-        self._wake.set()
+            with self._lock:
+                self._changed_rows.add(job.row)
+            self._wake.set()
+        return made
 
     def tag(self, key: str, tags: Mapping[str, str]) -> None:
         """Tags for a run that has begun."""
@@ -306,6 +310,15 @@ class Tracker:
         """Keys of runs that another launch has taken over from this one."""
         return tuple(child.key for child in list(self._children.values()) if child.lost)
 
+    def settle(self, patience_s: float) -> bool:
+        """Wait until MLflow has what it was told; False where it is silent for so long."""
+        deadline = time.monotonic() + patience_s
+        while not self._send():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.2)
+        return True
+
     # --- the end -----------------------------------------------------------------------------------------------------
 
     def close(self, status: Status, artefacts: Path | None = None, *, patience_s: float = 20.0) -> list[str]:
@@ -323,9 +336,7 @@ class Tracker:
         self._closed.set()
         self._wake.set()
         self._thread.join()
-        deadline = time.monotonic() + patience_s
-        while not self._send() and time.monotonic() < deadline:
-            time.sleep(min(1.0, patience_s))
+        self.settle(patience_s)
         problems = [
             f"MLflow at {shown(address())}: {child.refused or 'does not answer'}; {len(child.pending)} rows of"
             f" {child.job.name} ({child.key}) were not sent and remain in its metrics.jsonl; run the command again"

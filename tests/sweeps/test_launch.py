@@ -17,78 +17,34 @@ from typing import Any
 
 import pytest
 import torch
+from ray.tune.search import Searcher
 
 from data_prep.arc import build_arc
 from data_prep.puzzle_set import PuzzleSet
-from sweeps.launch import (
-    Arrangement,
-    LauncherName,
-    Machines,
-    NoCluster,
-    NotEnoughMachines,
-    Outcome,
-    _signals,
-    _Watch,
-    arrange,
-    cluster,
-)
+from sweeps.campaign import Job
+from sweeps.guard import hold_folder
+from sweeps.launch import Outcome, _Queue, _Watch
 from sweeps.launch import launch as launch_study
-from sweeps.plan import Job
 from sweeps.progress import Progress
 from sweeps.puzzles import BuiltSet
-from sweeps.tracking import Measurement, RunRecord, Tracker, read_curve, read_runs
+from sweeps.records.address import TrackingUnavailable
+from sweeps.records.read import read_curve, read_runs
+from sweeps.records.types import Measurement, Owner, RunRecord
+from sweeps.records.write import Tracker
 from sweeps.worker import (
-    FolderHeld,
     Journal,
     Task,
     earlier_failure,
-    hold_folder,
     note_failure,
     read_journal,
     train_run,
     worth_another_try,
 )
-from tests.conftest import job
+from tests.conftest import a_study, campaign, job
 from trm_core.config import BadSetting, RunConfig
 from trm_core.trainer import train
 
-# --- deciding --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("cpus", "gpus", "jobs", "launcher", "workers", "expected"),
-    [
-        (2, 0, 6, None, 1, Arrangement("inline", 2, 1, use_gpu=False)),
-        (16, 0, 6, None, 1, Arrangement("inline", 6, 1, use_gpu=False)),  # never more than there are jobs
-        (2, 0, 6, "train", 1, Arrangement("train", 2, 1, use_gpu=False)),
-        (8, 0, 6, None, 2, Arrangement("train", 4, 2, use_gpu=False)),  # several workers need Train
-        (16, 1, 6, None, 1, Arrangement("train", 1, 1, use_gpu=True)),
-        (64, 8, 42, None, 4, Arrangement("train", 2, 4, use_gpu=True)),
-        (64, 8, 42, "inline", 1, Arrangement("inline", 8, 1, use_gpu=True)),
-        (4, 8, 42, None, 1, Arrangement("train", 4, 1, use_gpu=True)),  # each worker also needs a CPU
-    ],
-)
-def test_what_there_is_decides_by_which_launcher_and_how_many_at_once(
-    cpus: int, gpus: int, jobs: int, launcher: LauncherName | None, workers: int, expected: Arrangement
-) -> None:
-    assert arrange(Machines(cpus, gpus, "here"), jobs, launcher, workers) == expected
-
-
-@pytest.mark.parametrize(
-    ("cpus", "gpus", "launcher", "workers", "found"),
-    [
-        (2, 0, None, 4, "--workers to at most 2"),
-        (16, 2, None, 4, "--workers to at most 2"),
-        (2, 0, "inline", 2, "--launcher train"),
-        (2, 0, None, 0, "at least one"),
-        (0, 0, None, 1, "has no CPUs"),
-    ],
-)
-def test_a_run_that_fits_nowhere_is_refused(
-    cpus: int, gpus: int, launcher: LauncherName | None, workers: int, found: str
-) -> None:
-    with pytest.raises(NotEnoughMachines, match=found):
-        arrange(Machines(cpus, gpus, "here"), 6, launcher, workers)
+# --- deciding ------------------------------------------------------------------------------------------------------
 
 
 def test_alone_a_run_would_raise_again_what_it_raised_beside_others_it_may_be_the_death_of_a_peer() -> None:
@@ -97,26 +53,86 @@ def test_alone_a_run_would_raise_again_what_it_raised_beside_others_it_may_be_th
     assert not worth_another_try(ValueError("training loss is nan"), workers=2)
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:10001"])
-def test_a_cluster_that_does_not_answer_is_named(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RAY_ADDRESS", address)
-    monkeypatch.setattr("ray.is_initialized", lambda: False)  # another test's may be up
-    with pytest.raises(NoCluster, match=re.escape(address)), cluster():
-        pass
+class Shelf:
+    """In the watch's place: says who has which run, by key, and keeps what the queue made of it."""
+
+    def __init__(self, **who: str) -> None:
+        self.who, self.interrupted, self.silent, self.said = who, False, False, io.StringIO()
+        self.running: set[str] = set()
+        self.progress = Progress(runs=9, done=0, work=1.0, stream=self.said)
+
+    def begin(self, job: Job) -> str:
+        if self.who.get(job.key) == "silent":
+            raise TrackingUnavailable("no answer")
+        what = self.who.get(job.key, "ours")
+        if what == "ours":
+            self.running.add(job.key)
+        return what
+
+    def owner(self, job: Job) -> Owner:
+        return Owner("0" * 32, host="another", pid=7)
+
+    def task(self, job: Job) -> str:
+        return f"task {job.key}"
+
+    def take_back(self) -> list[Job]:
+        return []
 
 
-def test_what_nohup_ignores_stays_ignored_and_every_other_signal_asks_for_an_end() -> None:
-    asked: list[bool] = []
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with _signals(lambda: asked.append(True)):
-            os.kill(os.getpid(), signal.SIGHUP)
-            assert asked == []
-            os.kill(os.getpid(), signal.SIGTERM)
-            assert asked == [True]
-            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGHUP, before)
+def queue(shelf: Shelf, *keys: str, may_begin: Callable[[Job], bool] = lambda _: True) -> _Queue:
+    jobs = [Job(key, "a_study", f"row {key}", "trm", "mini", 0, RunConfig()) for key in keys]
+    found = _Queue(shelf, jobs, may_begin)  # type: ignore[arg-type]
+    found.ask_again_s = 0.0
+    return found
+
+
+def asked(of: _Queue, times: int) -> list[str | None]:
+    """What Tune gets to hear: keys, None to wait, FINISHED."""
+    found = [of.suggest("trial") for _ in range(times)]
+    return [one["key"] if isinstance(one, dict) else one for one in found]
+
+
+def test_the_queue_gives_every_job_once_in_its_order_and_then_ends() -> None:
+    assert asked(queue(Shelf(), "a", "b"), 3) == ["a", "b", Searcher.FINISHED]
+
+
+def test_a_job_that_another_launch_makes_is_passed_over_said_once_asked_for_again_and_dropped_when_it_is_over() -> None:
+    shelf = Shelf(a="elsewhere")
+    line = queue(shelf, "a", "b")
+    assert asked(line, 3) == ["b", None, None]
+    assert shelf.said.getvalue().count("process 7 on another makes it") == 1
+    shelf.who["a"] = "over"
+    assert asked(line, 1) == [Searcher.FINISHED]
+    assert line.not_begun == []
+
+
+def test_a_job_whose_launch_died_elsewhere_becomes_ours() -> None:
+    shelf = Shelf(a="elsewhere")
+    line = queue(shelf, "a")
+    assert asked(line, 1) == [None]
+    shelf.who["a"] = "ours"
+    assert asked(line, 2) == ["a", Searcher.FINISHED]
+
+
+def test_what_may_not_begin_is_left_and_named_and_a_smaller_one_behind_it_is_begun() -> None:
+    line = queue(Shelf(), "long", "short", may_begin=lambda job: job.key == "short")
+    assert asked(line, 2) == ["short", Searcher.FINISHED]
+    assert line.not_begun == ["long"]
+
+
+def test_while_mlflow_is_silent_nothing_begins_and_nothing_is_given_up() -> None:
+    shelf = Shelf(a="silent")
+    line = queue(shelf, "a")
+    assert asked(line, 2) == [None, None]
+    shelf.who["a"] = "ours"
+    assert asked(line, 2) == ["a", Searcher.FINISHED]
+
+
+def test_an_interrupted_queue_gives_nothing_more() -> None:
+    shelf = Shelf()
+    line = queue(shelf, "a")
+    shelf.interrupted = True
+    assert asked(line, 1) == [Searcher.FINISHED]
 
 
 # --- a run's folder --------------------------------------------------------------------------------------------------
@@ -150,25 +166,6 @@ def test_a_line_torn_by_a_kill_is_left_out(tmp_path: Path) -> None:
     with path.open("a") as file:
         file.write('{"step": 4, "time_')
     assert read_journal(path) == [row(2)]
-
-
-def test_a_folder_in_which_another_process_trains_is_refused_and_free_again_when_that_process_is_killed(
-    tmp_path: Path,
-) -> None:
-    program = (
-        "import sys, time; from pathlib import Path; from sweeps.worker import hold_folder\n"
-        "with hold_folder(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
-    ) as holder:
-        assert holder.stdout is not None
-        holder.stdout.readline()
-        with pytest.raises(FolderHeld, match=f"process {holder.pid} "), hold_folder(tmp_path, wait_s=0.1):
-            pass
-        threading.Timer(0.5, holder.kill).start()
-        with hold_folder(tmp_path, wait_s=30):
-            assert holder.wait() == -signal.SIGKILL
 
 
 def test_a_failure_counts_in_the_launch_that_it_ended(tmp_path: Path) -> None:
@@ -259,11 +256,12 @@ class Here:
     def launch(self, jobs: Sequence[Job], **options: Any) -> Outcome:
         with (
             Progress(runs=len(jobs), done=0, work=1.0, stream=self.shown) as progress,
-            Tracker.open("a_study", "mini", out=self.out, say=progress.say) as tracker,
+            Tracker.open(campaign(a_study("row 0", "row 1", "row 2")), say=progress.say) as tracker,
         ):
             puzzles = BuiltSet(self.puzzles, self.data.content_hash, len(self.data.test), leaks=("a", "b"))
             sets = {job.key: puzzles for job in jobs}
-            outcome = launch_study(jobs, sets=sets, out=self.out, tracker=tracker, progress=progress, **options)
+            trackers = dict.fromkeys(sets, tracker)
+            outcome = launch_study(jobs, sets=sets, out=self.out, trackers=trackers, progress=progress, **options)
             assert tracker.close("FINISHED") == []
         return outcome
 
@@ -313,10 +311,11 @@ def test_what_ray_lost_of_a_runs_rows_is_taken_from_its_journal_when_it_ends(
     trial = SimpleNamespace(config={"key": only.key})
     with (
         Progress(runs=1, done=0, work=1.0, stream=here.shown) as progress,
-        Tracker.open("a_study", "mini", out=tmp_path, say=progress.say) as tracker,
+        Tracker.open(campaign(a_study("row 0", "row 1", "row 2")), say=progress.say) as tracker,
     ):
         sets = {only.key: BuiltSet(puzzles, here.data.content_hash, len(here.data.test))}
-        watch = _Watch({only.key: only}, sets, tmp_path / "runs", tracker, progress)
+        watch = _Watch({only.key: only}, sets, tmp_path / "runs", {only.key: tracker}, progress)
+        assert watch.begin(only) == "ours"
         watch.on_trial_start(0, [], trial)
         watch.on_trial_result(0, [], trial, {"rows": [tuple(rows[0])]})
         watch.on_trial_complete(0, [], trial)
@@ -358,7 +357,7 @@ def test_a_run_that_raises_has_failed_with_a_reason_and_the_others_finish(here: 
 def test_a_killed_process_resumes_and_ends_with_the_metrics_of_an_undisturbed_run_and_no_step_twice(
     here: Here, tiny_run: RunConfig, mlflow_here: Path
 ) -> None:
-    from tests.sweeps.test_tracking import points
+    from tests.sweeps.records.stores import points
 
     long = here.job(tiny_run.set(["train.steps=200", "train.eval_every=100", "train.checkpoint_every=10"]))
     folder = here.out / "runs" / long.key
@@ -422,7 +421,8 @@ def test_an_interrupted_study_ends_at_once_with_its_runs_killed_and_goes_on_when
     assert here.launch(jobs[:1]).interrupted
     picked_up = here.in_mlflow()[jobs[0].key]
     assert picked_up.run_id == interrupted.run_id
-    assert picked_up.tags["mlflow.parentRunId"] != interrupted.tags["mlflow.parentRunId"]
+    assert picked_up.tags["launch"] != interrupted.tags["launch"]
+    assert picked_up.tags["mlflow.parentRunId"] == interrupted.tags["mlflow.parentRunId"]  # the row's run
 
 
 @pytest.mark.ray

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
+from sweeps.tracking import RunRecord
 
 from sweeps.plan import (
     ASSUMED_GPU_FLOPS_PER_S,
@@ -25,7 +26,6 @@ from sweeps.plan import (
 )
 from sweeps.profiles import configure
 from sweeps.study import Row, Study, find_study
-from sweeps.tracking import RunRecord
 from trm_core.config import BadSetting, RunConfig
 
 STUDY = find_study("recursion_depth")

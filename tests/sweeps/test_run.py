@@ -17,13 +17,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from sweeps.tracking import RunRecord, read_curve, read_runs
 
 from data_prep.sudoku import generate
 from sweeps import run as command
 from sweeps.profiles import PROFILES, configure
 from sweeps.puzzles import build_puzzles
 from sweeps.study import find_study
-from sweeps.tracking import RunRecord, read_curve, read_runs
 from trm_core.memory import gigabytes, peak_bytes
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -3,13 +3,25 @@ from __future__ import annotations
 import json
 import logging
 import resource
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from trm_core.checkpoint import BadCheckpoint, Checkpoint, CheckpointNotWritten, load, newest, save
+from trm_core import checkpoint as checkpoints
+from trm_core.checkpoint import (
+    BadCheckpoint,
+    Checkpoint,
+    CheckpointNotWritten,
+    keep_weights,
+    last_step,
+    load,
+    newest,
+    save,
+)
 
 
 def _checkpoint(step: int = 3, numbers: int = 4) -> Checkpoint:
@@ -130,3 +142,86 @@ def test_what_a_killed_save_left_behind_is_not_taken_for_a_checkpoint(tmp_path: 
     assert newest(tmp_path) is None
     assert load(save(_checkpoint(4), tmp_path)).step == 4
     assert [path.name for path in tmp_path.iterdir()] == ["step_00000004"]
+
+
+def test_of_a_run_that_has_ended_the_evaluated_weights_stay_and_nothing_else(tmp_path: Path) -> None:
+    save(_checkpoint(2), tmp_path)
+    (tmp_path / ".step_00000003.partial").mkdir()
+    path = save(_checkpoint(4, numbers=10_000), tmp_path)
+    before = load(path)
+    for _ in range(2):  # twice is as once
+        keep_weights(path)
+        after = load(path)
+        assert (after.step, after.settings, after.data_hash) == (before.step, before.settings, before.data_hash)
+        assert torch.equal(after.weights["f_z.weight"], before.weights["f_z.weight"])
+        assert after.weights_only
+        assert [each.name for each in tmp_path.iterdir()] == ["step_00000004"]
+        assert {each.name for each in path.iterdir()} == {
+            "weights.safetensors",
+            "training.safetensors",
+            "checkpoint.json",
+        }
+        assert sum(each.stat().st_size for each in path.iterdir()) < 4 * 2 * 10_000 + 1_000
+
+
+def test_a_torn_checkpoint_is_not_trimmed_and_what_is_beside_it_stays(tmp_path: Path) -> None:
+    save(_checkpoint(2), tmp_path)
+    path = save(_checkpoint(4), tmp_path)
+    (path / "training.safetensors").write_bytes(b"torn")
+    with pytest.raises(BadCheckpoint, match="step_00000004"):
+        keep_weights(path)
+    found = newest(tmp_path)
+    assert found is not None
+    assert found.step == 2
+
+
+def test_killed_before_any_step_of_the_trimming_the_weights_open_and_it_can_be_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = 0
+
+    def killed_when_none_is_left(act: Callable[..., Any]) -> Callable[..., Any]:
+        def step(*args: Any, **options: Any) -> Any:
+            nonlocal left
+            if not left:
+                raise KeyboardInterrupt  # as a kill: nothing is cleaned up
+            left -= 1
+            return act(*args, **options)
+
+        return step
+
+    for steps in range(20):
+        folder = tmp_path / str(steps)
+        save(_checkpoint(2), folder)
+        path = save(_checkpoint(4), folder)
+        left = steps
+        with monkeypatch.context() as patched:
+            for owner, name in (
+                (shutil, "rmtree"),
+                (checkpoints, "save_file"),
+                (checkpoints, "_to_disk"),
+                (Path, "write_text"),
+                (Path, "replace"),
+            ):
+                patched.setattr(owner, name, killed_when_none_is_left(getattr(owner, name)))
+            try:
+                keep_weights(path)
+                break
+            except KeyboardInterrupt:
+                pass
+        found = newest(folder)
+        assert found is not None
+        assert found.step == 4
+        assert torch.equal(found.weights["f_z.weight"], _checkpoint(4).weights["f_z.weight"])
+        keep_weights(path)
+        assert load(path).weights_only
+        assert len(list(folder.iterdir())) == 1
+    assert steps == 9, "remove, write two files, and bring both to the disk and to their place"
+
+
+def test_the_last_step_is_told_by_name(tmp_path: Path) -> None:
+    assert last_step(tmp_path / "never made") is None
+    save(_checkpoint(2), tmp_path)
+    save(_checkpoint(10), tmp_path)
+    (tmp_path / "step_of a stranger").mkdir()
+    assert last_step(tmp_path) == 10

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -14,9 +15,9 @@ import pytest
 import torch
 
 from data_prep.puzzle_set import PuzzleSet
-from trm_core.checkpoint import BadCheckpoint, CheckpointNotWritten, load, save
+from trm_core.checkpoint import BadCheckpoint, CheckpointNotWritten, load, newest, save
 from trm_core.config import BadSetting, RunConfig
-from trm_core.trainer import Diverged, train
+from trm_core.trainer import Diverged, Trainer, train
 
 PROCESS = Path(__file__).with_name("train_in_a_process.py")
 ROOT = Path(__file__).parents[2]
@@ -245,10 +246,55 @@ def test_how_often_it_logs_and_saves_may_change_between_a_stop_and_the_next_star
     assert load(max(tmp_path.glob("step_*"))).step == 12
 
 
-def test_a_loss_that_is_no_number_ends_the_run_by_name(tiny: RunConfig, puzzles: PuzzleSet) -> None:
-    run = tiny.change({"optim": {"name": "adamw", "lr": 1e30, "warmup_steps": 0}})
-    with pytest.raises(Diverged, match="training loss is nan at step"):
-        train(run, puzzles, Reports())
+@pytest.fixture
+def diverging(tiny: RunConfig) -> RunConfig:
+    """A run whose weights leave all bounds in its first step: the loss of the second is no number."""
+    return tiny.change(
+        {"optim": {"name": "adamw", "lr": 1e30, "warmup_steps": 0}, "train": {"log_every": 4, "checkpoint_every": 1}}
+    )
+
+
+def test_a_loss_that_is_no_number_ends_the_run_by_name(diverging: RunConfig, puzzles: PuzzleSet) -> None:
+    reports = Reports()
+    with pytest.raises(Diverged, match=r"^diverged at step 4: the training loss is nan; a lower optim.lr") as caught:
+        train(diverging, puzzles, reports)
+    assert caught.value.step == 4
+    assert reports.rows == []
+    again = pickle.loads(pickle.dumps(caught.value))  # as it comes out of another process
+    assert (type(again), str(again), again.step) == (Diverged, str(caught.value), 4)
+
+
+def test_a_diverged_state_is_neither_saved_over_the_last_good_one_nor_evaluated(
+    diverging: RunConfig, puzzles: PuzzleSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trm_core.trainer.evaluate", lambda *_, **__: pytest.fail("evaluated"))
+    with pytest.raises(Diverged) as caught:  # between two reports
+        train(diverging.change({"train": {"eval_every": 4}}), puzzles, Reports(), checkpoints=tmp_path / "between")
+    good = newest(tmp_path / "between")
+    assert good is not None
+    assert good.step == caught.value.step - 1
+    assert all(torch.isfinite(tensor).all() for tensor in [*good.weights.values(), good.training["sums"]])
+    due = {"log_every": 2, "eval_every": 2, "checkpoint_every": 2}  # all at the step at which it diverges
+    with pytest.raises(Diverged, match="diverged at step 2: "):
+        train(diverging.change({"train": due}), puzzles, Reports(), checkpoints=tmp_path / "due")
+    assert newest(tmp_path / "due") is None
+
+
+def test_a_weight_that_is_no_number_is_found_before_any_loss_tells(tiny: RunConfig, puzzles: PuzzleSet) -> None:
+    trainer = Trainer(tiny, puzzles, torch.device("cpu"))
+    trainer.take_step()
+    with torch.no_grad():
+        trainer.model.halting_head.weight[0, 0] = torch.inf
+    with pytest.raises(Diverged, match="diverged at step 1: a weight is no longer finite"):
+        trainer.window_metrics()
+
+
+def test_the_last_step_may_diverge_too(tiny: RunConfig, puzzles: PuzzleSet, tmp_path: Path) -> None:
+    run = tiny.change({"optim": {"name": "adamw", "lr": 1e30, "warmup_steps": 0}, "train": {"steps": 2}})
+    for checkpoints in (None, tmp_path):
+        with pytest.raises(Diverged, match="diverged at step 2: "):
+            train(run, puzzles, Reports(), checkpoints=checkpoints)
+    assert newest(tmp_path) is None
 
 
 def test_a_checkpoint_that_cannot_be_written_ends_the_run_by_name(

@@ -1,0 +1,380 @@
+"""From what was asked to what is recorded: everything that is left of some campaigns, top to bottom in `conduct`.
+
+Nothing starts before everything that can be wrong was looked at, in this order: settings, MLflow's address, machines,
+puzzles, the plan, a person's consent, Ray. Torch, Ray and MLflow are imported where they are needed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sweeps import campaign as campaigns_of
+from sweeps.campaign import MOST_RUNS, Campaign, Job
+from sweeps.machines import Found
+from sweeps.packing import LauncherName, arrange
+from sweeps.plan import Plan, assumed_gpu, make_plan, measure_cpu, recorded_rates
+from sweeps.puzzles import BuiltSet, CannotWrite, Sources, build_all, check_sources, look_up, set_of
+from sweeps.screen import ask, say_what_is_left
+from sweeps.study import Row
+from trm_core.command_line import BadCommand
+from trm_core.config import BadSetting, DataSettings
+
+if TYPE_CHECKING:
+    from sweeps.launch import Outcome
+    from sweeps.records.types import RunRecord
+    from sweeps.records.write import Tracker
+
+REPORTED_WITHIN_S = 20.0  # how long the end waits for an MLflow that is silent
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was asked for, checked as far as it can be without looking at anything."""
+
+    campaigns: tuple[Campaign, ...]  # of one study, without runs; several where settings are gridded
+    rows: tuple[Row, ...]  # to be run now
+    seeds: tuple[int, ...]
+    data_seeds: tuple[int, ...]
+    out: Path
+    data: Sources
+    launcher: LauncherName | None
+    workers: int
+    yes: bool
+    retry_failed: bool
+    found: Found
+    command: str  # as it was typed, for the record
+
+    @property
+    def study(self) -> str:
+        """The study's name."""
+        return self.campaigns[0].study.name
+
+    @property
+    def profile(self) -> str:
+        """The profile's name."""
+        return self.campaigns[0].profile
+
+    @property
+    def n_runs(self) -> int:
+        """Of all campaigns."""
+        return len(self.campaigns) * len(self.rows) * len(self.seeds) * len(self.data_seeds)
+
+    @property
+    def device(self) -> str:
+        """As runs record it: "cpu", a GPU's name, or "" for any GPU."""
+        return self.found.gpus[0] if self.found.gpus else "cpu"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What came of it, for a person and for the exit code."""
+
+    campaigns: tuple[Campaign, ...]  # as MLflow has them
+    failed: Mapping[str, str]  # key → reason, of all runs asked for that have failed, now or earlier
+    not_begun: tuple[str, ...]  # names of runs: the budget's end
+    problems: tuple[str, ...]  # what was not recorded or written, a line each
+
+
+Reporter = Callable[[Campaign], Path]  # writes a campaign's report, says what is to be said, and returns its folder
+
+
+def conduct(asked: Asked, report: Reporter) -> Ended:
+    """All that is left of the campaigns, and their reports. Raises what a person can mend, and KeyboardInterrupt."""
+    from sweeps.records import address
+    from sweeps.records.read import finished
+
+    settings = check(asked)
+    address.check_address()
+    with _new_folders_gone_if_nothing_came_into_them(asked.out):
+        sets = build_all(settings, asked.data, asked.out)
+        campaigns = with_runs(asked, lambda data: sets[set_of(data)].content_hash)
+        jobs = _jobs(campaigns)
+        there = _recorded(campaigns)
+        done = finished(jobs)
+        failed = {} if asked.retry_failed else _failed(jobs, there, done)
+        plan = plan_of(asked, list(jobs.values()), [*done, *failed], there, lambda data: sets[set_of(data)].n_test)
+        say_what_is_left(asked.study, asked.profile, plan, n_failed=len(failed))
+        ask(plan, gpus=len(asked.found.gpus), yes=asked.yes)
+        of = {key: sets[set_of(job.run.data)] for key, job in jobs.items()}
+        for campaign in campaigns:
+            leave_document(campaign, asked.out)
+        if not plan.todo and not _lacking(campaigns, there, done):
+            return _only_report(campaigns, failed, report)
+        return _launch(asked, campaigns, plan, of, done, failed, report)
+
+
+def check(asked: Asked) -> list[DataSettings]:
+    """What the puzzle sets are built from, after everything was checked that needs no puzzles.
+
+    Raises BadSetting, BadCommand, NoPuzzles, NotEnoughMachines.
+    """
+    if asked.n_runs > MOST_RUNS and not asked.yes:
+        raise BadCommand(
+            f"{asked.n_runs:,} runs ({len(asked.campaigns)} settings x {len(asked.rows)} rows x"
+            f" {len(asked.seeds) * len(asked.data_seeds):,} seeds), more than {MOST_RUNS:,}; add --yes to mean it"
+        )
+    jobs = [job for campaign in with_runs(asked, lambda _: "") for job in campaign.jobs()]
+    for batch in sorted({job.run.train.batch_size for job in jobs}):
+        if batch % asked.workers:
+            raise BadCommand(f"--workers {asked.workers}: they share train.batch_size={batch}, and it does not divide")
+    settings = [job.run.data for job in jobs]
+    check_sources(settings, asked.data)
+    if asked.found.cluster is not None or asked.workers > 1:  # else it fits anywhere
+        arrange(asked.found.machines, jobs=1, launcher=asked.launcher, workers=asked.workers)
+    return settings
+
+
+def with_runs(asked: Asked, data_hash: Callable[[DataSettings], str]) -> tuple[Campaign, ...]:
+    """The campaigns with the runs that were asked for. Raises BadSetting."""
+    return tuple(
+        campaign.asked(asked.rows, asked.seeds, asked.data_seeds, data_hash, asked.command)
+        for campaign in asked.campaigns
+    )
+
+
+def plan_of(
+    asked: Asked,
+    jobs: Sequence[Job],
+    over: Collection[str],
+    records: Sequence[RunRecord],
+    test_puzzles: Callable[[DataSettings], int | None],
+) -> Plan:
+    """What is left and what it costs: by finished runs on this device, else calibrated (CPU) or assumed (GPU).
+
+    over: keys of runs that are not to be made, since they are finished or have failed.
+    """
+    places = len(asked.found.gpus) or os.cpu_count() or 1
+    at_once = max(1, min(places // asked.workers, len(jobs)))
+    rates = recorded_rates(records, asked.device)
+    fallback = assumed_gpu() if asked.found.gpus else measure_cpu()
+    return make_plan(jobs, over, rates, fallback, at_once=at_once, workers=asked.workers, test_puzzles=test_puzzles)
+
+
+def plan_only(asked: Asked) -> Plan:
+    """`--plan`: writes and starts nothing. Where puzzles are not built, their hash is that of the recorded campaign."""
+    from sweeps.records.read import finished
+
+    settings = check(asked)
+    sets = look_up(settings, asked.data, asked.out)
+    unhashed = with_runs(asked, lambda _: "")
+    recorded = _recorded(unhashed)
+    known = {(run.row, run.data_seed): run.data for run in recorded}
+    of_set = {
+        set_of(job.run.data): known[job.row, job.data_seed]
+        for job in _jobs(unhashed).values()
+        if (job.row, job.data_seed) in known
+    }
+
+    def data_hash(data: DataSettings) -> str:
+        of = set_of(data)
+        return sets[of].content_hash if of in sets else of_set.get(of, "")
+
+    jobs = _jobs(with_runs(asked, data_hash))
+    done = finished(jobs)
+    failed = {} if asked.retry_failed else _failed(jobs, recorded, done)
+
+    def n_test(data: DataSettings) -> int | None:
+        of = set_of(data)
+        return sets[of].n_test if of in sets else None
+
+    return plan_of(asked, list(jobs.values()), [*done, *failed], recorded, n_test)
+
+
+# --- what is there ---------------------------------------------------------------------------------------------------
+
+
+def _jobs(campaigns: Sequence[Campaign]) -> dict[str, Job]:
+    """The runs of all campaigns, by key, each once; the first seed of every row before the second of any."""
+    by_round: dict[tuple[int, int], dict[str, Job]] = {}
+    for campaign in campaigns:
+        for job in campaign.jobs():
+            by_round.setdefault((job.data_seed, job.seed), {}).setdefault(job.key, job)
+    return {key: job for of_round in by_round.values() for key, job in of_round.items()}
+
+
+def _recorded(campaigns: Sequence[Campaign]) -> list[RunRecord]:
+    """What the study has recorded in this profile, every run."""
+    from sweeps.records.read import read_runs
+
+    return read_runs(campaigns[0].study.name, campaigns[0].profile)
+
+
+def _failed(jobs: Mapping[str, Job], there: Sequence[RunRecord], done: Collection[str]) -> dict[str, str]:
+    """Runs that have failed before, and why: they are not tried again unless somebody says so."""
+    return {
+        run.key: run.tags.get("failure", "no reason recorded")
+        for run in there
+        if run.key in jobs and run.key not in done and run.state in ("failed", "diverged")
+    }
+
+
+def _lacking(campaigns: Sequence[Campaign], there: Sequence[RunRecord], done: Mapping[str, RunRecord]) -> bool:
+    """Whether any campaign has no record yet, in MLflow, of a run of its that is finished."""
+    own = {(run.campaign, run.key) for run in there}
+    return any((campaign.id, key) not in own and key in done for campaign in campaigns for key in campaign.keys)
+
+
+def leave_document(campaign: Campaign, out: Path) -> None:
+    """Extend the campaign's document in its report folder, and note where its runs are recorded. Raises CannotWrite."""
+    from sweeps.records import address
+
+    folder = campaign.folder(out)
+    path = folder / campaigns_of.FILE
+    with contextlib.suppress(campaigns_of.BadCampaign):  # torn: it is written anew
+        campaign = campaigns_of.read_file(path).extended(campaign)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        new = path.with_name(f".{path.name}.{os.getpid()}")
+        new.write_text(campaign.text(), encoding="utf-8")
+        new.replace(path)
+    except OSError as error:
+        raise CannotWrite(f"{path}: cannot be written ({error.strerror}); choose another --out") from None
+    address.note(out)
+
+
+@contextlib.contextmanager
+def _new_folders_gone_if_nothing_came_into_them(out: Path):  # type: ignore[no-untyped-def]
+    """What ends before anything was written leaves no empty folders behind."""
+    missing = [folder for folder in (out, *out.parents) if not folder.exists()]
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            for folder in missing:
+                folder.rmdir()
+
+
+# --- the runs --------------------------------------------------------------------------------------------------------
+
+
+def _launch(
+    asked: Asked,
+    campaigns: Sequence[Campaign],
+    plan: Plan,
+    of: Mapping[str, BuiltSet],
+    done: Mapping[str, RunRecord],
+    failed: Mapping[str, str],
+    report: Reporter,
+) -> Ended:
+    from sweeps.launch import Outcome, launch
+    from sweeps.progress import Progress
+    from sweeps.records.write import Tracker
+
+    say: list[Callable[[str], None]] = [lambda text: print(text, file=sys.stderr)]  # the last one is in use
+    with contextlib.ExitStack() as stack:
+        trackers = [
+            stack.enter_context(Tracker.open(campaign, say=lambda text: say[-1](text))) for campaign in campaigns
+        ]
+        for campaign, tracker in zip(campaigns, trackers, strict=True):
+            _refer(campaign, tracker, of, done)
+        todo = _in_order(plan)
+        outcome = Outcome()
+        if todo:
+            home: dict[str, Tracker] = {}
+            for campaign, tracker in zip(campaigns, trackers, strict=True):
+                for key in campaign.keys:
+                    home.setdefault(key, tracker)
+            work = sum(job.run.train_work() for job in todo)
+            with Progress(runs=len(plan.runs), done=plan.n_done - len(failed), work=work) as progress:
+                say.append(progress.say)
+                outcome = launch(
+                    todo,
+                    sets=of,
+                    out=asked.out,
+                    trackers=home,
+                    launcher=asked.launcher,
+                    workers=asked.workers,
+                    progress=progress,
+                )
+                say.pop()
+        return _end(campaigns, trackers, of, outcome, failed, report)
+
+
+def _in_order(plan: Plan) -> list[Job]:
+    """The first seed of every row before the second of any; within a seed the longest first, lest it be left alone."""
+    rounds = {seeds: at for at, seeds in enumerate(dict.fromkeys(_seeds(run.job) for run in plan.runs))}
+    todo = sorted(plan.todo, key=lambda run: (rounds[_seeds(run.job)], -run.seconds))
+    return [planned.job for planned in todo]
+
+
+def _seeds(job: Job) -> tuple[int, int]:
+    return job.data_seed, job.seed
+
+
+def _refer(
+    campaign: Campaign, tracker: Tracker, of: Mapping[str, BuiltSet], done: Mapping[str, RunRecord], *, say: bool = True
+) -> None:
+    """A finished child in this campaign for each of its runs that another campaign has finished."""
+    for job in campaign.jobs(done.keys()):
+        record = done[job.key]
+        if record.campaign == campaign.id:
+            continue
+        made = tracker.refer(job, of[job.key].content_hash, record, tags=of[job.key].tags)
+        if made and say:
+            print(f"{job.name}: taken from {record.study}, where the same run is finished")
+
+
+def _end(
+    campaigns: Sequence[Campaign],
+    trackers: Sequence[Tracker],
+    of: Mapping[str, BuiltSet],
+    outcome: Outcome,
+    failed_earlier: Mapping[str, str],
+    report: Reporter,
+) -> Ended:
+    """Every campaign's report, and its run in MLflow ended with it."""
+    from sweeps.records.read import finished
+
+    if outcome.interrupted:
+        for tracker in trackers:
+            for problem in tracker.close("KILLED"):
+                print(problem, file=sys.stderr)
+        raise KeyboardInterrupt
+    failed = {**failed_earlier, **outcome.failed}
+    problems: list[str] = []
+    for tracker in trackers:
+        tracker.settle(REPORTED_WITHIN_S)
+    if len(campaigns) > 1 and outcome.finished:  # one has trained what another of them needs too
+        done = finished(outcome.finished)
+        for campaign, tracker in zip(campaigns, trackers, strict=True):
+            _refer(campaign, tracker, of, done, say=False)
+    for campaign, tracker in zip(campaigns, trackers, strict=True):
+        folder, said = _reported(tracker.campaign, report)
+        problems += said
+        failing = bool(campaign.keys & failed.keys())
+        left = bool(campaign.keys & set(outcome.not_begun))
+        problems += tracker.close("FAILED" if failing else "KILLED" if left else "FINISHED", folder)
+    names = {job.key: job.name for campaign in campaigns for job in campaign.jobs(outcome.not_begun)}
+    return Ended(tuple(tracker.campaign for tracker in trackers), failed, tuple(names.values()), tuple(problems))
+
+
+def _only_report(campaigns: Sequence[Campaign], failed: Mapping[str, str], report: Reporter) -> Ended:
+    """Where nothing is left to do, MLflow is only read: the document there knows what others have asked for too."""
+    from sweeps.records.read import document_of
+
+    there = [document_of(campaign) or campaign for campaign in campaigns]
+    problems = [line for campaign in there for line in _reported(campaign, report)[1]]
+    return Ended(tuple(there), failed, (), tuple(problems))
+
+
+def _reported(campaign: Campaign, report: Reporter) -> tuple[Path | None, list[str]]:
+    """The folder of a campaign's report; without one, why. An MLflow that is silent is asked again for a while."""
+    from sweeps.records.address import TrackingUnavailable
+
+    deadline = time.monotonic() + REPORTED_WITHIN_S
+    while True:
+        try:
+            return report(campaign), []
+        except TrackingUnavailable as error:
+            if time.monotonic() > deadline:
+                return None, [f"no report was made of {campaign.name}: {error}"]
+            time.sleep(1)
+        except (BadSetting, OSError) as error:
+            return None, [f"no report was made of {campaign.name}: {error}"]

@@ -1,0 +1,87 @@
+"""Why a run failed, and whether it is worth another try: pure functions of the error and of how far the run came."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Literal, Self
+
+Kind = Literal["failed", "diverged", "disk full", "out of memory"]
+RETRIES = 2  # times that a run that raised may be begun again
+REASON_LENGTH = 400  # characters of a failure on the screen and in MLflow
+
+# By name, for torch's and Ray's errors are not imported here.
+KINDS: dict[str, Kind] = {
+    "Diverged": "diverged",
+    "CheckpointNotWritten": "disk full",
+    "NotEnoughMemory": "out of memory",
+    "OutOfMemoryError": "out of memory",  # torch's, and Ray's where it ends a process
+    "MemoryError": "out of memory",
+}
+# What is left of an error that came as text out of another process, and what torch has no error of its own for.
+SIGNS: dict[str, Kind] = {
+    **{f"[Errno {number}]": "disk full" for number in (errno.ENOSPC, errno.EDQUOT)},
+    "No space left on device": "disk full",
+    "CUDA out of memory": "out of memory",
+    "DefaultCPUAllocator: can't allocate memory": "out of memory",
+}
+
+
+class Verdict(Enum):
+    """What is done about a run that raised."""
+
+    AGAIN = "begun again from its last checkpoint"
+    GIVE_UP = "failed"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a run failed: of which kind, and in one line."""
+
+    kind: Kind
+    reason: str
+
+    @classmethod
+    def of(cls, error: BaseException) -> Self:
+        """An error, or what it was raised from, classified."""
+        kind = kind_of(error)
+        said = " ".join(str(error).split()) or "no message"
+        reason = said if kind == "diverged" else f"{type(error).__name__}: {said}"
+        return cls(kind, reason if len(reason) <= REASON_LENGTH else f"{reason[:REASON_LENGTH]} …")
+
+    def told(self) -> dict[str, Any]:
+        """As a trial reports it to the driver."""
+        return {"failure": self.reason, "kind": self.kind}
+
+
+def kind_of(error: BaseException) -> Kind:
+    """The first known kind among an error and the causes it was raised from, by class, then by what it says."""
+    for each in _and_causes(error):
+        for cls in type(each).__mro__:
+            if cls.__name__ in KINDS:
+                return KINDS[cls.__name__]
+        for sign, kind in SIGNS.items():
+            if sign in str(each):
+                return kind
+    return "failed"
+
+
+def _and_causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def verdict_on_failure(kind: Kind, reached: Sequence[int]) -> Verdict:
+    """Whether a run that raised is begun again: at most twice, and only if it came further than the time before.
+
+    reached: the last step of its journal when this launch began it, then at each of its failures, this one last.
+    What diverged would diverge again, and a full disk is a person's to mend.
+    """
+    *_, before, now = reached
+    failures = len(reached) - 1
+    if kind in ("diverged", "disk full") or failures > RETRIES or now <= before:
+        return Verdict.GIVE_UP
+    return Verdict.AGAIN

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import errno
+
+import pytest
+import torch
+
+from sweeps.failures import REASON_LENGTH, Failure, Kind, Verdict, kind_of, verdict_on_failure
+from trm_core.checkpoint import BadCheckpoint, CheckpointNotWritten
+from trm_core.memory import NotEnoughMemory
+from trm_core.trainer import Diverged
+
+AGAIN, GIVE_UP = Verdict.AGAIN, Verdict.GIVE_UP
+
+
+@pytest.mark.parametrize(
+    ("reached", "verdict"),
+    [
+        ((0, 500), AGAIN),
+        ((0, 500, 800), AGAIN),
+        ((0, 500, 800, 900), GIVE_UP),  # the third
+        ((0, 500, 500), GIVE_UP),  # where it failed before
+        ((0, 500, 450), GIVE_UP),
+        ((0, 0), GIVE_UP),  # a bad checkpoint, or settings that cannot be
+        ((500, 500), GIVE_UP),  # where an earlier launch had left it
+        ((500, 501), AGAIN),
+    ],
+)
+def test_a_run_that_raised_is_begun_again_twice_and_only_if_it_came_further(
+    reached: tuple[int, ...], verdict: Verdict
+) -> None:
+    assert verdict_on_failure("failed", reached) is verdict
+    assert verdict_on_failure("out of memory", reached) is verdict
+
+
+@pytest.mark.parametrize("kind", ["diverged", "disk full"])
+def test_what_would_happen_again_or_is_a_persons_to_mend_is_not_tried_again(kind: Kind) -> None:
+    assert verdict_on_failure(kind, (0, 500)) is GIVE_UP
+
+
+def _from(cause: Exception) -> RuntimeError:
+    error = RuntimeError("worker 1 failed")
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (Diverged(40, "the training loss is nan"), "diverged"),
+        (CheckpointNotWritten("step_00000002: not written"), "disk full"),
+        (OSError(errno.ENOSPC, "No space left on device", "metrics.jsonl"), "disk full"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "disk full"),
+        (NotEnoughMemory("depth 42 needs 50 GB"), "out of memory"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "out of memory"),
+        (MemoryError(), "out of memory"),
+        (_from(torch.OutOfMemoryError("…")), "out of memory"),
+        (RuntimeError("Training failed: ranks: {0: OutOfMemoryError('CUDA out of memory.')}"), "out of memory"),
+        (BadCheckpoint("no good checkpoint"), "failed"),
+        (OSError(errno.EIO, "Input/output error"), "failed"),
+        (RuntimeError("connection closed by peer"), "failed"),
+    ],
+    ids=str,
+)
+def test_a_failure_is_of_a_kind(error: Exception, kind: Kind) -> None:
+    assert kind_of(error) == kind
+    assert Failure.of(error).told()["kind"] == kind
+
+
+def test_memory_that_the_cpu_has_not_is_known_by_what_torch_says() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**58, dtype=torch.uint8)
+    assert kind_of(caught.value) == "out of memory"
+
+
+def test_the_reason_is_one_line_that_names_the_error_and_where_a_run_diverged() -> None:
+    assert Failure.of(ValueError("two\nlines")) == Failure("failed", "ValueError: two lines")
+    assert Failure.of(RuntimeError()) == Failure("failed", "RuntimeError: no message")
+    assert Failure.of(Diverged(40, "the training loss is nan")).reason.startswith("diverged at step 40: the training")
+    assert len(Failure.of(ValueError("x" * 1000)).reason) == REASON_LENGTH + 2

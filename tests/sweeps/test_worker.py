@@ -1,0 +1,295 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data_prep.puzzle_set import PuzzleSet
+from sweeps.failures import Failure
+from sweeps.records.types import Measurement
+from sweeps.worker import Task, note_failure, noted_failure, read_journal, train_alone, train_run
+from trm_core import __main__ as trm_core_command
+from trm_core import checkpoint, official
+from trm_core.checkpoint import BadCheckpoint, CheckpointNotWritten
+from trm_core.config import RunConfig
+from trm_core.trainer import train
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def task(puzzles: Path, tmp_path: Path, tiny_run: RunConfig) -> Task:
+    return Task("a_key", tiny_run, puzzles, tmp_path / "run", 1, "a launch", "cpu")
+
+
+def rows_of(task: Task) -> list[Measurement]:
+    """Train, and what was passed on."""
+    rows: list[Measurement] = []
+    train_run(task, lambda more, _: rows.extend(more))
+    return rows
+
+
+def reports_of(task: Task) -> list[dict[str, Any]]:
+    """Train, and what was reported to the driver."""
+    reports: list[dict[str, Any]] = []
+    train_alone(task, reports.append)
+    return reports
+
+
+def timeless(rows: list[Measurement]) -> list[tuple[int, dict[str, float]]]:
+    return [
+        (row.step, {name: value for name, value in row.metrics.items() if not name.startswith("time/")}) for row in rows
+    ]
+
+
+@pytest.fixture
+def _nothing_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sweeps.worker.train", lambda *_, **__: pytest.fail("trained"))
+
+
+# --- the journal -----------------------------------------------------------------------------------------------------
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=5,
+)
+GOOD = {"step": 4, "time_ms": 9, "metrics": {"train/loss": 1.0}}
+WRONG: dict[str, st.SearchStrategy[Any]] = {
+    "step": st.none() | st.booleans() | st.floats() | st.text() | st.integers(max_value=-1) | st.integers(2**63),
+    "time_ms": st.none() | st.booleans() | st.floats() | st.lists(st.integers()) | st.integers(10**400, 10**400 + 9),
+    "metrics": st.none()
+    | st.integers()
+    | st.lists(st.integers())
+    | st.dictionaries(st.text(), st.none() | st.booleans() | st.text() | st.integers(10**400, 10**400 + 9), min_size=1),
+}
+damaged_rows = st.one_of(
+    [st.builds(lambda name, value: json.dumps(GOOD | {name: value}).encode(), st.just(n), w) for n, w in WRONG.items()]
+    + [st.just(json.dumps({key: GOOD[key] for key in GOOD if key != name}).encode()) for name in GOOD]
+)
+not_rows = st.one_of(
+    damaged_rows,
+    st.binary(),
+    JSON.map(lambda value: json.dumps(value).encode()),
+    st.integers(1, 60).map(lambda cut: json.dumps(GOOD).encode()[:cut]),
+    st.sampled_from([b"[" * 100_000, b'{"step": ' + b"9" * 5_000 + b"}", b"\xff\xfe{}", b'"\xc3"', b"\x00" * 512]),
+)
+
+
+@pytest.fixture(scope="module")
+def journal_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("journal") / "metrics.jsonl"
+
+
+@given(lines=st.lists(st.one_of(st.integers(0, 2**63 - 1), not_rows), max_size=8))
+def test_of_a_damaged_journal_the_rows_are_read_by_step_and_nothing_else(
+    journal_file: Path, lines: list[int | bytes]
+) -> None:
+    rows = [Measurement(line, 5, {"train/loss": 0.1}) for line in lines if isinstance(line, int)]
+    text = {row.step: json.dumps(row._asdict()).encode() for row in rows}
+    journal_file.write_bytes(b"\n".join(line if isinstance(line, bytes) else text[line] for line in lines))
+    assert read_journal(journal_file) == sorted({row.step: row for row in rows}.values())
+
+
+def test_a_journal_that_is_not_there_has_no_rows_and_one_that_cannot_be_read_says_so(tmp_path: Path) -> None:
+    assert read_journal(tmp_path / "metrics.jsonl") == []
+    with pytest.raises(OSError, match="Is a directory"):
+        read_journal(tmp_path)
+
+
+# --- what stays of a run that has ended ------------------------------------------------------------------------------
+
+
+def test_a_finished_run_takes_the_room_of_its_weights_so_a_hundred_of_five_million_stay_under_6_gb(task: Task) -> None:
+    task = replace(task, run=task.run.change({"model": {"D": 64}}))
+    train_run(task, lambda *_: None)
+    taken = sum(path.stat().st_size for path in task.folder.rglob("*") if path.is_file())
+    assert taken <= 1.2 * 4 * task.run.parameters()
+    assert 100 * 1.2 * 4 * 5_028_866 < 2.5e9  # bytes; the paper's TRM on Sudoku, float32, and a fifth for the rest
+
+
+@pytest.mark.usefixtures("_nothing_is_trained")
+def test_a_run_that_had_ended_passes_its_rows_on_again_and_trains_nothing(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr("sweeps.worker.train", train)
+        first = rows_of(task)
+    assert checkpoint.open_at(task.folder / "checkpoints").weights_only
+    files = {path: path.read_bytes() for path in task.folder.rglob("*") if path.is_file()}
+    for _ in range(2):
+        assert rows_of(task) == first == read_journal(task.folder / "metrics.jsonl")
+    assert {path: path.read_bytes() for path in task.folder.rglob("*") if path.is_file()} == files
+
+
+def test_a_run_killed_between_its_last_row_and_the_trimming_is_trimmed_when_given_again(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(_: Path) -> None:
+        raise KeyboardInterrupt
+
+    first: list[Measurement] = []
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint, "keep_weights", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train_run(task, lambda more, _: first.extend(more))
+    folder = task.folder / "checkpoints"
+    whole = checkpoint.open_at(folder)
+    assert not whole.weights_only
+    monkeypatch.setattr("sweeps.worker.train", lambda *_, **__: pytest.fail("trained"))
+    assert rows_of(task) == first
+    kept = checkpoint.open_at(folder)
+    assert kept.weights_only
+    assert all(torch.equal(kept.weights[name], tensor) for name, tensor in whole.weights.items())
+    assert [path.name for path in folder.iterdir()] == ["step_00000012"]
+
+
+@pytest.mark.parametrize("harm", ["journal cut", "journal's last row without test/*", "settings of another run"])
+def test_weights_alone_beside_a_damaged_folder_are_refused_and_what_to_delete_is_said(task: Task, harm: str) -> None:
+    first = rows_of(task)
+    journal, config = task.folder / "metrics.jsonl", task.folder / "config.json"
+    *before, last = journal.read_text().splitlines(keepends=True)
+    if harm == "journal cut":
+        journal.write_text("".join(before) + last[:50])
+    elif harm == "settings of another run":
+        config.write_text(json.dumps(json.loads(config.read_text()) | {"key": "another"}))
+    else:
+        journal.write_text("".join(before) + last.replace("test/", "tset/"))
+    checkpoints = task.folder / "checkpoints"
+    with pytest.raises(BadCheckpoint, match=f"step 12 has weights only .*; .*delete {checkpoints} to start anew"):
+        rows_of(task)
+    for path in checkpoints.rglob("*"):
+        path.unlink() if path.is_file() else None
+    next(checkpoints.iterdir()).rmdir()
+    assert timeless(rows_of(task))[-1] == timeless(first)[-1]
+
+
+def test_a_finished_run_can_be_evaluated_and_exported(
+    task: Task, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    last = rows_of(task)[-1]
+    checkpoints, numbers = task.folder / "checkpoints", tmp_path / "numbers.json"
+    assert trm_core_command.main(["evaluate", str(checkpoints), str(task.data), "--json", str(numbers)]) == 0
+    (scores,) = json.loads(numbers.read_text())["steps"].values()
+    assert scores["exact_accuracy"] == last.metrics["test/exact_accuracy"]
+    assert scores["cell_accuracy"] == last.metrics["test/cell_accuracy"]
+    assert official.main(["export", str(checkpoints), str(tmp_path / "theirs")]) == 0
+    capsys.readouterr()
+    assert official.main(["export", str(checkpoints), str(tmp_path / "raw"), "--raw"]) == 2
+    assert "no raw weights, it was imported or its run has ended" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_two_workers_given_a_run_that_had_ended_train_nothing(task: Task, tmp_path: Path) -> None:
+    first = rows_of(task)
+    program = (
+        "import json, sys; from pathlib import Path; import torch.distributed as dist; import sweeps.worker as worker\n"
+        "from tests.conftest import TINY; from trm_core.config import RunConfig\n"
+        "rank, puzzles, folder, here = int(sys.argv[1]), *map(Path, sys.argv[2:])\n"
+        "dist.init_process_group('gloo', init_method=f'file://{here}/meeting', rank=rank, world_size=2)\n"
+        "task = worker.Task('a_key', RunConfig.parse(TINY), puzzles, folder, 1, 'a launch', 'cpu')\n"
+        "worker.train = None\n"
+        "worker.train_run(task, lambda rows, _: print(json.dumps(rows)), rank=rank, workers=2)\n"
+    )
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, str(rank), str(task.data), str(task.folder), str(tmp_path)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    said = [json.loads(worker.communicate(timeout=60)[0]) for worker in workers]
+    assert said == [[list(row) for row in first], []]
+
+
+# --- failures --------------------------------------------------------------------------------------------------------
+
+
+class Failing:
+    """train(), which raises once it has reported a step: at each of these once, and then no more."""
+
+    def __init__(self, *steps: int, error: Exception) -> None:
+        self.steps, self.error = list(steps), error
+
+    def __call__(self, run: RunConfig, data: PuzzleSet, report: Any, **options: Any) -> dict[str, float]:
+        def failing(step: int, metrics: Mapping[str, float], path: Path | None) -> None:
+            report(step, metrics, path)
+            if self.steps and step >= self.steps[0]:
+                del self.steps[0]
+                raise self.error
+
+        return train(run, data, failing, **options)
+
+
+def test_a_run_that_raises_further_on_each_time_ends_as_one_that_never_did(
+    task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = rows_of(replace(task, folder=tmp_path / "whole"))
+    monkeypatch.setattr("sweeps.worker.train", Failing(2, 10, error=OSError(5, "Input/output error")))
+    reports = reports_of(task)
+    assert [report["retry"] for report in reports if "retry" in report] == [
+        "OSError: [Errno 5] Input/output error; begins anew (try 2 of 3)",
+        "OSError: [Errno 5] Input/output error; goes on from step 8 (try 3 of 3)",
+    ]
+    assert not any("failure" in report for report in reports)
+    assert timeless(read_journal(task.folder / "metrics.jsonl")) == timeless(whole)
+    told = {row.step: row for report in reports for row in report.get("rows", ())}
+    assert timeless([told[step] for step in sorted(told)]) == timeless(whole)
+    assert not (task.folder / "failure.txt").exists()
+
+
+@pytest.mark.parametrize(("steps", "tries"), [((4, 8, 10), 3), ((4, 4), 2), ((6, 4), 2)])
+def test_the_third_failure_or_one_without_progress_ends_it(
+    task: Task, monkeypatch: pytest.MonkeyPatch, steps: tuple[int, ...], tries: int
+) -> None:
+    monkeypatch.setattr("sweeps.worker.train", Failing(*steps, error=RuntimeError("again")))
+    reports = reports_of(task)
+    assert sum("retry" in report for report in reports) == tries - 1
+    assert reports[-1] == {"failure": "RuntimeError: again", "kind": "failed"}
+    assert "Traceback" in (task.folder / "failure.txt").read_text()
+
+
+def test_what_fails_before_its_first_step_is_not_tried_again_however_far_an_earlier_launch_came(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sweeps.worker.train", Failing(8, 10, 12, error=CheckpointNotWritten("no room")))
+    assert reports_of(task)[-1] == {"failure": "CheckpointNotWritten: no room", "kind": "disk full"}
+    for path in (task.folder / "checkpoints").glob("*/weights.safetensors"):
+        path.write_bytes(b"torn")
+    monkeypatch.setattr("sweeps.worker.train", train)
+    *torn, failure = reports_of(task)
+    assert failure["failure"].startswith("BadCheckpoint: ")
+    assert failure["kind"] == "failed"
+    assert not any("retry" in report for report in torn)
+
+
+def test_a_run_that_diverges_says_at_which_step_and_is_not_tried_again(task: Task) -> None:
+    wild: dict[str, dict[str, Any]] = {"optim": {"name": "adamw", "lr": 1e30, "warmup_steps": 0}}
+    *rows, failure = reports_of(replace(task, run=task.run.change(wild)))
+    assert failure["kind"] == "diverged"
+    assert failure["failure"].startswith("diverged at step 2: the training loss is nan; ")
+    assert rows == []
+    text = (task.folder / "failure.txt").read_text()
+    assert text.startswith(failure["failure"])
+    assert "Traceback" in text
+    assert "refuse_divergence" in text
+
+
+def test_a_failure_is_noted_with_its_kind_for_the_launch_it_ended(tmp_path: Path) -> None:
+    assert noted_failure(tmp_path, "one launch") is None
+    note_failure(tmp_path, "one launch", MemoryError("too much"))
+    assert noted_failure(tmp_path, "one launch") == Failure("out of memory", "MemoryError: too much")
+    assert noted_failure(tmp_path, "another launch") is None
+    (tmp_path / "failure.txt").write_bytes(b"\xff torn")
+    assert noted_failure(tmp_path, "one launch") is None
