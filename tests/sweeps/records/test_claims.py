@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 
+from sweeps.guard import this_machine
 from sweeps.records import claims
 from sweeps.records.claims import BEAT_S, LONG_AGO_S, STALE_S, UNWATCHED_S, Heard, claim, has_stopped, owners_in, tag
 from sweeps.records.types import Owner
@@ -86,6 +87,10 @@ def take(store: Store, me: Owner, heard: Heard | None = None) -> Owner | None:
     return claim(cast(Any, store), "a run", me, heard or Heard())
 
 
+def _all_but_c_live(owner: Owner) -> bool:
+    return owner.launch != C.launch
+
+
 def watch(heard: Heard, clock: Clock, owner: Owner, seconds: float, every: float = 2.0) -> bool:
     """Look again and again, and say what the last look said."""
     for _ in range(round(seconds / every)):
@@ -108,7 +113,7 @@ def test_in_whatever_order_two_launches_claim_a_run_never_both_have_it(dead: boo
 
         def launch(me: Owner, name: str, store: Store = store, got: dict[str, Owner | None] = got) -> None:
             heard = Heard()
-            heard.lives = lambda owner: owner.launch != C.launch  # type: ignore[method-assign]
+            heard.lives = _all_but_c_live  # type: ignore[method-assign]
             got[name] = take(store, me, heard)
             assert store.turns is not None
             store.turns.end()
@@ -136,7 +141,7 @@ def test_a_claim_carries_a_heartbeat_of_now_however_long_ago_its_launch_began() 
 
 
 def test_who_was_taken_over_writes_no_more_and_may_claim_again_when_the_run_is_free() -> None:
-    store = Store(dict([tag(replace(A, machine=claims.this_machine(), pid=0))]))
+    store = Store(dict([tag(replace(A, machine=this_machine(), pid=0))]))
     assert take(store, B) is None
     run = store.get_run("a run")
     assert claims.is_lost(run, A)
@@ -154,7 +159,7 @@ def test_who_was_taken_over_writes_no_more_and_may_claim_again_when_the_run_is_f
 
 
 def test_a_launch_of_this_machine_is_dead_when_its_process_is_and_at_once() -> None:
-    here = replace(A, machine=claims.this_machine(), beat_ms=claims._now_ms())
+    here = replace(A, machine=this_machine(), beat_ms=claims._now_ms())
     assert not Heard().lives(replace(here, pid=2**31 - 2))
     assert not Heard().lives(replace(here, pid=0))
     assert not Heard().lives(replace(here, pid=2**60))

@@ -14,8 +14,8 @@ def test_mean_spread_and_interval_are_scipys() -> None:
     values = [0.91, 0.874, 0.89, 0.93]
     found = spread(values)
     low, high = stats.t.interval(0.95, 3, loc=np.mean(values), scale=stats.sem(values))
-    assert (found.n, found.mean, found.sd) == (4, pytest.approx(np.mean(values)), pytest.approx(np.std(values, ddof=1)))
-    assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))
+    expected = [4, np.mean(values), np.std(values, ddof=1), low, high]
+    assert [found.n, found.mean, found.sd, found.low, found.high] == pytest.approx(expected)
 
 
 def test_one_run_says_nothing_of_a_spread() -> None:

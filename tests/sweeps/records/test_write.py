@@ -31,7 +31,6 @@ from tests.sweeps.records.stores import (
     rows,
     send_all,
     tags,
-    tell,
     together,
 )
 
@@ -469,8 +468,8 @@ def strangers(mlflow_here: Path, tmp_path: Path) -> Path:
     mine = tmp_path / "thesis.tex"
     mine.write_text("precious")
     key, launch = only(campaign()).key, "a" * 32
-    named = ("launch", "lock", "owner", OWNER + launch, TAKEN + launch, OWNER, "reused_from", "row", "data", "device")
-    named += ("mlflow.parentRunId", "mlflow.source.name", "mlflow.log-model.history", "host", "commit", "failure")
+    named = ["launch", "lock", "owner", OWNER + launch, TAKEN + launch, OWNER, "reused_from", "row", "data", "device"]
+    named += ["mlflow.parentRunId", "mlflow.source.name", "mlflow.log-model.history", "host", "commit", "failure"]
     everywhere = dict.fromkeys(named, str(mine))
     claim = {OWNER + launch: json.dumps(dict.fromkeys(("host", "machine", "pid", "user", "beat_ms"), str(mine)))}
     for extra in (
