@@ -110,7 +110,9 @@ def _measure(runs: Sequence[RunConfig], at_once: int) -> list[tuple[float, float
     sums = [[0.0, 0.0] for _ in runs]
     with _processes(at_once) as processes:
         for process in processes:
-            _line(process)
+            _line(process)  # it is ready
+            with contextlib.suppress(OSError):  # it has ended since
+                os.setpriority(os.PRIO_PROCESS, process.pid, RAY_NICENESS)
         for process, own in zip(processes, orders, strict=True):
             with contextlib.suppress(BrokenPipeError):  # it has died; that it does not answer says so
                 process.stdin.write("".join(questions[at] for at in own))
@@ -159,8 +161,6 @@ def _processes(n: int) -> Iterator[list[Any]]:
                     env=environment,
                 )
             )
-            with contextlib.suppress(OSError):  # it has ended already, or is as nice as that
-                os.setpriority(os.PRIO_PROCESS, started[-1].pid, RAY_NICENESS)
         late.start()
         yield started
     except OSError as error:

@@ -244,7 +244,7 @@ def _recorded_rate(record: RunRecord) -> float | None:
     start_s = INLINE_START_S if record.tags.get("device") == "cpu" else TRAIN_START_S
     lasted_s = (record.ended - record.started).total_seconds() - start_s
     took_s = work.flops / by_speed
-    return work.flops / lasted_s if 0.5 * took_s < lasted_s < 2 * took_s else by_speed
+    return work.flops / lasted_s if 0.5 * took_s < lasted_s < 3 * took_s else by_speed
 
 
 def recorded_settings(params: Mapping[str, str]) -> RunConfig | None:

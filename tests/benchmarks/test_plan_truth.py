@@ -10,11 +10,11 @@ from sweeps.study import find_study
 
 
 @pytest.mark.parametrize("flops_per_s", [1e9, 1e11, 1e14])
-def test_a_printed_plan_is_read_to_within_a_twentieth(flops_per_s: float) -> None:
+def test_a_printed_plan_is_read_to_within_a_tenth(flops_per_s: float) -> None:
     study = find_study("recursion_depth")
     jobs = declare(study, "mini").asked(study.rows_of("mini"), (0,), (0,), lambda _: "h").jobs()
     plan = make_plan(jobs, (), {}, Rate(flops_per_s, "a test"), at_once=2, inline=True, unit="core")
-    assert seconds_said("\n".join(plan_lines(plan, "", 80))) == pytest.approx(plan.seconds, rel=0.05)
+    assert seconds_said("\n".join(plan_lines(plan, "", 80))) == pytest.approx(plan.seconds, rel=0.1)
 
 
 def test_an_estimate_is_off_by_a_part_of_the_truth() -> None:
