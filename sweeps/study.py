@@ -6,6 +6,7 @@ import contextlib
 import difflib
 import fnmatch
 import importlib
+import os
 import pkgutil
 import re
 import sys
@@ -155,7 +156,7 @@ def find_study(name: str) -> Study:
     """
     if name.endswith(".py") or "/" in name:
         path = Path(name)
-        if path.resolve().parent != FOLDER:
+        if os.path.realpath(path.parent) != str(FOLDER):
             return _read_file(path)
         name = path.stem
     names = study_names()
