@@ -133,11 +133,11 @@ class Study(Settings):
         return tuple(row for row in self.rows if profile in row.profiles)
 
 
-def nearest(name: str, names: Iterable[str], what: str) -> str:
+def nearest(name: str, names: Iterable[str], what: str, between: str = ", ") -> str:
     """A hint at the name meant, for an error: "did you mean mini?", else "profiles are mini, official, paper"."""
     names = tuple(names)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
-    return f"did you mean {close[0]}?" if close else f"{what} are {', '.join(names)}"
+    return f"did you mean {close[0]}?" if close else f"{what} are {between.join(names)}"
 
 
 # --- the files -------------------------------------------------------------------------------------------------------
