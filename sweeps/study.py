@@ -6,6 +6,7 @@ import contextlib
 import difflib
 import fnmatch
 import importlib
+import os
 import pkgutil
 import re
 import sys
@@ -132,11 +133,11 @@ class Study(Settings):
         return tuple(row for row in self.rows if profile in row.profiles)
 
 
-def nearest(name: str, names: Iterable[str], what: str) -> str:
+def nearest(name: str, names: Iterable[str], what: str, between: str = ", ") -> str:
     """A hint at the name meant, for an error: "did you mean mini?", else "profiles are mini, official, paper"."""
     names = tuple(names)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
-    return f"did you mean {close[0]}?" if close else f"{what} are {', '.join(names)}"
+    return f"did you mean {close[0]}?" if close else f"{what} are {between.join(names)}"
 
 
 # --- the files -------------------------------------------------------------------------------------------------------
@@ -155,7 +156,7 @@ def find_study(name: str) -> Study:
     """
     if name.endswith(".py") or "/" in name:
         path = Path(name)
-        if path.resolve().parent != FOLDER:
+        if os.path.realpath(path.parent) != str(FOLDER):
             return _read_file(path)
         name = path.stem
     names = study_names()
