@@ -223,7 +223,9 @@ def test_which_of_several_campaigns_is_said_and_each_has_a_folder_of_its_own(
     assert main(out) == 0
     said = capsys.readouterr()
     assert said.err.startswith("this is the campaign without changes; there is also --label lr=0.02, --label lr=0.01")
-    assert "2 recorded runs are not in this table: the campaign lr=0.01 (1); the campaign lr=0.02 (1)." in said.out
+    assert "2 recorded runs are not in this table: the campaign lr=0.01 (1); the campaign lr=0.02 (1)." in " ".join(
+        said.out.split()
+    )
     home = store / "mini" / "recursion_depth"
     for arguments, label in (
         (["--label", "lr=0.01"], "lr=0.01"),
