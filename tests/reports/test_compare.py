@@ -112,7 +112,7 @@ def test_the_order_of_the_tables_moves_nothing(study: Study) -> None:
 
 def test_two_settings_are_labelled_by_what_differs_and_what_all_share_is_said_once(study: Study) -> None:
     shared = "train.steps=20"
-    grid = {
+    grid: dict[str, dict[str, tuple[float | None, float]]] = {
         f"{shared} optim.lr={lr} optim.weight_decay={decay}": {"TRM k=1": (lr * 10 + decay / 10, 0.5)}
         for lr in (0.01, 0.02)
         for decay in (0.2, 1)
@@ -147,7 +147,9 @@ def test_means_are_over_finished_runs_and_say_how_many_were_asked_for(study: Stu
     second = [scored(study, "TRM k=1", 0.7, 0.6, [LR[1]], status="RUNNING")]
     found = compare([table_of(study, "mini", first, [LR[0]]), table_of(study, "mini", second, [LR[1]])])
     cells = found.lines[0].cells
-    assert (cells[1].score and cells[1].score.mean, cells[1].chosen) == (pytest.approx(0.55), True)
+    assert cells[1].score is not None
+    assert (cells[1].score.n, cells[1].asked, cells[1].chosen) == (2, 3, True)
+    assert cells[1].score.mean == pytest.approx(0.55)
     assert comparing.text_of(study, cells[1]) == "55.0 ± 63.5 (2 of 3)"
     assert comparing.text_of(study, cells[0]) == "running"
     assert any("the setting looks better than it is" in note for note in found.notes)
