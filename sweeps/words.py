@@ -8,7 +8,7 @@ GAP = "…"
 def shorten(name: str, seeds: str, width: int) -> str:
     """A row's name and its seeds in `width` columns: the name loses its middle, the seeds stay whole.
 
-    "HRM k=1, T=1", "seed 0" in 16 columns: "HRM …, T=1 seed 0". Where not even the seeds fit, they lose their end.
+    "HRM k=1, T=1", "seed 0" in 17 columns: "HRM…, T=1 seed 0". Where not even the seeds fit, they lose their end.
     """
     if not seeds:
         return _middle(name, width)
@@ -17,14 +17,11 @@ def shorten(name: str, seeds: str, width: int) -> str:
 
 
 def _middle(text: str, width: int) -> str:
-    """A text without its middle: what tells rows apart stands at both ends of their names."""
+    """A text without its middle; its end, which tells rows apart, stays longest."""
     if len(text) <= width:
         return text
-    if width < 1:
-        return ""
-    kept = width - len(GAP)
-    head = (kept + 1) // 2
-    return text[:head] + GAP + text[len(text) - (kept - head) :]
+    tail = max(0, min(width - 2, (width - 1) * 2 // 3))
+    return (text[: max(0, width - 1 - tail)].rstrip() + GAP + text[len(text) - tail :].lstrip())[: max(0, width)]
 
 
 def clean(text: str) -> str:

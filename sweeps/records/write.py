@@ -374,9 +374,10 @@ class Tracker:
         if not all(claims.has_stopped(owner, _now_ms()) for owner in others):
             return
         ended: dict[str, list[str]] = {}
+        ids = {row_id(row.name) for row in self.campaign.rows}
         rows = []
         for run in self._in_campaign():
-            if run.data.tags.get(ROLE) == ROW_ROLE:
+            if run.data.tags.get(ROLE) == ROW_ROLE and run.data.tags.get(ROW_ID) in ids:
                 rows.append(run)
             elif KEY in run.data.tags:
                 ended.setdefault(run.data.tags.get(ROW_ID, ""), []).append(run.info.status)
@@ -490,7 +491,9 @@ class Tracker:
             self._client, [self._experiment_id], f"attributes.status = 'RUNNING' AND tags.{KEY} LIKE '%'"
         ):
             run_id = run.info.run_id
-            if not claims.owners_in(run.data.tags) or claims.claim(self._client, run_id, self.me, self.heard):
+            if not claims.owners_in(run.data.tags) or _record_or_none(run, {}) is None:
+                continue
+            if claims.claim(self._client, run_id, self.me, self.heard) is not None:
                 continue
             run = self._client.get_run(run_id)
             if run.info.status == "RUNNING":
@@ -555,7 +558,7 @@ class Tracker:
                     return False
             if not self._answered(self._look_after_the_campaign):
                 return False
-        return all(child.settled or child.lost for child in list(self._children.values()))
+        return all(child.settled or child.lost or child.refused for child in list(self._children.values()))
 
     def _answered(self, act: Callable[[], None], child: _Child | None = None) -> bool:
         """Whether the store has answered; what it refuses for good is said once, and not asked again."""

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import json
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from sweeps.records import address
+from sweeps.records.address import NOTE, TrackingUnavailable, locate, looked, note, shown
+from sweeps.records.read import read_runs
+from sweeps.records.write import Tracker
+from tests.conftest import campaign
+from tests.sweeps.records.stores import another_process, ended, hear, tell
+
+
+@pytest.mark.parametrize(
+    ("uri", "found"),
+    [
+        ("./mlruns", "no MLflow address"),
+        ("ftp://host/x", "no MLflow address"),
+        ("sqlite://", "no path"),
+        ("sqlite:////no/such/folder/mlflow.db", "cannot write"),
+        ("http://127.0.0.1:9", "nothing answers"),
+        ("postgresql://me:secret@127.0.0.1:9/mlflow", "nothing answers"),
+    ],
+)
+def test_an_address_that_is_none_is_said_in_one_line_at_once(
+    uri: str, found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    began = time.monotonic()
+    with pytest.raises(TrackingUnavailable) as error:
+        Tracker.open(campaign())
+    assert found in str(error.value)
+    assert "MLFLOW_TRACKING_URI" in str(error.value)
+    assert "\n" not in str(error.value)
+    assert "secret" not in str(error.value)
+    assert time.monotonic() - began < 60  # 15 s on a machine at rest
+
+
+@pytest.mark.parametrize("scheme", ["postgresql+no_such_driver", "mysql+cymysql"])
+def test_a_database_without_its_driver_is_said_in_one_line(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as database:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"{scheme}://me:secret@127.0.0.1:{database.getsockname()[1]}/mlflow")
+        with pytest.raises(TrackingUnavailable) as error:
+            Tracker.open(campaign())
+    assert scheme.partition("+")[2] in str(error.value)
+    assert "\n" not in str(error.value)
+    assert "secret" not in str(error.value)
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("not a database\n" * 100)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path}")
+    with pytest.raises(TrackingUnavailable, match="not a database"):
+        read_runs("a_study", "mini")
+
+
+def test_where_there_is_no_file_there_are_no_runs_and_reading_makes_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    assert read_runs("a_study", "mini") == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_first_commands_at_once_in_a_folder_both_find_their_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    program = (
+        "from sweeps.records.write import Tracker; from tests.conftest import campaign\n"
+        "print('ready', flush=True); input()\n"
+        "with Tracker.open(campaign()): pass\n"
+    )
+    commands = [another_process(program, folder=tmp_path) for _ in range(2)]
+    assert [hear(command) for command in commands] == ["ready", "ready"]
+    for command in commands:  # both begin before either ends
+        tell(command)
+    for command in commands:
+        ended(command)
+    assert {path.name for path in tmp_path.iterdir()} == {"mlflow.db", "mlruns"}
+
+
+# --- found again from another folder ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, empty_mlflow: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A results folder that knows its store; one stands in another folder, with no address given."""
+    out, here = tmp_path / "first" / "results", tmp_path / "second"
+    out.mkdir(parents=True)
+    here.mkdir()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{empty_mlflow}")
+    note(out)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    monkeypatch.chdir(here)
+    return out
+
+
+def test_a_results_folder_knows_where_its_runs_are(elsewhere: Path, empty_mlflow: Path) -> None:
+    assert str(empty_mlflow) in locate(elsewhere)
+    assert address.address() == f"sqlite:///{empty_mlflow}"
+    assert str(empty_mlflow) in looked(elsewhere)
+
+
+def test_an_mlflow_of_this_folder_comes_before_the_one_that_the_results_name(elsewhere: Path) -> None:
+    Path("mlflow.db").touch()
+    assert locate(elsewhere) == ""
+    assert address.address() == "sqlite:///mlflow.db"
+
+
+def test_an_address_that_was_given_comes_before_all(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://server:5000")
+    assert locate(elsewhere) == ""
+    assert address.address() == "http://server:5000"
+
+
+@pytest.mark.parametrize(
+    "torn", ["", "{", "[]", "7", '{"sqlite": 7}', '{"sqlite": "/dev/null"}', '{"sqlite": "\\u0000"}']
+)
+def test_a_note_that_is_none_is_passed_over(elsewhere: Path, torn: str) -> None:
+    (elsewhere / NOTE).write_text(torn)
+    assert locate(elsewhere) == ""
+    assert "which is not there" in looked(elsewhere)
+
+
+def test_a_note_names_no_file_but_a_database_and_that_is_only_read(elsewhere: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "thesis.tex"
+    mine.write_text("precious")
+    (elsewhere / NOTE).write_text(json.dumps({"sqlite": str(mine)}))
+    assert locate(elsewhere) == ""
+    assert mine.read_text() == "precious"
+
+
+def test_a_server_is_not_written_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@server:5000")
+    note(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["http://me:secret@host:5000", "postgresql://me:sec/ret@host/x", "failed at https://me:secret@host/a?b"]
+)
+def test_a_password_is_not_shown(text: str) -> None:
+    assert "ret@" not in shown(text)
+    assert "host" in shown(text)
