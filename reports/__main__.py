@@ -12,6 +12,7 @@ from pathlib import Path
 from reports.choose import ALL, Found, choose, find, named
 from reports.compare import Compared, write_comparison
 from reports.report import NothingRecorded, Report, write_report
+from sweeps import screen
 from sweeps.campaign import Campaign
 from sweeps.records.address import VARIABLE, locate
 from sweeps.study import EVERY_PROFILE
@@ -71,15 +72,16 @@ def _document(found: Found) -> Campaign:
 
 
 def _say_what_else(found: Sequence[Found], chosen: Found) -> None:
-    others = [one for one in found if one.label != chosen.label]
-    if others:
+    if len(found) > 1:
         which = f"the campaign {chosen.label}" if chosen.label else "the campaign without changes"
-        _say(f"this is {which}; there is also {named(others)}; --all writes them all, --compare all compares them")
+        _say(
+            f"this is {which}; there is also {named(found, chosen)}; --all writes them all, --compare all compares them"
+        )
 
 
 def _say(text: str) -> None:
     if text:
-        print(text, file=sys.stderr)
+        print(screen.paragraph(text), file=sys.stderr)
 
 
 def _show(written: Report | Compared) -> None:

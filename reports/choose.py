@@ -16,6 +16,7 @@ from sweeps.study import EVERY_PROFILE, find_study
 from trm_core.config import BadSetting, setting_text, setting_value
 
 ALL = "all"
+ID_DIGITS = 8  # of an id that stand for it
 PLAIN = "the one without changes"
 
 
@@ -78,9 +79,10 @@ def find(study: str, out: Path, profile: str | None = None) -> tuple[Found, ...]
 def choose(
     found: Sequence[Found], labels: Sequence[str] | None = None, changes: Sequence[str] | None = None
 ) -> tuple[Found, ...]:
-    """Those with these labels ("all": every one), or the one with these changes; else the one without changes if there
-    is one, else the newest. Of several with one label (the study was edited), the newest.
+    """Those with these labels ("all": every one; the start of an id will do too), or the one with these changes.
 
+    Neither named: the one without changes if there is one, else the newest. Of several with one label (the study was
+    edited), the label means the newest.
     Raises NoSuchCampaign, and BadSetting for a change that is none.
     """
     by_label = {one.label: one for one in reversed(found)}
@@ -94,10 +96,11 @@ def choose(
         return (by_label.get("", found[0]),)
     if ALL in labels:
         return tuple(by_label[label] for label in sorted(by_label))
+    by_name = {one.id[:ID_DIGITS]: one for one in found} | by_label
     for label in labels:
-        if label not in by_label:
+        if label not in by_name:
             raise NoSuchCampaign(f"no campaign labelled {label!r}; there is {named(found)}")
-    return tuple(by_label[label] for label in dict.fromkeys(labels))
+    return tuple(by_name[label] for label in dict.fromkeys(labels))
 
 
 def _has(found: Found, wanted: frozenset[tuple[str, str, str]]) -> bool:
@@ -124,10 +127,13 @@ def parts_of(change: str) -> tuple[str, str, str]:
     return where, name, text
 
 
-def named(found: Iterable[Found]) -> str:
-    """How to name each of these: "--label lr=0.003, --label lr=0.01"."""
-    labels = dict.fromkeys(one.label for one in found)
-    return ", ".join(f"--label {label}" if label else f"--label '' ({PLAIN})" for label in labels)
+def named(found: Sequence[Found], but: Found | None = None) -> str:
+    """How to name each but one: "--label lr=0.003, --label lr=0.01"; an older one with the same label by its id."""
+    names: dict[str, Found] = {}
+    for one in found:
+        name = f"--label {one.label}" if one.label else f"--label '' ({PLAIN})"
+        names[f"--label {one.id[:ID_DIGITS]} (older, {one.label or PLAIN})" if name in names else name] = one
+    return ", ".join(name for name, one in names.items() if one is not but)
 
 
 def _in_folder(study: str, out: Path) -> Iterable[tuple[str, tuple[Campaign, Path]]]:

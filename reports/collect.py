@@ -35,6 +35,7 @@ SHORTEST_PATH = "test/shortest_path_accuracy"  # of mazes
 VOTES = "test/votes"  # of ARC: the most variants of a task that voted
 LOSS = "train/loss"
 NO_VOTES = "no votes.csv that can be read is with the run"
+NOT_IN_PROFILE = "not in this profile"  # a row that the study does not run at this scale
 NOT_POSSIBLE = "not possible"  # a row that the campaign's changes cannot be for
 LEAKS_NAMED = 5  # task ids of a leak, before "and N more"
 TOLD_BY_BASE = {"optim.lr": "learning rate", "optim.ema": "EMA"}  # a profile may set them for one base alone
@@ -441,7 +442,7 @@ def passes(metric: str) -> int | None:
 def _status(campaign: Campaign, row: Row, runs: Sequence[SeedRun]) -> str:
     """What stands in place of a number."""
     if not runs and campaign.profile not in row.profiles:
-        return "not in this profile"
+        return NOT_IN_PROFILE
     if not runs:
         why_not = next((one.why_not for one in campaign.rows if one.name == row.name), "")
         return f"{NOT_POSSIBLE}: {why_not}" if why_not else "did not run"

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import matplotlib as mpl
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
@@ -22,9 +23,10 @@ from matplotlib.patches import Rectangle
 from reports.choose import parts_of
 from reports.collect import EXACT, Table, TableRow, accuracy_metric, choosing_metric, kind, passes
 from reports.figures import FAINT, INK, PAPER, RAMPS, STYLE, png, svg
-from reports.layout import lay_out, prose, terminal_width
+from reports.layout import lay_out, prose
 from reports.report import read_table, write_files
 from reports.tables import NOTHING, markdown_table, markdown_text, short
+from sweeps import screen
 from sweeps.campaign import Campaign
 from sweeps.records.summary import Spread, spread
 from sweeps.study import Row, Study
@@ -56,7 +58,7 @@ class Cell:
     """A row under a setting. Scores are fractions, or nats."""
 
     score: Spread | None  # of the finished runs, by what chooses; never a test score
-    asked: int  # runs that were asked for
+    asked: int  # runs that were asked for, or made
     word: str  # why there is no score; empty where there is one
     chosen: bool = False
     test: Spread | None = None  # of the chosen one alone
@@ -126,7 +128,9 @@ def compare(tables: Sequence[Table]) -> Comparison:
     )
     study = campaigns[0].study
     rows = dict.fromkeys(row.name for table in tables for row in table.rows)
-    lines = tuple(_line(study, name, [table for _, table in columns]) for name in rows)
+    every = [_line(study, name, [table for _, table in columns]) for name in rows]
+    lines = tuple(line for line in every if any(cell.asked or cell.score for cell in line.cells))
+    left_out = [line.row for line in every if line not in lines]
     settings = tuple(setting for setting, _ in columns)
     everywhere = [change for change in campaigns[0].changes if all(change in one.changes for one in campaigns)]
     return Comparison(
@@ -137,7 +141,7 @@ def compare(tables: Sequence[Table]) -> Comparison:
         settings=settings,
         lines=lines,
         leaks=tuple(dict.fromkeys(table.leak for _, table in columns if table.leak)),
-        notes=_notes(study, lines, names),
+        notes=_notes(study, lines, names, left_out),
     )
 
 
@@ -158,9 +162,10 @@ def _line(study: Study, name: str, tables: Sequence[Table]) -> Line:
 def _cell(row: TableRow | None, asked: int) -> Cell:
     if row is None:
         return Cell(None, asked, "not in this study")
+    asked = max(asked, len(row.runs))
     scores = [run.chosen_by for run in row.runs if run.chosen_by is not None]
     if scores:
-        return Cell(spread(scores), max(asked, len(row.runs)), "")
+        return Cell(spread(scores), asked, "")
     if not any(run.status == "finished" for run in row.runs):
         return Cell(None, asked, row.status)
     return Cell(None, asked, "no score" if row.settings is None or row.settings.data.validation else NO_PUZZLES)
@@ -170,7 +175,9 @@ def _has_test(study: Study) -> bool:
     return choosing_metric(study).startswith("validation/")
 
 
-def _notes(study: Study, lines: Sequence[Line], names: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+def _notes(
+    study: Study, lines: Sequence[Line], names: Sequence[tuple[str, str]], left_out: Sequence[str]
+) -> tuple[str, ...]:
     notes = []
     blind = [line.row for line in lines if any(cell.word == NO_PUZZLES for cell in line.cells)]
     if blind and _has_test(study):
@@ -189,6 +196,8 @@ def _notes(study: Study, lines: Sequence[Line], names: Sequence[tuple[str, str]]
         )
     if any(name.startswith("data.") for _, name in names):
         notes.append("Settings that change the puzzles are each measured on their own.")
+    if left_out:
+        notes.append(f"Rows that none of these campaigns runs are left out: {'; '.join(left_out)}.")
     return tuple(notes)
 
 
@@ -266,11 +275,9 @@ def metric_in_words(comparison: Comparison) -> str:
 def caption(comparison: Comparison, mark: str) -> str:
     """What the numbers are, what the mark says, and what the last column is."""
     study = comparison.study
-    ends = (
-        ""
-        if all(cell.score is None or cell.score.low is None for line in comparison.lines for cell in line.cells)
-        else " ± is the 95 % interval of the mean (Student t)."
-    )
+    cells = [cell for line in comparison.lines for cell in line.cells]
+    spreads = any(cell.score is not None and cell.score.low is not None for cell in cells)
+    ends = " ± is the 95 % interval of the mean (Student t)." if spreads else ""
     shared = f" All with {', '.join(comparison.shared)}." if comparison.shared else ""
     if not comparison.has_test:
         return (
@@ -306,14 +313,14 @@ def markdown(comparison: Comparison) -> str:
     header = ["Row", *map(comparison.label, comparison.settings), *(["Test"] if comparison.has_test else [])]
     lines = []
     for line in comparison.lines:
-        cells = [text_of(comparison.study, cell) for cell in line.cells]
+        cells = [markdown_text(text_of(comparison.study, cell)) for cell in line.cells]
         shown = [f"**{text}**" if cell.chosen else text for text, cell in zip(cells, line.cells, strict=True)]
         lines.append([markdown_text(line.row), *shown, *_last(comparison, line)])
     parts = [
         f"# {markdown_text(heading(comparison))}",
         *(f"> **{markdown_text(leak)}**" for leak in comparison.leaks),
         markdown_text(caption(comparison, "bold")),
-        markdown_table([*map(markdown_text, header)], lines, text_columns=1),
+        markdown_table([*map(markdown_text, header)], lines, text_columns=1, is_markdown=True),
         "\n".join(f"- {markdown_text(note)}" for note in comparison.notes),
         "## Campaigns",
         "\n".join(
@@ -350,8 +357,10 @@ def _ends(found: Spread | None) -> list[float | None]:
 
 def terminal(comparison: Comparison, width: int | None = None) -> str:
     """The comparison as plain text of at most `width` columns; None: the terminal's."""
-    width = terminal_width() if width is None else width
-    header = ["Row", *(comparison.label(one, "\n") for one in comparison.settings)]
+    width = screen.width() if width is None else width
+    header = ["\n".join(comparison.names), *("\n".join(one.values) for one in comparison.settings)]
+    if not comparison.names:
+        header = ["Row", *map(comparison.label, comparison.settings)]
     header += ["test\nof *"] if comparison.has_test else []
     lines = []
     for line in comparison.lines:
@@ -367,61 +376,67 @@ def draw(comparison: Comparison) -> Figure | None:
     scores = [cell.score.mean for line in comparison.lines for cell in line.cells if cell.score is not None]
     if not scores:
         return None
-    study, count, lines = comparison.study, len(comparison.settings), comparison.lines
-    shown = [[short(value, 14) for value in setting.values] for setting in comparison.settings] or [[]]
-    longest = max((len(value) for values in shown for value in values), default=0)
-    wide, tall = 0.62 if count <= 16 else 0.5, 0.32  # inches of a cell
-    upright = 0.068 * longest <= wide - 0.08
-    step = 0.19 if upright else 0.1 + 0.068 * longest  # inches of a line of values
-    left = 0.25 + 0.066 * max(len(text) for text in [*(line.row for line in lines), *comparison.names])
-    right = 1.25 if comparison.has_test else 0.2
-    top, bottom = 0.42 + step * len(comparison.names), 0.12
-    size = (left + count * wide + right, top + tall * len(lines) + bottom)
+    what = "Exact accuracy on validation, %" if comparison.has_test else f"{choosing_metric(comparison.study)}, nats"
+    title = f"{what}: profile {comparison.profile}"
+    count, lines = len(comparison.settings), comparison.lines
+    values = [[short(setting.values[at], 16) for setting in comparison.settings] for at in range(len(comparison.names))]
+    longest = max((len(value) for of in values for value in of), default=0)
+    wide = min(max(0.62, 0.1 + CHARACTER * longest), 1.0) if count <= 8 else 0.62 if count <= 16 else 0.5
+    lengths = [CHARACTER * max(map(len, of)) for of in values]  # inches
+    steps = [0.19 if length <= wide - 0.08 else length + 0.1 for length in lengths]  # upright, or on their side
+    left = 0.3 + 0.076 * max(len(text) for text in [*(line.row for line in lines), *comparison.names])
+    right = 1.4 if comparison.has_test else 0.25
+    top, bottom = 0.45 + sum(steps), 0.15
+    size = (max(left + count * wide + right, 0.3 + 0.08 * len(title)), top + TALL * len(lines) + bottom)
     with mpl.rc_context(STYLE):  # type: ignore[arg-type]
-        figure = Figure(figsize=(max(size[0], 4.6), size[1]), dpi=100, facecolor=PAPER)
+        figure = Figure(figsize=size, dpi=100, facecolor=PAPER)
         FigureCanvasAgg(figure)
-        whole = figure.get_size_inches()
-        axes = figure.add_axes(
-            (left / whole[0], bottom / whole[1], count * wide / whole[0], tall * len(lines) / whole[1])
-        )
+        place = (left / size[0], bottom / size[1], count * wide / size[0], TALL * len(lines) / size[1])
+        axes = figure.add_axes(place)
         axes.set_xlim(0, count)
         axes.set_ylim(len(lines), 0)
         axes.set_axis_off()
-        shades = LinearSegmentedColormap.from_list("scores", [PAPER, RAMPS[0][0], RAMPS[0][4]])
-        low, high = min(scores), max(scores)
         for y, line in enumerate(lines):
             axes.text(-0.12 / wide, y + 0.5, line.row, ha="right", va="center")
             for x, cell in enumerate(line.cells):
-                if cell.score is None:
-                    words = short(cell.word.partition(":")[0], 24).replace(" ", "\n", 1)
-                    axes.add_patch(Rectangle((x, y), 1, 1, facecolor="none", edgecolor=FAINT, linewidth=0.3))
-                    axes.text(x + 0.5, y + 0.5, words, ha="center", va="center", fontsize=5.5, color=FAINT)
-                    continue
-                share = 0.5 if high == low else (cell.score.mean - low) / (high - low)
-                share = 0.08 + 0.92 * (share if comparison.has_test else 1 - share)
-                text = number(study, replace(cell.score, low=None, high=None))
-                axes.add_patch(Rectangle((x, y), 1, 1, facecolor=shades(share), edgecolor=PAPER, linewidth=0.8))
-                colour, weight = PAPER if share > 0.55 else INK, "bold" if cell.chosen else "normal"
-                axes.text(x + 0.5, y + 0.5, text, ha="center", va="center", fontsize=8, color=colour, weight=weight)
-        for y, line in enumerate(lines):
-            if line.chosen is not None:
-                frame = Rectangle((line.chosen, y), 1, 1, facecolor="none", edgecolor=INK, linewidth=1.6, zorder=4)
-                frame.set_clip_on(False)
-                axes.add_patch(frame)
+                _draw_cell(axes, x, y, cell, comparison, (min(scores), max(scores)))
             if comparison.has_test:
                 axes.text(count + 0.15 / wide, y + 0.5, "".join(_last(comparison, line)), ha="left", va="center")
-        for at, name in enumerate(comparison.names):
-            height = -(0.06 + step * (len(comparison.names) - 1 - at)) / tall
-            axes.text(-0.12 / wide, height, name, ha="right", va="bottom", color=INK, weight="bold")
-            for x, values in enumerate(shown):
-                rotation = 0 if upright else 90
-                axes.text(x + 0.5, height, values[at], ha="center", va="bottom", rotation=rotation, fontsize=8)
+        height = 0.07  # inches above the cells
+        for name, of, step in reversed(list(zip(comparison.names, values, steps, strict=True))):
+            axes.text(-0.12 / wide, -height / TALL, name, ha="right", va="bottom", weight="bold")
+            for x, value in enumerate(of):
+                side = 0 if step == 0.19 else 90
+                axes.text(x + 0.5, -height / TALL, value, ha="center", va="bottom", rotation=side, fontsize=8)
+            height += step
         if comparison.has_test:
-            axes.text(count + 0.15 / wide, -0.06 / tall, "test of the best", ha="left", va="bottom", weight="bold")
-        what = "Exact accuracy on validation, %" if comparison.has_test else f"{choosing_metric(study)}, nats"
-        title = f"{what}: profile {comparison.profile}"
-        figure.text(0.12 / whole[0], 1 - 0.12 / whole[1], title, va="top", fontsize=9.5)
+            axes.text(count + 0.15 / wide, -0.07 / TALL, "test of the best", ha="left", va="bottom", weight="bold")
+        figure.text(0.12 / size[0], 1 - 0.12 / size[1], title, va="top", fontsize=9.5)
     return figure
+
+
+TALL, CHARACTER = 0.32, 0.068  # inches: a row, a character of the values
+SHADES = LinearSegmentedColormap.from_list("scores", [PAPER, RAMPS[0][0], RAMPS[0][4]])
+
+
+def _draw_cell(axes: Axes, x: int, y: int, cell: Cell, comparison: Comparison, ends: tuple[float, float]) -> None:
+    """A square in the shade of its score, between the least and the greatest of all; or the word for why none."""
+    if cell.score is None:
+        words = short(cell.word.partition(":")[0], 24).replace(" ", "\n", 1)
+        axes.add_patch(Rectangle((x + 0.02, y + 0.03), 0.96, 0.94, facecolor="none", edgecolor=FAINT, linewidth=0.3))
+        axes.text(x + 0.5, y + 0.5, words, ha="center", va="center", fontsize=5.5, color=FAINT)
+        return
+    low, high = ends
+    share = 0.5 if high == low else (cell.score.mean - low) / (high - low)
+    share = 0.08 + 0.92 * (share if comparison.has_test else 1 - share)  # of losses the least is darkest
+    axes.add_patch(Rectangle((x, y), 1, 1, facecolor=SHADES(share), edgecolor=PAPER, linewidth=0.8))
+    if cell.chosen:
+        frame = Rectangle((x, y), 1, 1, facecolor="none", edgecolor=INK, linewidth=1.6, zorder=4)
+        axes.add_patch(frame)
+        frame.set_clip_on(False)
+    text = number(comparison.study, replace(cell.score, low=None, high=None))
+    colour, weight = PAPER if share > 0.5 else INK, "bold" if cell.chosen else "normal"
+    axes.text(x + 0.5, y + 0.5, text, ha="center", va="center", fontsize=8, color=colour, weight=weight)
 
 
 # --- written ---------------------------------------------------------------------------------------------------------

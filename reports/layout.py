@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import textwrap
 from collections.abc import Sequence
 from typing import TypeGuard
 
 GAP = "   "  # between columns
-UNKNOWN = 80  # columns of a terminal that does not say
 
 Line = Sequence[str] | str | None  # cells; a text across all columns; a rule
-
-
-def terminal_width() -> int:
-    """Columns of the terminal, 80 where it is none."""
-    return shutil.get_terminal_size((UNKNOWN, 24)).columns or UNKNOWN
 
 
 def prose(text: str, width: int, indent: str = "") -> str:

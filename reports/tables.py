@@ -25,8 +25,9 @@ from reports.collect import (
     measured,
     passes,
 )
-from reports.layout import Line, lay_out, prose, terminal_width
+from reports.layout import Line, lay_out, prose
 from reports.stats import Interval
+from sweeps import screen
 from sweeps.study import Losses, Quoted
 
 DAGGER = "†"
@@ -432,9 +433,14 @@ def markdown(table: Table) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def markdown_table(header: Sequence[str], lines: Iterable[Sequence[str]], *, text_columns: int) -> str:
-    """A pipe table, padded so that it also reads as plain text; numbers to the right."""
-    cells = [[markdown_text(cell) for cell in line] for line in (header, *lines)]
+def markdown_table(
+    header: Sequence[str], lines: Iterable[Sequence[str]], *, text_columns: int, is_markdown: bool = False
+) -> str:
+    """A pipe table, padded so that it also reads as plain text; numbers to the right.
+
+    is_markdown: whether the cells are Markdown already, else they are text.
+    """
+    cells = [[cell if is_markdown else markdown_text(cell) for cell in line] for line in (header, *lines)]
     widths = [max(3, *(len(line[column]) for line in cells)) for column in range(len(header))]
 
     def line_of(line: Sequence[str]) -> str:
@@ -746,7 +752,7 @@ def tex(text: str) -> str:
 
 def terminal(table: Table, width: int | None = None) -> str:
     """The table as plain text of at most `width` columns; None: the terminal's."""
-    width = terminal_width() if width is None else width
+    width = screen.width() if width is None else width
     losses = table.study.layout == "losses"
     laid_out = sheet(table)
     parts = [heading(table), *(_sentence(warning) for warning in table.warnings)]

@@ -15,9 +15,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from sweeps.changes import label, normal, read_assignment
 from sweeps.profiles import PROFILES, configure
@@ -29,6 +29,9 @@ FILE = "campaign.json"
 SEED_OPTIONS = {"train.seed": "--seeds", "data.seed": "--data-seeds"}
 SEEDS = {"train": {"seed"}, "data": {"seed"}}  # a run's own; every other setting is the campaign's
 MOST_RUNS = 10_000  # that a command makes without --yes
+
+# A document may be anybody's, and this names a folder: no slash, no dot in front.
+FolderName = Annotated[str, Field(pattern=r"^([A-Za-z0-9_+-][A-Za-z0-9._,=+-]*)?$")]
 
 
 class BadCampaign(ValueError):
@@ -89,8 +92,8 @@ class Campaign(Settings):
     """The document. Frozen; `extended` makes the one with more runs."""
 
     version: int = VERSION
-    id: str
-    label: str  # of the changes, readable; empty for the profile as it stands
+    id: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+    label: FolderName  # of the changes, readable; empty for the profile as it stands
     study: Study  # what the paper prints, and how the table is laid out
     profile: ProfileName
     comparable: bool  # whether the profile's numbers may stand beside the paper's

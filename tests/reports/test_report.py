@@ -15,7 +15,7 @@ from reports.__main__ import main
 from reports.collect import with_losses
 from reports.compare import write_comparison
 from reports.report import render
-from sweeps.campaign import Campaign, declare
+from sweeps.campaign import BadCampaign, Campaign, declare, read
 from sweeps.records.read import artefact, campaigns
 from sweeps.records.types import Measurement
 from sweeps.records.write import Tracker
@@ -215,15 +215,19 @@ def test_which_of_several_campaigns_is_said_and_each_has_a_folder_of_its_own(
     out = [*COMMAND, str(store)]
     assert main(out) == 0
     said = capsys.readouterr()
-    assert said.err == (
+    assert " ".join(said.err.split()) == (
         "this is the campaign lr=0.02; there is also --label lr=0.01; --all writes them all, --compare all compares"
-        " them\n"
+        " them"
     ), "the newest, where none is without changes"
     run(STUDY, "mini", [], {(ROWS[0], 0): 0.9})
     assert main(out) == 0
     said = capsys.readouterr()
-    assert said.err.startswith("this is the campaign without changes; there is also --label lr=0.02, --label lr=0.01")
-    assert "2 recorded runs are not in this table: the campaign lr=0.01 (1); the campaign lr=0.02 (1)." in said.out
+    line = " ".join(said.err.split())
+    assert line.startswith("this is the campaign without changes; there is also --label lr=0.02, --label lr=0.01")
+    assert max(map(len, said.err.splitlines())) <= 80
+    assert "2 recorded runs are not in this table: the campaign lr=0.01 (1); the campaign lr=0.02 (1)." in " ".join(
+        said.out.split()
+    )
     home = store / "mini" / "recursion_depth"
     for arguments, label in (
         (["--label", "lr=0.01"], "lr=0.01"),
@@ -256,6 +260,30 @@ def test_which_of_several_campaigns_is_said_and_each_has_a_folder_of_its_own(
     assert "a file" in capsys.readouterr().err
 
 
+def test_an_older_campaign_with_the_same_label_is_named_by_its_id(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The study was edited in between: other settings, another campaign, a folder of its own."""
+    older = run(STUDY, "mini", [], {(ROWS[0], 0): 0.5})
+    report.write_report(older, store)
+    row = STUDY.rows[0].model_copy(update={"change": {"model": {"n": 1, "T": 2}}})
+    edited = STUDY.model_copy(update={"rows": (row, *STUDY.rows[1:])})
+    newer = run(edited, "mini", [], {(ROWS[0], 1): 0.75})
+    assert main([*COMMAND, str(store)]) == 0
+    said = capsys.readouterr()
+    assert f"--label {older.id[:8]} (older, the one without changes)" in " ".join(said.err.split())
+    assert str(store / "mini" / "recursion_depth" / f"campaign-{newer.id[:8]}" / "page.html") in said.out
+    assert main([*COMMAND, str(store), "--label", older.id[:8]]) == 0
+    assert str(store / "mini" / "recursion_depth" / "page.html") in capsys.readouterr().out
+
+
+def test_a_document_cannot_name_a_folder_outside_the_results(store: Path) -> None:
+    campaign = declare(STUDY, "mini", ["optim.lr=0.01"])
+    for label in ("../../elsewhere", "..", "/etc"):
+        with pytest.raises(BadCampaign, match="label"):
+            read(campaign.model_copy(update={"label": label}).text(), "campaign.json")
+
+
 def test_two_campaigns_are_compared_from_mlflow_alone_with_the_same_bytes(
     store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -280,7 +308,8 @@ def test_a_document_that_mlflow_has_lost_is_read_from_the_results_folder_and_tha
         path.unlink()
     assert main([*COMMAND, str(store)]) == 0
     said = capsys.readouterr()
-    assert said.err == f"the campaign's document is {written.folder / 'campaign.json'}: MLflow has none\n"
+    words = " ".join(said.err.split())
+    assert words == f"the campaign's document is {written.folder / 'campaign.json'}: MLflow has none"
     assert main([*COMMAND, str(tmp_path / "empty")]) == 2
     assert "has no campaign.json that can be reached; give the study's command again" in capsys.readouterr().err
 
