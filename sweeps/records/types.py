@@ -16,6 +16,7 @@ CAMPAIGN_ROLE, ROW_ROLE = "campaign", "row"
 REUSED_FROM = "reused_from"  # a child that stands for a run which another campaign has trained
 STATE = "state"  # what MLflow has no status for: "diverged"
 FAILURE = "failure"
+STEP = "step"  # that a run had reached when it ended
 
 
 class Measurement(NamedTuple):

@@ -33,6 +33,7 @@ from sweeps.records.types import (
     ROW,
     ROW_ROLE,
     STATE,
+    STEP,
     Measurement,
     Owner,
     RunRecord,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
 BATCH = 1000  # metrics per request: MLflow's limit
 SEND_EVERY_S = 1.0
+REREAD_AFTER_S = 0.5  # a document that is torn
 RETRY_AFTER_S = 5.0  # between attempts while the store does not answer
 ROW_ID = "row_id"  # a row's name in letters that MLflow's filters take
 REFUSALS = {  # error codes that no waiting mends; every other error counts as an outage
@@ -225,6 +227,7 @@ class Tracker:
         child = _Child(job, data, run_id, wanted, _params(job.run), elsewhere=elsewhere)
         for metric in run.data.metrics:
             child.stored.update((metric, point.step) for point in self._client.get_metric_history(run_id, metric))
+        child.step = max((step for _, step in child.stored), default=0)
         child.params = {name: value for name, value in child.params.items() if name not in run.data.params}
         with self._lock:
             self._children[job.key] = child
@@ -298,13 +301,17 @@ class Tracker:
         """A run has ended; `reason` is what a failed one said, `state` what MLflow has no status for ("diverged")."""
         with self._lock:
             child = self._children[key]
-            child.end, child.settled = (status, _now_ms()), False
+            self._end(child, status)
             child.artefacts += [path for path in artefacts if path.is_file()]
             if reason:
                 child.tags[FAILURE] = shown(reason)
             if state:
                 child.tags[STATE] = state
         self._wake.set()
+
+    def _end(self, child: _Child, status: Status) -> None:
+        child.end, child.settled = (status, _now_ms()), False
+        child.tags[STEP] = str(child.step)
 
     def lost(self) -> tuple[str, ...]:
         """Keys of runs that another launch has taken over from this one."""
@@ -332,7 +339,7 @@ class Tracker:
         with self._lock:
             for child in self._children.values():
                 if child.end is None:
-                    child.end, child.settled = ("KILLED", _now_ms()), False
+                    self._end(child, "KILLED")
         self._closed.set()
         self._wake.set()
         self._thread.join()
@@ -416,13 +423,16 @@ class Tracker:
 
     def _write_document(self) -> None:
         """The document with the campaign's run, extended; twice where another launch wrote between our two looks."""
-        for _ in range(3):
+        for look in range(4):
             try:
                 there = read.read_document(self._client, self.parent_id)
             except BadCampaign as error:
                 if "version" in str(error) and "newer" in str(error):
                     raise
-                there = None  # torn: what it said of runs stands in their records
+                if look == 0:  # torn, or another launch is writing it
+                    time.sleep(REREAD_AFTER_S)
+                    continue
+                there = None  # what it said of runs stands in their records
             if there is not None and there.id == self.campaign.id:
                 if self.campaign.keys <= there.keys and there.command == self.campaign.command:
                     self.campaign = there
@@ -491,12 +501,14 @@ class Tracker:
             self._client, [self._experiment_id], f"attributes.status = 'RUNNING' AND tags.{KEY} LIKE '%'"
         ):
             run_id = run.info.run_id
-            if not claims.owners_in(run.data.tags) or _record_or_none(run, {}) is None:
+            owners = claims.owners_in(run.data.tags)
+            if not owners or _record_or_none(run, {}) is None:
                 continue
             if claims.claim(self._client, run_id, self.me, self.heard) is not None:
                 continue
             run = self._client.get_run(run_id)
             if run.info.status == "RUNNING":
+                self._client.set_tag(run_id, STEP, str(max(owner.step for owner in owners)))
                 self._client.set_terminated(run_id, "KILLED")
             claims.release(self._client, run, self.me)
 
