@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +26,7 @@ from sweeps.plan import Consent, Plan, card_rate, gpu_rate, make_plan, needs_con
 from sweeps.power import in_words, seed_sd
 from sweeps.prices import Card, Price, find_card
 from sweeps.puzzles import BuiltSet, CannotWrite, Sources, assumed, build_all, check_sources, look_up, set_of
-from sweeps.screen import print_plan, say_what_is_left, say_what_was_not_begun
+from sweeps.screen import paragraph, print_plan, say_what_is_left, say_what_was_not_begun
 from sweeps.study import Row
 from trm_core.command_line import BadCommand
 from trm_core.config import BadSetting, DataSettings
@@ -115,7 +116,7 @@ def conduct(asked: Asked, report: Reporter) -> Ended:
 
     settings = check(asked)
     address.check_address()
-    with _new_folders_gone_if_nothing_came_into_them(asked.out):
+    with _results_in(asked.out):
         sets = build_all(settings, asked.data, asked.out)
         campaigns = with_runs(asked, lambda data: sets[set_of(data)].content_hash)
         jobs = _jobs(campaigns)
@@ -188,7 +189,7 @@ def plan_of(
     if on_cpu:
         unknown = [job.run for job in jobs if job.key not in over and job.row not in rates]
         if unknown and card is None:
-            print("measuring how fast this CPU trains", file=sys.stderr)
+            print("measuring how fast this CPU trains", flush=True)
         measured = measure_cpu(unknown, at_once)
     fallback = card_rate(card) if card else card_rate(find_card("cpu")) if on_cpu else gpu_rate(here[0])
     return make_plan(
@@ -320,9 +321,15 @@ def leave_document(campaign: Campaign, out: Path) -> None:
 
 
 @contextlib.contextmanager
-def _new_folders_gone_if_nothing_came_into_them(out: Path):  # type: ignore[no-untyped-def]
-    """What ends before anything was written leaves no empty folders behind."""
+def _results_in(out: Path) -> Iterator[None]:
+    """A folder for results; what ends before anything was written leaves no empty one behind. Raises CannotWrite."""
     missing = [folder for folder in (out, *out.parents) if not folder.exists()]
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise CannotWrite(f"{out}: cannot be written ({error.strerror}); choose another --out") from None
     try:
         yield
     finally:
@@ -388,7 +395,7 @@ def _refer(
             continue
         made = tracker.refer(job, of[job.key].content_hash, record, tags=of[job.key].tags)
         if made and say:
-            print(f"{job.name}: taken from {record.study}, where the same run is finished")
+            print(paragraph(f"{job.name}: taken from {record.study}, where the same run is finished"))
 
 
 def _end(

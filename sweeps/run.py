@@ -41,6 +41,7 @@ from sweeps.plan import select_rows
 from sweeps.prices import find_card, read_price
 from sweeps.profiles import PROFILES, configure, find_profile
 from sweeps.puzzles import find_sources, source_overrides
+from sweeps.screen import paragraph, print_files
 from sweeps.study import EVERY_PUZZLE, ProfileName, Row, Study, find_study
 from trm_core.command_line import USER_ERROR, BadCommand, Parser, is_for_the_user, refuse, settle_output
 
@@ -239,7 +240,7 @@ def _profile(name: str | None, found: Found) -> ProfileName:
         return find_profile(name).name
     profile: ProfileName = "official" if found.gpus else "mini"
     there = f"{len(found.gpus)} GPU(s) found" if found.gpus else "no GPU found"
-    print(f"{there}: profile {profile}. {PROFILES[profile].description} Another one: --profile NAME")
+    print(paragraph(f"{there}: profile {profile}. {PROFILES[profile].description} Another one: --profile NAME"))
     return profile
 
 
@@ -266,7 +267,8 @@ def _print_rows(options: argparse.Namespace) -> None:
     if options.print_config:
         explain.print_config(study, options.print_config, profile, changes)
     if options.diff:
-        explain.print_diff(study, *options.diff, profile, changes)
+        first, second = options.diff
+        explain.print_diff(study, first, second, profile, changes)
 
 
 def _print_plan(options: argparse.Namespace, arguments: Sequence[str]) -> None:
@@ -289,11 +291,14 @@ def _run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         return reports[-1].folder
 
     ended = conduct(asked, report)
-    for one in reports:
-        print(f"\n{one.text}\n")
-        print("\n".join(str(one.folder / name) for name in one.files))
     if len(asked.campaigns) > 1:
+        for one in reports:
+            print(f"report: {one.folder}/page.html")
         _compare(ended, asked.out)
+    else:
+        for one in reports:
+            print(f"\n{one.text}\n")
+            print_files(one.folder, one.files)
     return _last_words(asked, ended)
 
 
@@ -301,7 +306,7 @@ def _settle_address(out: Path) -> None:
     from sweeps.records import address
 
     if said := address.locate(out):
-        print(said)
+        print(paragraph(said))
 
 
 def _compare(ended: Ended, out: Path) -> None:
@@ -310,7 +315,7 @@ def _compare(ended: Ended, out: Path) -> None:
 
     comparison = write_comparison(ended.campaigns, out)
     print(f"\n{comparison.text}\n")
-    print("\n".join(str(comparison.folder / name) for name in comparison.files))
+    print_files(comparison.folder, comparison.files)
 
 
 def _last_words(asked: Asked, ended: Ended) -> int:
@@ -318,11 +323,11 @@ def _last_words(asked: Asked, ended: Ended) -> int:
     print(_where_the_runs_are())
     for job in {job.key: job for campaign in ended.campaigns for job in campaign.jobs(ended.failed)}.values():
         log = asked.out / "runs" / job.key / "failure.txt"
-        print(f"failed: {job.name}: {ended.failed[job.key]} (all of it: {log})", file=sys.stderr)
+        print(paragraph(f"failed: {job.name}: {ended.failed[job.key]} (all of it: {log})"), file=sys.stderr)
     if ended.failed:
         print("failed runs are tried again with --retry-failed", file=sys.stderr)
     for problem in ended.problems:
-        print(problem, file=sys.stderr)
+        print(paragraph(problem), file=sys.stderr)
     if ended.failed and ended.failed.keys() <= ended.full_disk:  # a person's to mend
         return USER_ERROR
     return FAILED if ended.failed or ended.problems else DONE

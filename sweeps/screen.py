@@ -11,6 +11,7 @@ import shutil
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from sweeps.budget import Budget, within
 from sweeps.plan import Plan, PlannedRun
@@ -234,6 +235,13 @@ def say_what_is_left(
         say(paragraph(f"{what}: {len(todo)} to do, {about}"))
         if budget is not None and (n := len(within(budget, plan))) < len(todo):
             say(paragraph(f"--budget {budget.text} is enough for {n} of them; the rest is left for another command"))
+
+
+def print_files(folder: Path, names: Sequence[str], say: Callable[[str], None] = print) -> None:
+    """Where a report lies: its folder, and below that its files."""
+    say(f"{folder}/")
+    for line in textwrap.wrap("  ".join(names), width() - 2, break_long_words=False, break_on_hyphens=False):
+        say(f"  {line}")
 
 
 def say_what_was_not_begun(

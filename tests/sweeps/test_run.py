@@ -1,7 +1,6 @@
 """The command: what it refuses, in what order, and how it ends."""
 
 import contextlib
-import fcntl
 import json
 import os
 import pty
@@ -17,13 +16,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from sweeps.records.read import read_curve, read_runs
-from sweeps.records.types import RunRecord
 
 from data_prep.sudoku import generate
 from sweeps import run as command
 from sweeps.profiles import PROFILES, configure
 from sweeps.puzzles import build_puzzles
+from sweeps.records.read import read_curve, read_runs
+from sweeps.records.types import RunRecord
 from sweeps.study import find_study
 from trm_core.memory import gigabytes, peak_bytes
 
@@ -349,13 +348,13 @@ def test_plan_prints_every_run_with_its_cost_and_writes_nothing(tmp_path: Path) 
     answer = _run([*STUDY, "--seeds", "2", "--plan"], tmp_path)
     assert answer.returncode == 0, answer.stderr
     assert "no GPU found: profile mini" in answer.stdout
-    line = next(line for line in answer.stdout.splitlines() if "TRM k=3, T=3, seed 1" in line)
+    line = next(line for line in answer.stdout.splitlines() if "TRM k=3, T=3 · seed 1" in line)
     run = configure(find_study("recursion_depth"), find_study("recursion_depth").rows[5], "mini", 1)
-    cells = [cell.strip() for cell in line.split("│")[1:-1]]
-    memory = gigabytes(peak_bytes(run))
-    assert cells[:6] == ["TRM k=3, T=3, seed 1", "", "42", "1", f"{run.parameters():,}", memory]
+    cells = re.split(r"\s{2,}", line)
+    assert cells[:5] == ["TRM k=3, T=3 · seed 1", "42", "1", f"{run.parameters():,}", gigabytes(peak_bytes(run))]
     assert "left: 12 of 12" in answer.stdout
-    assert "calibration on this CPU" in answer.stdout
+    assert "a measurement on this CPU" in " ".join(answer.stdout.split())
+    assert max(map(len, answer.stdout.splitlines())) <= 80
     assert list(tmp_path.iterdir()) == []
 
 
