@@ -11,11 +11,12 @@ from pathlib import Path
 from reports.report import Report, choose_profile, write_report
 from sweeps.profiles import PROFILES, find_profile
 from sweeps.study import find_study
-from trm_core.command_line import Parser, is_for_the_user, refuse
+from trm_core.command_line import Parser, is_for_the_user, refuse, settle_output
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command. Returns its exit code: 0, or 2 for what the user can mend, said in one line."""
+    settle_output()
     try:
         return _main(_parser().parse_args(arguments))
     except ValueError as error:
