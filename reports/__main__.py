@@ -8,10 +8,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from reports.report import Report, choose_profile, write_report
-from sweeps.profiles import PROFILES, find_profile
-from sweeps.study import find_study
-from trm_core.command_line import Parser, is_for_the_user, refuse, settle_output
+from reports.choose import ALL, Found, choose, find, named
+from reports.compare import Compared, write_comparison
+from reports.report import NothingRecorded, Report, write_report
+from sweeps import screen
+from sweeps.campaign import Campaign
+from sweeps.records.address import VARIABLE, locate
+from sweeps.study import EVERY_PROFILE
+from trm_core.command_line import BadCommand, Parser, is_for_the_user, refuse, settle_output
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,38 +31,89 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(options: argparse.Namespace) -> int:
     if options.tracking:
-        os.environ["MLFLOW_TRACKING_URI"] = options.tracking
+        os.environ[VARIABLE] = options.tracking
+    if sum(given is not None for given in (options.label, options.set, options.compare)) + options.all > 1:
+        raise BadCommand("--label, --set, --all and --compare: expected one of them, each says which campaigns")
+    labels = [ALL] if options.all else options.compare or options.label
     try:
-        study = find_study(options.study)
-        profile = find_profile(options.profile).name if options.profile else choose_profile(study)
-        report = write_report(study, profile, options.out, overrides=options.set or None)
+        _say(locate(options.out))
+        found = find(options.study, options.out, options.profile)
+        chosen = choose(found, labels, options.set)
+        if labels is None and options.set is None:
+            _say_what_else(found, chosen[0])
+        if options.compare is not None:
+            _show(write_comparison([_document(one) for one in chosen], options.out))
+            return 0
+        return _reports([_document(one) for one in chosen], options.out)
     except OSError as error:
         return refuse(f"{error.filename or options.out}: {error.strerror or error}; nothing more was written")
-    print(report.text)
-    print(paths(report))
-    return 0
 
 
-def paths(report: Report) -> str:
-    """Where the report lies, a line per file."""
-    return "\n".join(str(report.folder / name) for name in report.files)
+def _reports(campaigns: Sequence[Campaign], out: Path) -> int:
+    """A report of each; one without runs does not keep the others from theirs."""
+    code = 0
+    for campaign in campaigns:
+        try:
+            _show(write_report(campaign, out))
+        except NothingRecorded as error:
+            if len(campaigns) == 1:
+                raise
+            code = refuse(str(error))
+    return code
+
+
+def _document(found: Found) -> Campaign:
+    campaign, said = found.read()
+    _say(said)
+    return campaign
+
+
+def _say_what_else(found: Sequence[Found], chosen: Found) -> None:
+    if len(found) > 1:
+        which = f"the campaign {chosen.label}" if chosen.label else "the campaign without changes"
+        _say(
+            f"this is {which}; there is also {named(found, chosen)}; --all writes them all, --compare all compares them"
+        )
+
+
+def _say(text: str) -> None:
+    if text:
+        print(screen.paragraph(text), file=sys.stderr)
+
+
+def _show(written: Report | Compared) -> None:
+    print(written.text)
+    print(paths(written))
+
+
+def paths(written: Report | Compared) -> str:
+    """Where it lies, a line per file."""
+    return "\n".join(str(written.folder / name) for name in written.files)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m reports", description=__doc__, allow_abbrev=False)
     parser.add_argument("study", metavar="STUDY", help="recursion_depth, ...")
-    parser.add_argument("--profile", metavar="|".join(PROFILES), help="default: the only one with runs")
+    parser.add_argument("--profile", metavar="|".join(EVERY_PROFILE), help="default: the only one with runs")
     parser.add_argument("--out", type=Path, default=Path("results"), help="default: results")
     parser.add_argument(
-        "--set",
-        action="extend",
-        nargs="+",
-        metavar="NAME=VALUE",
-        help="the runs that were made with these settings",
+        "--label",
+        action="append",
+        metavar="LABEL",
+        help="the campaign of that name, lr=0.003; all: every one; default: the one without changes, else the newest",
+    )
+    parser.add_argument("--all", action="store_true", help="the same as --label all")
+    parser.add_argument(
+        "--set", action="extend", nargs="+", metavar="NAME=VALUE", help="the campaign that was made with these settings"
     )
     parser.add_argument(
-        "--tracking", metavar="URI", help="the MLflow store; default: MLFLOW_TRACKING_URI, else ./mlflow.db"
+        "--compare",
+        action="extend",
+        nargs="+",
+        metavar="LABEL",
+        help="campaigns side by side, each row's best on validation marked; all: every one",
     )
+    parser.add_argument("--tracking", metavar="URI", help=f"the MLflow store; default: {VARIABLE}, else ./mlflow.db")
     return parser
 
 

@@ -1,7 +1,7 @@
-"""Runs to a table: pure. Which run belongs to which row, what its numbers are, what a row without one says.
+"""Runs to a table: pure. What a row's numbers are, and what a row without one says.
 
-A run belongs to a row if its key is the key of that row's settings in this profile. So runs of the same row with other
-settings (`--set`) or other puzzles never meet in one mean; they are counted in a note instead.
+Which runs belong to which row stands in the campaign's document: they are joined by key, and nothing is configured
+again. So runs of the same row with other settings or on other puzzles never meet in one mean; a note counts them.
 """
 
 from __future__ import annotations
@@ -9,22 +9,21 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from reports import paper, stats
 from reports.stats import Interval
-from sweeps.profiles import PROFILES
-from sweeps.profiles import configure as configure_row
+from sweeps.campaign import Campaign
 from sweeps.puzzles import set_of
+from sweeps.records.types import STATE, RunRecord
 from sweeps.study import Losses, ProfileName, PuzzleName, Quoted, Row, Study
-from sweeps.tracking import RunRecord
-from trm_core.config import NOT_IN_THE_KEY, BadSetting, RunConfig
+from trm_core.config import RunConfig
 
-Configure = Callable[[Study, Row, ProfileName, int, list[str]], RunConfig]
-Status = Literal["finished", "running", "failed", "killed"]
+Status = Literal["finished", "running", "failed", "diverged", "out of memory", "killed"]
+STATUSES: tuple[Status, ...] = ("finished", "running", "failed", "diverged", "out of memory", "killed")
 
 NOT_COMPARABLE = "not comparable with the paper's column"
 NO_COLUMN = "not comparable with runs at full size"  # the same where the paper prints no numbers
@@ -35,22 +34,34 @@ CELL_ACCURACY = "test/cell_accuracy"
 SHORTEST_PATH = "test/shortest_path_accuracy"  # of mazes
 VOTES = "test/votes"  # of ARC: the most variants of a task that voted
 LOSS = "train/loss"
-NO_VOTES = "no runs/KEY/predictions/votes.csv that can be read is in the folder of results"
+NO_VOTES = "no votes.csv that can be read is with the run"
+NOT_IN_PROFILE = "not in this profile"  # a row that the study does not run at this scale
+NOT_POSSIBLE = "not possible"  # a row that the campaign's changes cannot be for
 LEAKS_NAMED = 5  # task ids of a leak, before "and N more"
 TOLD_BY_BASE = {"optim.lr": "learning rate", "optim.ema": "EMA"}  # a profile may set them for one base alone
-NOT_IN_THE_NUMBER = ("train.seed", *(f"train.{name}" for name in NOT_IN_THE_KEY))  # what may differ within one row
+
+
+class Seeds(NamedTuple):
+    """What draws a run's puzzles and their variants, and what its weights, order and exploration."""
+
+    data: int
+    train: int
+
+    def __str__(self) -> str:
+        return f"seed {self.train}" + (f", data seed {self.data}" if self.data else "")
 
 
 @dataclass(frozen=True)
 class SeedRun:
     """One recorded run of a row."""
 
-    seed: int
+    seeds: Seeds
     key: str
     run_id: str
     status: Status
     reason: str  # why there is no number; empty where there is one
     accuracy: float | None  # [0..1]
+    chosen_by: float | None  # what a comparison of settings looks at (choosing_metric), never a test score
     cell_accuracy: float | None  # [0..1], the mean share of right cells
     shortest_path: float | None  # [0..1], mazes answered by a shortest path, whichever
     puzzles: int | None  # test puzzles behind it; ARC: test inputs
@@ -60,6 +71,16 @@ class SeedRun:
     started: datetime
     ended: datetime | None
     tags: Mapping[str, str]
+
+    @property
+    def seed(self) -> int:
+        """Of its weights, order and exploration."""
+        return self.seeds.train
+
+    @property
+    def data_seed(self) -> int:
+        """Of its puzzles and their variants."""
+        return self.seeds.data
 
     @property
     def leaks(self) -> tuple[str, ...]:
@@ -80,12 +101,12 @@ class TableRow:
     base: str
     puzzle: PuzzleName
     place: Mapping[str, str]
-    settings: RunConfig
-    depth: int  # T(n+1)·n_layers
+    settings: RunConfig | None  # both seeds at 0; None: the changes cannot be for this row, nor what follows from them
+    depth: int | None  # T(n+1)·n_layers
     paper_depth: int | None  # where the paper prints another
-    nfp: int
-    parameters: int
-    eval_steps: int  # supervision steps at test
+    nfp: int | None
+    parameters: int | None
+    eval_steps: int | None  # supervision steps at test
     runs: tuple[SeedRun, ...]  # by seed
     values: tuple[float, ...]  # of the finished seeds
     mean: float | None
@@ -101,9 +122,9 @@ class TableRow:
     losses: tuple[Losses, ...] = ()  # of each finished seed that has a curve (with_losses)
 
     @property
-    def seeds(self) -> tuple[int, ...]:
+    def seeds(self) -> tuple[Seeds, ...]:
         """The seeds behind the mean."""
-        return tuple(run.seed for run in self.runs if run.accuracy is not None)
+        return tuple(run.seeds for run in self.runs if run.accuracy is not None)
 
 
 @dataclass(frozen=True)
@@ -128,11 +149,9 @@ class VoteCurve:
 
 @dataclass(frozen=True)
 class Table:
-    """A study in a profile, ready to be rendered."""
+    """A campaign, ready to be rendered."""
 
-    study: Study
-    profile: ProfileName
-    overrides: tuple[str, ...]
+    campaign: Campaign
     warning: str  # why it cannot stand beside the paper's column; empty where it can
     rows: tuple[TableRow, ...]
     grid: Grid | None
@@ -140,6 +159,37 @@ class Table:
     notes: tuple[str, ...]
     leak: str = ""  # which tasks were tested although learnt from; empty where none was
     vote_curves: tuple[VoteCurve, ...] = ()  # ARC's accuracy against the number of votes (with_votes)
+
+    @property
+    def study(self) -> Study:
+        """What was asked for, and what the paper prints."""
+        return self.campaign.study
+
+    @property
+    def profile(self) -> ProfileName:
+        """At what scale."""
+        return self.campaign.profile
+
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        """What was changed in the profile's settings."""
+        return self.campaign.changes
+
+    @property
+    def draws(self) -> bool:
+        """Whether any run has other puzzles, or other variants, than those of data seed 0."""
+        return any(run.data_seed for row in self.rows for run in row.runs)
+
+    @property
+    def over(self) -> str:
+        """What a spread is over: of the two seeds the one that varies, or both."""
+        seeds = [row.seeds for row in self.rows]
+        if not any(one.data for of_row in seeds for one in of_row):
+            return "seeds"
+        draws = any(len({one.data for one in of_row}) > 1 for of_row in seeds)
+        weights = any(len({one.train for one in of_row}) > 1 for of_row in seeds)
+        words = ("draws of the puzzles" if draws else "", "training seeds" if weights or not draws else "")
+        return " and ".join(word for word in words if word)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -159,7 +209,7 @@ class Table:
     @property
     def eval_steps(self) -> tuple[int, ...]:
         """Supervision steps at test, over all rows: without it an accuracy is ambiguous."""
-        return tuple(sorted({row.eval_steps for row in self.rows}))
+        return tuple(sorted({row.eval_steps for row in self.rows if row.eval_steps is not None}))
 
     @property
     def puzzles(self) -> tuple[int, ...]:
@@ -178,57 +228,53 @@ class Table:
 
 
 def collect(
-    study: Study,
-    profile: ProfileName,
+    campaign: Campaign,
     records: Sequence[RunRecord],
     *,
-    overrides: Sequence[str] | None = None,
-    configure: Configure = configure_row,
+    others: Mapping[str, int] | None = None,
+    unreadable: Sequence[str] = (),
 ) -> Table:
-    """The study's table from what is recorded.
+    """The campaign's table from what is recorded of its runs.
 
-    overrides: the `--set` assignments whose runs are wanted; None: the profile as it stands or, where only changed
-    runs are recorded, the settings of the newest. Raises BadSetting for an override that cannot be.
+    others: how many of the study's runs in this profile belong elsewhere, by what a note says of them.
+    unreadable: what was said of records that are none.
     """
-    rows = {row.name: row for row in study.rows}
-    known = [record for record in records if record.row in rows]
+    asked = {run.key: run for run in campaign.runs}
 
-    def belongs(record: RunRecord, assignments: Sequence[str]) -> bool:
-        settings = configure(study, rows[record.row], profile, record.seed, list(assignments))
-        return settings.key(record.tags.get("data", "")) == record.key
+    def place(record: RunRecord) -> tuple[str, Seeds]:
+        """Its row and seeds: by its key, and as it was recorded where the document has lost it."""
+        run = asked.get(record.key, record)
+        return run.row, Seeds(run.data_seed, run.seed)
 
-    if overrides is None:
-        overrides = _overrides_of_the_newest(study, profile, known, rows, configure, belongs)
-    overrides = tuple(overrides)
+    def drawn_from(record: RunRecord) -> object:
+        row, seeds = place(record)
+        settings = campaign.settings(row)
+        return settings and set_of(settings.change({"data": {"seed": seeds.data}}).data)
 
-    matching = sorted((record for record in known if belongs(record, overrides)), key=_recency)
-    drawn_from = {
-        record.run_id: set_of(configure(study, rows[record.row], profile, record.seed, list(overrides)).data)
-        for record in matching
-    }
-    newest_set = {drawn_from[record.run_id]: record.tags.get("data", "") for record in matching}  # the last one wins
-    taken = [record for record in matching if record.tags.get("data", "") == newest_set[drawn_from[record.run_id]]]
-    by_row: dict[str, dict[int, RunRecord]] = {}
+    ordered = sorted(records, key=lambda record: (record.key in asked, _utc(record.started), record.run_id))
+    newest_set = {drawn_from(record): record.data for record in ordered}  # the last one wins
+    taken = [record for record in ordered if record.data == newest_set[drawn_from(record)]]
+    by_row: dict[str, dict[Seeds, RunRecord]] = {}
     for record in taken:
-        by_row.setdefault(record.row, {})[record.seed] = record
+        row, seeds = place(record)
+        by_row.setdefault(row, {})[seeds] = record
 
-    leak = _leak(study, by_row)
-    warning = _warning(study, profile, overrides, leaks=bool(leak))
-    table_rows = tuple(
-        _row(study, row, profile, overrides, by_row.get(row.name, {}), configure, comparable=not warning)
-        for row in study.rows
-    )
+    left = dict(others or {})
+    if len(taken) < len(ordered):
+        left["other puzzles"] = len(ordered) - len(taken)
+    leak = _leak(campaign.study, by_row)
+    warning = _warning(campaign, leaks=bool(leak))
+    rows = tuple(_row(campaign, row, by_row.get(row.name, {}), comparable=not warning) for row in campaign.study.rows)
     return Table(
-        study=study,
-        profile=profile,
-        overrides=overrides,
+        campaign=campaign,
         warning=warning,
-        rows=table_rows,
-        grid=_grid(table_rows),
-        facts=_facts(profile, overrides, table_rows),
-        notes=_not_the_published_set(table_rows, comparable=not warning and study.has_paper_numbers)
-        + _why_paths_differ(table_rows)
-        + _notes(study, profile, table_rows, records, taken, rows, configure),
+        rows=rows,
+        grid=_grid(rows),
+        facts=_facts(campaign, rows),
+        notes=_not_the_published_set(rows, comparable=not warning and campaign.study.has_paper_numbers)
+        + _why_paths_differ(rows)
+        + _notes(campaign, rows)
+        + _not_in_this_table(left, unreadable),
         leak=leak,
     )
 
@@ -259,7 +305,7 @@ def with_votes(table: Table, found: Mapping[str, Sequence[Sequence[float]]]) -> 
     curves, lacking = [], []
     for row in table.rows:
         runs = [run for run in row.runs if run.accuracy is not None and row.puzzle == "arc"]
-        lacking += [f"{row.name}, seed {run.seed}" for run in runs if run.run_id not in found]
+        lacking += [f"{row.name}, {run.seeds}" for run in runs if run.run_id not in found]
         by_seed = [{int(votes): scores for votes, *scores in found[run.run_id]} for run in runs if run.run_id in found]
         if by_seed and (common := sorted(set.intersection(*(set(seed) for seed in by_seed)))):
             pass_at = {
@@ -273,46 +319,17 @@ def with_votes(table: Table, found: Mapping[str, Sequence[Sequence[float]]]) -> 
     return replace(table, vote_curves=tuple(curves), notes=table.notes + notes)
 
 
-def _overrides_of_the_newest(
-    study: Study,
-    profile: ProfileName,
-    known: Sequence[RunRecord],
-    rows: Mapping[str, Row],
-    configure: Configure,
-    belongs: Callable[[RunRecord, Sequence[str]], bool],
-) -> tuple[str, ...]:
-    """None where any run is the profile's own; else what the newest was run with. Of each puzzle of the study apart."""
-    found: dict[PuzzleName, tuple[str, ...]] = {}
-    for puzzle in dict.fromkeys(study.puzzle_of(row) for row in study.rows):
-        of_puzzle = [record for record in known if study.puzzle_of(rows[record.row]) == puzzle]
-        if not of_puzzle:
-            continue
-        newest = max(of_puzzle, key=_recency)
-        found[puzzle] = ()
-        if not any(belongs(record, ()) for record in of_puzzle):
-            changed = _changes(newest, configure(study, rows[newest.row], profile, newest.seed, []))
-            if changed is not None and belongs(newest, changed):
-                found[puzzle] = changed
-    if len(set(found.values())) == 1:
-        return next(iter(found.values()))
-    return tuple(f"{puzzle}:{assignment}" for puzzle, changed in found.items() for assignment in changed)
-
-
-def _recency(record: RunRecord) -> tuple[datetime, str]:
-    return _utc(record.started), record.run_id
-
-
 def _utc(moment: datetime) -> datetime:
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _warning(study: Study, profile: ProfileName, overrides: Sequence[str], *, leaks: bool) -> str:
+def _warning(campaign: Campaign, *, leaks: bool) -> str:
     """Why ours cannot stand beside the paper's; empty where it can."""
-    reasons = [] if PROFILES[profile].comparable else [f"{profile} profile ({SMALL})"]
-    reasons += [f"settings changed ({', '.join(overrides)})"] if overrides else []
+    reasons = [] if campaign.comparable else [f"{campaign.profile} profile ({SMALL})"]
+    reasons += [f"settings changed ({', '.join(campaign.changes)})"] if campaign.changes else []
     reasons += ["leaking tasks"] if leaks else []
-    with_what = NOT_COMPARABLE if study.has_paper_numbers else NO_COLUMN
-    if study.layout == "losses":
+    with_what = NOT_COMPARABLE if campaign.study.has_paper_numbers else NO_COLUMN
+    if campaign.study.layout == "losses":
         with_what = NOT_ITS_LOSSES
     return f"{' and '.join(reasons)}: {with_what}" if reasons else ""
 
@@ -322,7 +339,7 @@ def leaked(tags: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(task.strip() for task in tags.get("leaks", "").split(",") if task.strip())
 
 
-def _leak(study: Study, by_row: Mapping[str, Mapping[int, RunRecord]]) -> str:
+def _leak(study: Study, by_row: Mapping[str, Mapping[Seeds, RunRecord]]) -> str:
     """Which tasks leak in which rows, the first few by name; empty where none does."""
     tasks: dict[str, list[str]] = {}  # rows by task
     for row in study.rows:
@@ -340,54 +357,34 @@ def _leak(study: Study, by_row: Mapping[str, Mapping[int, RunRecord]]) -> str:
     return f"leak: {count} learnt from{where} (data.allow_leak): {', '.join(ids[:LEAKS_NAMED])}{more}"
 
 
-def _changes(record: RunRecord, expected: RunConfig) -> tuple[str, ...] | None:
-    """The assignments that lead from the profile's settings to the run's; None where its settings cannot be read."""
-    names = [name for name in expected.flat() if name in record.params and name not in NOT_IN_THE_NUMBER]
-    texts = {name: record.params[name] for name in names}
-    try:
-        recorded = expected.set(f"{name}={text}" for name, text in texts.items())
-    except BadSetting:
-        return None
-    before, after = expected.flat(), recorded.flat()
-    return tuple(f"{name}={setting_text(after[name])}" for name in after if before[name] != after[name])
-
-
 def setting_text(value: object) -> str:
     """A setting as `--set` takes it."""
     return "none" if value is None else str(value)
 
 
-def _row(
-    study: Study,
-    row: Row,
-    profile: ProfileName,
-    overrides: Sequence[str],
-    records: Mapping[int, RunRecord],
-    configure: Configure,
-    *,
-    comparable: bool,
-) -> TableRow:
-    settings = configure(study, row, profile, min(records, default=0), list(overrides))
-    runs = tuple(_seed_run(record, accuracy_metric(study)) for _, record in sorted(records.items()))
+def _row(campaign: Campaign, row: Row, records: Mapping[Seeds, RunRecord], *, comparable: bool) -> TableRow:
+    study, settings = campaign.study, campaign.settings(row.name)
+    runs = tuple(_seed_run(records[seeds], seeds, study) for seeds in sorted(records))
     finished = [run for run in runs if run.accuracy is not None]
     values = tuple(run.accuracy for run in finished if run.accuracy is not None)
     counts = [run.puzzles for run in finished if run.puzzles]
     puzzles = min(counts) if counts and len(counts) == len(finished) else None
     mean = stats.mean(values) if values else None
-    recorded = [records[run.seed].params.get("parameters", "") for run in finished]
-    parameters = next((int(text) for text in recorded if text.isdigit()), settings.parameters())
-    paper_cell = row.paper
+    recorded = [records[run.seeds].params.get("parameters", "") for run in finished]
+    parameters = next(
+        (int(text) for text in recorded if text.isdigit()), None if settings is None else settings.parameters()
+    )
     return TableRow(
         name=row.name,
         base=row.base,
-        puzzle=settings.data.puzzle,
+        puzzle=study.puzzle_of(row),
         place=row.place,
         settings=settings,
-        depth=settings.model.depth,
+        depth=None if settings is None else settings.model.depth,
         paper_depth=row.paper_depth,
-        nfp=settings.model.nfp,
+        nfp=None if settings is None else settings.model.nfp,
         parameters=parameters,
-        eval_steps=settings.train.eval_N_sup or settings.model.N_sup,
+        eval_steps=None if settings is None else settings.train.eval_N_sup or settings.model.N_sup,
         runs=runs,
         values=values,
         mean=mean,
@@ -396,11 +393,9 @@ def _row(
         seed_interval=stats.seed_interval(values),
         test_interval=_test_interval(accuracy_metric(study), mean, puzzles),
         puzzles=puzzles,
-        paper=paper_cell,
-        difference=100 * mean - paper_cell
-        if comparable and mean is not None and isinstance(paper_cell, float)
-        else None,
-        status="" if values else _status(row, profile, runs),
+        paper=row.paper,
+        difference=100 * mean - row.paper if comparable and mean is not None and isinstance(row.paper, float) else None,
+        status="" if values else _status(campaign, row, runs),
         paper_losses=row.paper_losses,
     )
 
@@ -428,37 +423,54 @@ def loss_metric(study: Study) -> str:
     return study.metric if study.metric.startswith("train/") else LOSS
 
 
+def choosing_metric(study: Study) -> str:
+    """What tells the better of two settings: the study's metric on validation, or a loss itself; never a test score.
+
+    Votes are cast on test tasks alone, so for pass@k it is exact accuracy on validation.
+    """
+    if not study.metric.startswith("test/"):
+        return study.metric
+    return (EXACT if passes(study.metric) else study.metric).replace("test/", "validation/")
+
+
 def passes(metric: str) -> int | None:
     """k of the metric pass@k, "test/pass_at_2" (MLflow takes no @ in a name); None for another metric."""
     found = re.fullmatch(r"test/pass_at_(\d+)", metric)
     return int(found[1]) if found else None
 
 
-def _status(row: Row, profile: ProfileName, runs: Sequence[SeedRun]) -> str:
+def _status(campaign: Campaign, row: Row, runs: Sequence[SeedRun]) -> str:
     """What stands in place of a number."""
+    if not runs and campaign.profile not in row.profiles:
+        return NOT_IN_PROFILE
     if not runs:
-        return "did not run" if profile in row.profiles else "not in this profile"
-    for status in ("finished", "running", "failed", "killed"):  # "finished" here: finished with no number
-        for run in runs:
-            if run.status == status:
-                return _said(run)
-    raise AssertionError(runs)
+        why_not = next((one.why_not for one in campaign.rows if one.name == row.name), "")
+        return f"{NOT_POSSIBLE}: {why_not}" if why_not else "did not run"
+    first = min(runs, key=lambda run: STATUSES.index(run.status))  # "finished" here: finished with no number
+    return said(first)
 
 
-def _said(run: SeedRun) -> str:
+def said(run: SeedRun) -> str:
     """A run without a number, in words."""
-    if run.status == "finished":
+    if run.status == "finished" or run.reason.startswith(run.status):  # "diverged at step 20: …"
         return run.reason
     return f"{run.status}: {run.reason}" if run.reason else run.status
 
 
-def _seed_run(record: RunRecord, metric: str) -> SeedRun:
-    status: Status = {"FINISHED": "finished", "RUNNING": "running", "FAILED": "failed"}.get(record.status, "killed")  # type: ignore[assignment]
-    reason = " ".join(record.tags.get("failure", "").split()) if status == "failed" else ""
+def _seed_run(record: RunRecord, seeds: Seeds, study: Study) -> SeedRun:
+    metric, choosing = accuracy_metric(study), choosing_metric(study)
+    status: Status = record.state
+    if record.status == "FAILED" and record.tags.get(STATE) == "out of memory":
+        status = "out of memory"
+    reason = " ".join(record.tags.get("failure", "").split()) if record.status == "FAILED" else ""
     accuracy = record.metrics.get(metric) if status == "finished" else None
 
+    def finite(name: str) -> float | None:
+        value = record.metrics.get(name, math.nan) if status == "finished" else math.nan
+        return value if math.isfinite(value) else None
+
     def fraction(name: str) -> float | None:
-        value = record.metrics.get(name) if status == "finished" else None
+        value = finite(name)
         return value if value is not None and _is_fraction(value) else None
 
     def count(name: str) -> int | None:
@@ -471,12 +483,13 @@ def _seed_run(record: RunRecord, metric: str) -> SeedRun:
         accuracy, reason = None, f"{metric} is {accuracy:g}, not a fraction"
     puzzles = count("test/puzzles")
     return SeedRun(
-        seed=record.seed,
+        seeds=seeds,
         key=record.key,
         run_id=record.run_id,
         status=status,
         reason=reason,
         accuracy=accuracy,
+        chosen_by=fraction(choosing) if choosing.startswith("validation/") else finite(choosing),
         cell_accuracy=fraction(CELL_ACCURACY),
         shortest_path=fraction(SHORTEST_PATH),
         puzzles=puzzles,
@@ -520,14 +533,14 @@ def _grid(rows: Sequence[TableRow]) -> Grid | None:
 
 def have_test_sets_of_their_own(rows: Iterable[TableRow]) -> bool:
     """Whether these rows are measured on more than one test set: other puzzles, or other tasks of ARC."""
-    return len({(row.puzzle, row.settings.data.test_subset) for row in rows}) > 1
+    return len({(row.puzzle, row.settings and row.settings.data.test_subset) for row in rows}) > 1
 
 
-def _facts(profile: str, overrides: Sequence[str], rows: Sequence[TableRow]) -> tuple[tuple[str, str], ...]:
+def _facts(campaign: Campaign, rows: Sequence[TableRow]) -> tuple[tuple[str, str], ...]:
     """What was run, as far as the runs behind the numbers tell; several values are all named."""
     ran = [row for row in rows if row.runs]
     runs = [run for row in ran for run in row.runs]
-    settings = [row.settings for row in ran] or [row.settings for row in rows]
+    settings = [row.settings for row in ran or rows if row.settings is not None]
 
     def tagged(name: str) -> str:
         return _several(run.tags[name] for run in runs if run.tags.get(name))
@@ -541,9 +554,10 @@ def _facts(profile: str, overrides: Sequence[str], rows: Sequence[TableRow]) -> 
     moments = [run.started for run in runs] + [run.ended for run in runs if run.ended]
     puzzles = _several(_puzzles(one) for one in settings)
     facts = (
-        ("profile", profile),
-        ("changed settings", ", ".join(overrides)),
-        ("seeds", ", ".join(str(seed) for seed in sorted({run.seed for run in runs}))),
+        ("profile", campaign.profile),
+        ("changed settings", ", ".join(campaign.changes)),
+        ("seeds", _numbers({run.seed for run in runs})),
+        ("data seeds", _numbers({run.data_seed for run in runs}) if any(run.data_seed for run in runs) else ""),
         ("training steps", _several(f"{one.train.steps:,}" for one in settings)),
         ("batch size", _several(str(one.train.batch_size) for one in settings)),
         ("width D", _several(str(one.model.D) for one in settings)),
@@ -584,7 +598,9 @@ def _by_base(setting: str, rows: Sequence[TableRow]) -> str:
     texts = {}
     for base in dict.fromkeys(row.base for row in rows):
         of_base = [row for row in rows if row.base == base]
-        values = dict.fromkeys(setting_text(row.settings.flat()[setting]) for row in of_base)
+        values = dict.fromkeys(
+            setting_text(row.settings.flat()[setting]) for row in of_base if row.settings is not None
+        )
         texts[base_name(of_base)] = " or ".join(values)
     return ", ".join(f"{name} {text}" for name, text in texts.items()) if len(set(texts.values())) > 1 else ""
 
@@ -607,6 +623,10 @@ def _puzzles(settings: RunConfig) -> str:
     return f"{side}×{side} {name}, {source}: {train} training, {data.validation:,} validation, {test} test"
 
 
+def _numbers(numbers: Iterable[int]) -> str:
+    return ", ".join(map(str, sorted(numbers)))
+
+
 def _several(texts: Iterable[str]) -> str:
     return " · ".join(dict.fromkeys(texts))
 
@@ -622,7 +642,7 @@ def _not_the_published_set(rows: Sequence[TableRow], *, comparable: bool) -> tup
     """The note where numbers stand beside the paper's, measured on another number of test puzzles than there."""
     notes: dict[tuple[PuzzleName, int], set[int]] = {}
     for row in rows:
-        published = paper.published_test(row.settings.data)
+        published = None if row.settings is None else paper.published_test(row.settings.data)
         if comparable and row.puzzles is not None and published is not None and row.puzzles != published:
             notes.setdefault((row.puzzle, published), set()).add(row.puzzles)
     return tuple(
@@ -643,43 +663,55 @@ def _why_paths_differ(rows: Sequence[TableRow]) -> tuple[str, ...]:
     )
 
 
-def _notes(
-    study: Study,
-    profile: ProfileName,
-    rows: Sequence[TableRow],
-    records: Sequence[RunRecord],
-    taken: Sequence[RunRecord],
-    by_name: Mapping[str, Row],
-    configure: Configure,
-) -> tuple[str, ...]:
-    notes = [note for note in (study.note, PROFILES[profile].note) if note]
-    for declared in study.rows_of(profile):
+def _notes(campaign: Campaign, rows: Sequence[TableRow]) -> tuple[str, ...]:
+    notes = [note for note in (campaign.study.note, campaign.profile_note) if note]
+    for declared in campaign.study.rows_of(campaign.profile):
         changed = [
             f"{section}.{name}={setting_text(value)}"
-            for section, values in declared.change_in.get(profile, {}).items()
+            for section, values in declared.change_in.get(campaign.profile, {}).items()
             for name, value in values.items()
         ]
         if changed:
-            notes.append(f"{declared.name} has settings of its own in {profile}: {', '.join(changed)}.")
+            notes.append(f"{declared.name} has settings of its own in {campaign.profile}: {', '.join(changed)}.")
     for row in rows:
+        if row.status.startswith(NOT_POSSIBLE):
+            notes.append(f"{row.name}: {row.status}.")
         for run in row.runs:
             if run.accuracy is None:
-                notes.append(
-                    f"{row.name}, seed {run.seed}: {_said(run)}" + ("; not in the mean." if row.values else ".")
-                )
-    left = [record for record in records if record not in taken]
-    why: Counter[str] = Counter()
-    for record in left:
-        if record.row not in by_name:
-            why["rows that the study no longer has"] += 1
-            continue
-        differs = _changes(record, configure(study, by_name[record.row], profile, record.seed, []))
-        if differs is None:
-            why["settings that no longer exist"] += 1
-        else:
-            why[", ".join(differs) or "the profile's settings on other puzzles or of an older version"] += 1
-    if why:
-        runs = "1 recorded run is" if len(left) == 1 else f"{len(left)} recorded runs are"
-        reasons = "; ".join(f"{text} ({count})" if len(why) > 1 else text for text, count in sorted(why.items()))
-        notes.append(f"{runs} not in this table: {reasons}.")
+                notes.append(f"{row.name}, {run.seeds}: {said(run)}" + ("; not in the mean." if row.values else "."))
     return tuple(notes)
+
+
+def _not_in_this_table(left: Mapping[str, int], unreadable: Sequence[str]) -> tuple[str, ...]:
+    """How many runs of this study in this profile are elsewhere, and where; and how many records are none."""
+    notes = []
+    if left:
+        count = sum(left.values())
+        runs = "1 recorded run is" if count == 1 else f"{count:,} recorded runs are"
+        reasons = "; ".join(f"{why} ({of:,})" if len(left) > 1 else why for why, of in sorted(left.items()))
+        notes.append(f"{runs} not in this table: {reasons}.")
+    if unreadable:
+        records = "1 record" if len(unreadable) == 1 else f"{len(unreadable):,} records"
+        first = "" if len(unreadable) == 1 else ", the first: "
+        notes.append(f"{records} in MLflow cannot be read{first or ': '}{unreadable[0]}.")
+    return tuple(notes)
+
+
+def elsewhere(campaign: Campaign, others: Iterable[RunRecord], labels: Mapping[str, str]) -> dict[str, int]:
+    """What a note says of runs that are not the campaign's, with how many keys it says it of.
+
+    labels: the label of each campaign, by id.
+    """
+    rows = {row.name for row in campaign.study.rows}
+    trained_last = sorted(others, key=lambda one: (not one.is_reused, one.run_id))
+    why = {record.key: _whose(record, rows, labels) for record in trained_last}
+    return dict(Counter(why.values()))
+
+
+def _whose(record: RunRecord, rows: Iterable[str], labels: Mapping[str, str]) -> str:
+    if record.row not in rows:
+        return "rows that the study no longer has"
+    if record.campaign not in labels:
+        return "settings of no campaign, by an older version"
+    label = labels[record.campaign]
+    return f"the campaign {label}" if label else "the campaign without changes"

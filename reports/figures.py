@@ -175,7 +175,7 @@ def _line(row: TableRow, label: str, metric: str, curves: Curves) -> Line | None
     common = sorted(set.intersection(*(set(steps.tolist()) for steps, _ in seeds)))
     found = [dict(zip(steps.tolist(), values.tolist(), strict=True)) for steps, values in seeds]
     means = [mean([values[step] for values in found]) for step in common]
-    return Line(row.name, label, row.base, row.depth, seeds, np.array(common), np.array(means))
+    return Line(row.name, label, row.base, row.depth or 0, seeds, np.array(common), np.array(means))
 
 
 def thinned(points: Points, most: int = MOST_POINTS) -> tuple[Array, Array]:
@@ -191,9 +191,12 @@ def accuracy_against_depth(table: Table) -> tuple[Series, ...]:
     """Ours and the paper's accuracy by effective depth, one series per base."""
     series = []
     for base in dict.fromkeys(row.base for row in table.rows):
-        rows = sorted((row for row in table.rows if row.base == base), key=lambda row: row.depth)
+        by_depth = sorted((row.depth, at) for at, row in enumerate(table.rows) if row.base == base and row.depth)
+        rows = [table.rows[at] for _, at in by_depth]
+        if not rows:
+            continue
         ours = tuple(
-            Mark(row.name, _label(row, rows), row.depth, row.mean, row.seed_interval, row.values)
+            Mark(row.name, _label(row, rows), row.depth or 0, row.mean, row.seed_interval, row.values)
             for row in rows
             if row.mean is not None
         )
@@ -201,7 +204,7 @@ def accuracy_against_depth(table: Table) -> tuple[Series, ...]:
             Mark(
                 row.name,
                 _label(row, rows),
-                row.depth,
+                row.depth or 0,
                 None if isinstance(row.paper, str) else row.paper / 100,
                 None,
                 (),

@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from reports import tables
-from reports.collect import SeedRun, Table, setting_text
+from reports.collect import SeedRun, Table, said, setting_text
 from reports.figures import SCHEMES
 from sweeps.progress import duration
 
@@ -41,12 +41,14 @@ def page(table: Table, figures: Sequence[tuple[str, str]]) -> str:
 
 
 def _settings(table: Table) -> list[tuple[str, tuple[str, ...]]]:
-    """Every setting with its value in each row; the seed is the runs' own."""
-    flat = [row.settings.flat() for row in table.rows]
-    return [(name, tuple(setting_text(one[name]) for one in flat)) for name in flat[0] if name != "train.seed"]
+    """Every setting with its value in each row; the seeds are the runs' own."""
+    flat = [{} if row.settings is None else row.settings.flat() for row in table.rows]
+    runs_own = {"train.seed", *(["data.seed"] if table.draws else [])}
+    names = [name for name in max(flat, key=len) if name not in runs_own]
+    return [(name, tuple(setting_text(one[name]) if one else "" for one in flat)) for name in names]
 
 
 def _run_word(run: SeedRun) -> str:
     """What became of a run."""
-    word = f"{run.status}: {run.reason}" if run.reason else run.status
+    word = f"finished: {run.reason}" if run.status == "finished" and run.reason else said(run) or run.status
     return f"{word}, reused from {run.tags['reused_from']}" if "reused_from" in run.tags else word

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from reports import figures, page, tables
-from reports.collect import Table, collect, loss_metric, passes, with_losses, with_votes
-from sweeps.profiles import PROFILES
-from sweeps.study import ProfileName, Study
-from sweeps.tracking import address, read_curve, read_runs
+from reports.collect import SeedRun, Table, collect, elsewhere, loss_metric, passes, with_losses, with_votes
+from sweeps.campaign import FILE, Campaign
+from sweeps.records.address import looked
+from sweeps.records.read import artefact, campaigns, read_curve, runs_of
 
 
 class NothingRecorded(ValueError):
-    """No run of this study in this profile, or several profiles to choose from."""
+    """No run of this campaign."""
 
 
 class BadVotes(ValueError):
     """A votes.csv that no vote has written."""
 
 
+VOTES = "votes.csv"
 VOTES_HEADER = ["votes", "pass@1", "pass@2"]
 VOTE_AGAIN = "delete it, or let the predictions beside it vote again (python -m trm_core vote)"
 
@@ -40,31 +41,18 @@ class Report:
     table: Table
 
 
-def choose_profile(study: Study) -> ProfileName:
-    """The only profile with runs of this study. Raises NothingRecorded where there is none, or a choice."""
-    found = {profile: count for profile in PROFILES if (count := len(read_runs(study.name, profile)))}
-    if len(found) == 1:
-        return next(iter(found))
-    if found:
-        raise NothingRecorded(f"{study.name}: runs in {_counted(found)}; say which with --profile")
-    raise NothingRecorded(f"{study.name}: {_nothing_at_all(study)}")
+def write_report(campaign: Campaign, out: Path) -> Report:
+    """The report of a campaign, in its folder below `out`, its document beside it. The same runs give the same bytes.
 
-
-def write_report(study: Study, profile: ProfileName, out: Path, *, overrides: Sequence[str] | None = None) -> Report:
-    """The report of a study in a profile, below `out`/profile/study. The same runs give the same bytes.
-
-    overrides: the `--set` assignments of the runs wanted; None: the profile as it stands, else the newest runs.
-    Raises NothingRecorded, BadSetting, and TrackingUnavailable where MLflow does not answer.
+    Raises NothingRecorded, and TrackingUnavailable where MLflow does not answer.
     """
-    records = read_runs(study.name, profile)
-    if not records:
-        others = {other: count for other in PROFILES if (count := len(read_runs(study.name, other)))}
-        there = f"there are runs in {_counted(others)}" if others else _nothing_at_all(study)
-        raise NothingRecorded(f"{study.name}: nothing recorded in profile {profile}; {there}")
-    table = collect(study, profile, records, overrides=overrides)
-    if overrides is not None and not any(row.runs for row in table.rows):
-        wanted = ", ".join(overrides) or "the profile's own settings"
-        raise NothingRecorded(f"{study.name}: no run in profile {profile} with {wanted}; {table.notes[-1]}")
+    table = read_table(campaign)
+    study = campaign.study
+    if not any(row.runs for row in table.rows):
+        raise NothingRecorded(
+            f"{campaign.name}: none of its runs is in {looked(out)}; make them with"
+            f" `{campaign.command or f'python sweeps/run.py --study {study.name}'}`"
+        )
     curves = {
         (run.run_id, metric): read_curve(run.run_id, metric)
         for row in table.rows
@@ -75,24 +63,51 @@ def write_report(study: Study, profile: ProfileName, out: Path, *, overrides: Se
     return render(_with_votes(table, out), curves, out)
 
 
+def read_table(campaign: Campaign) -> Table:
+    """The campaign's table from what MLflow has. Raises TrackingUnavailable."""
+    ours, others = runs_of(campaign)
+    labels = {one.id: one.label for one in campaigns(campaign.study.name, campaign.profile)} if others.runs else {}
+    return collect(campaign, ours.runs, others=elsewhere(campaign, others.runs, labels), unreadable=ours.unreadable)
+
+
 def _with_votes(table: Table, out: Path) -> Table:
-    """The table with what ARC's votes left in the runs' folders, and a note on what is not there or cannot be read."""
+    """The table with what ARC's votes left with the runs, and a note on what is not there or cannot be read.
+
+    A run's folder is asked first, then MLflow, where the file is kept as well.
+    """
     if passes(table.study.metric) is None:
         return table
     found, notes = {}, []
-    for run in (run for row in table.rows for run in row.runs):
-        name = f"runs/{run.key}/predictions/votes.csv"
-        if (out / name).is_file():
-            try:
-                found[run.run_id] = read_votes(out / name)
-            except BadVotes as error:
-                notes.append(f"{name}, {error}.")
+    for name, run in [(row.name, run) for row in table.rows for run in row.runs if run.status == "finished"]:
+        try:
+            if (votes := _votes(run, out)) is not None:
+                found[run.run_id] = votes
+        except BadVotes as error:
+            notes.append(f"{VOTES} of {name}, {run.seeds} ({run.key}), {error}.")
     return with_votes(replace(table, notes=table.notes + tuple(notes)), found)
 
 
-def read_votes(path: Path) -> list[tuple[int, float, float]]:
+def _votes(run: SeedRun, out: Path) -> list[tuple[int, float, float]] | None:
+    """From the run's folder or, where that has none that can be read, MLflow. Raises BadVotes where neither can be."""
+    text = _text(out / "runs" / run.key / "predictions" / VOTES)
+    with contextlib.suppress(BadVotes):
+        if text is not None:
+            return read_votes(text)
+    kept = artefact(run.run_id, VOTES)
+    text = text if kept is None else kept
+    return None if text is None else read_votes(text)
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+
+
+def read_votes(text: str) -> list[tuple[int, float, float]]:
     """ARC's accuracy against the number of votes: (variants that vote, pass@1, pass@2). Raises BadVotes."""
-    lines = list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
+    lines = list(csv.reader(text.splitlines()))
     if lines[:1] != [VOTES_HEADER]:
         raise BadVotes(f"line 1: expected {','.join(VOTES_HEADER)}; {VOTE_AGAIN}")
     found = []
@@ -110,8 +125,8 @@ def read_votes(path: Path) -> list[tuple[int, float, float]]:
 
 
 def render(table: Table, curves: figures.Curves, out: Path) -> Report:
-    """Every file of the report. Each is written under a temporary name and renamed, so none is ever half there."""
-    folder = out / table.profile / table.study.name
+    """Every file of the report, written."""
+    folder = table.campaign.folder(out)
     drawn = _drawn(table, curves)
     contents: dict[str, bytes] = {}
     inlined = []
@@ -133,12 +148,11 @@ def render(table: Table, curves: figures.Curves, out: Path) -> Report:
     if table.quoted:
         written["quoted.csv"] = tables.quoted_csv
     if table.vote_curves:
-        written["votes.csv"] = tables.votes_csv
+        written[VOTES] = tables.votes_csv
     contents = {name: write(table).encode() for name, write in written.items()} | contents
-    (folder / "figures").mkdir(parents=True, exist_ok=True)
-    for name, content in contents.items():
-        _write(folder / name, content)
-    for name in (*stale, "quoted.csv", "votes.csv"):
+    contents[FILE] = table.campaign.text().encode()
+    write_files(folder, contents)
+    for name in (*stale, "quoted.csv", VOTES):
         if name not in contents:
             (folder / name).unlink(missing_ok=True)
     return Report(folder, tuple(contents), tables.terminal(table), table)
@@ -156,7 +170,9 @@ def _drawn(table: Table, curves: figures.Curves) -> list[tuple[str, str, Figure 
         )
         picture = figures.draw_training_losses(figures.training_losses(table, curves), profile=table.profile)
         return [("training_losses", caption, picture)]
-    bars = " Bars: 95 % interval of the mean over seeds." if any(row.seed_interval for row in table.rows) else ""
+    bars = (
+        f" Bars: 95 % interval of the mean over {table.over}." if any(row.seed_interval for row in table.rows) else ""
+    )
     names = {}
     drawn: list[tuple[str, str, Figure | None]] = []
     if table.grid is not None and not table.grid.by_puzzle:  # the rows are a ladder of depths
@@ -195,19 +211,14 @@ def _drawn(table: Table, curves: figures.Curves) -> list[tuple[str, str, Figure 
     return drawn
 
 
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _counted(found: dict[ProfileName, int]) -> str:
-    return ", ".join(f"{profile} ({count})" for profile, count in found.items())
-
-
-def _nothing_at_all(study: Study) -> str:
-    store = re.sub(r"//[^/@]*@", "//", address())  # a password is for no one's screen
-    return f"no profile has any in {store}; make them with `python sweeps/run.py --study {study.name}`"
+def write_files(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Each under a temporary name first, then renamed, so that none is ever half there."""
+    for name, content in contents.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            temporary.write_bytes(content)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from scipy import stats
 
-CONFIDENCE = 0.95
+from sweeps.records.summary import CONFIDENCE, spread
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,8 @@ def seed_interval(values: Sequence[float]) -> Interval | None:
 
     Not cut at 0 and 1: with few seeds it may pass them, and hiding that would make the interval look sharper.
     """
-    if len(values) < 2:
-        return None
-    centre = mean(values)
-    variance = math.fsum((value - centre) ** 2 for value in values) / (len(values) - 1)
-    quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, df=len(values) - 1))
-    half = quantile * math.sqrt(variance / len(values))
-    return Interval(centre - half, centre + half)
+    found = spread(values) if values else None
+    return None if found is None or found.low is None or found.high is None else Interval(found.low, found.high)
 
 
 def test_set_interval(accuracy: float, puzzles: int) -> Interval:

@@ -8,14 +8,8 @@ from __future__ import annotations
 import csv
 import io
 import re
-import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-
-from rich import box
-from rich.console import Console
-from rich.table import Table as RichTable
-from rich.text import Text
 
 from reports import paper, stats
 from reports.collect import (
@@ -31,10 +25,11 @@ from reports.collect import (
     measured,
     passes,
 )
+from reports.layout import Line, lay_out, prose
 from reports.stats import Interval
+from sweeps import screen
 from sweeps.study import Losses, Quoted
 
-TERMINAL_WIDTH = 96  # columns
 DAGGER = "†"
 NOTHING = "–"
 QUOTED = "Quoted from the paper, not run here"
@@ -79,7 +74,12 @@ def difference(row: TableRow) -> str:
 
 def depth(row: TableRow) -> str:
     """The formula's depth, marked where the paper prints another."""
-    return f"{row.depth}{DAGGER}" if flagged(row) else str(row.depth)
+    return f"{row.depth}{DAGGER}" if flagged(row) else number(row.depth)
+
+
+def number(count: int | None) -> str:
+    """A count, 5,028,866; a dash where the row has none, since it is not possible."""
+    return NOTHING if count is None else f"{count:,}"
 
 
 def short(text: str, length: int) -> str:
@@ -90,7 +90,7 @@ def short(text: str, length: int) -> str:
 
 def flagged(row: TableRow) -> bool:
     """Whether the paper prints another depth than its formula."""
-    return row.paper_depth is not None and row.paper_depth != row.depth
+    return None not in (row.depth, row.paper_depth) and row.paper_depth != row.depth
 
 
 def common_seeds(table: Table) -> int | None:
@@ -105,7 +105,8 @@ def caption(table: Table) -> str:
     if seeds is None:
         over = "the number of seeds in parentheses"
     else:
-        over = "one seed per row" if seeds == 1 else f"mean over {seeds} seeds"
+        over = f"mean over {seeds} seeds" if table.over == "seeds" else f"mean over {seeds} runs"
+        over = "one seed per row" if seeds == 1 else over
     steps = " or ".join(str(count) for count in table.eval_steps)
     sentences = [
         f"{metric_on(table)} in %, {over}, evaluated with {steps} supervision step{'' if steps == '1' else 's'}."
@@ -119,7 +120,7 @@ def caption(table: Table) -> str:
             " it is not just solved or not, so there is no Wilson interval of the test set."
         )
     if any(row.seed_interval for row in table.rows):
-        sentences.append("± is the 95 % interval of the mean over seeds (Student t).")
+        sentences.append(f"± is the 95 % interval of the mean over {table.over} (Student t){_shared_draws(table)}.")
     elif any(row.values for row in table.rows):
         sentences.append("With one seed there is no interval over seeds.")
     if any(row.test_interval for row in table.rows):
@@ -128,6 +129,11 @@ def caption(table: Table) -> str:
             " that accuracy (Wilson); it does not hold the spread over seeds."
         )
     return " ".join(sentences)
+
+
+def _shared_draws(table: Table) -> str:
+    """What the interval leaves out where both seeds vary."""
+    return ", as if runs on the same puzzles were independent" if " and " in table.over else ""
 
 
 def metric_name(table: Table) -> str:
@@ -294,7 +300,11 @@ def losses_caption(table: Table) -> str:
     counted = {run.log_every for row in table.rows if row.losses for run in row.runs if run.log_every is not None}
     every = " or ".join(str(count) for count in sorted(counted)) or "train.log_every"
     counts = {len(row.losses) for row in table.rows if row.losses}
-    over = "one seed per row" if counts == {1} else "the mean over seeds, with its 95 % interval (Student t)"
+    over = (
+        "one seed per row"
+        if counts == {1}
+        else f"the mean over {table.over}, with its 95 % interval (Student t){_shared_draws(table)}"
+    )
     steps = "after every training step" if every == "1" else f"each a mean over {every} training steps"
     loss = loss_metric(table.study)
     source = " The source's improvement is reckoned from its printed losses." if table_has_source(table) else ""
@@ -311,8 +321,10 @@ def table_has_source(table: Table) -> bool:
     return any(row.paper_losses for row in table.rows)
 
 
-def size(parameters: int) -> str:
+def size(parameters: int | None) -> str:
     """A number of parameters as the paper prints it, "27M"; small models in thousands."""
+    if parameters is None:
+        return NOTHING
     if parameters >= 1_000_000:
         return f"{parameters / 1e6:.0f}M"
     return f"{parameters / 1e3:.0f}k" if parameters >= 1_000 else str(parameters)
@@ -352,8 +364,8 @@ def row_cells(table: Table, row: TableRow) -> tuple[str, ...]:
     cells = {
         "Row": row.name,
         "Depth": depth(row),
-        "NFP": str(row.nfp),
-        "Parameters": f"{row.parameters:,}",
+        "NFP": number(row.nfp),
+        "Parameters": number(row.parameters),
         "Seeds": str(len(row.values)),
         "Ours": short(row.status.partition(":")[0], 28) if row.mean is None else percent(row.mean),
         "Over seeds": spread(row),
@@ -392,31 +404,43 @@ VOTES_CAPTION = (
 
 def markdown(table: Table) -> str:
     """The report as GitHub Markdown: warnings, the paper's layout, every row, notes, what was run."""
-    parts = [f"# {_md(table.study.title)}", f"{_md(table.study.source)}. Profile `{table.profile}`."]
-    parts += [f"> **{_md(_sentence(warning))}**" for warning in table.warnings]
+    parts = [
+        f"# {markdown_text(table.study.title)}",
+        f"{markdown_text(table.study.source)}. Profile `{table.profile}`.",
+    ]
+    parts += [f"> **{markdown_text(_sentence(warning))}**" for warning in table.warnings]
     laid_out = sheet(table)
     losses = table.study.layout == "losses"
-    parts.append(_md(losses_caption(table) if losses else caption(table)))
+    parts.append(markdown_text(losses_caption(table) if losses else caption(table)))
     if laid_out is not None:
-        parts.append(_md_table(laid_out.header, laid_out.lines, text_columns=laid_out.text_columns))
-    quoted = [_md_table(*quotes(table), text_columns=1)] if table.quoted else []
+        parts.append(markdown_table(laid_out.header, laid_out.lines, text_columns=laid_out.text_columns))
+    quoted = [markdown_table(*quotes(table), text_columns=1)] if table.quoted else []
     if laid_out is not None:
-        parts += quoted + ["## Every row"] + ([_md(caption(table))] if losses else [])
-    parts.append(_md_table(row_header(table), [row_cells(table, row) for row in table.rows], text_columns=1))
+        parts += quoted + ["## Every row"] + ([markdown_text(caption(table))] if losses else [])
+    parts.append(markdown_table(row_header(table), [row_cells(table, row) for row in table.rows], text_columns=1))
     parts += quoted if laid_out is None else []
     notes = footnotes(table)
     if notes:
-        parts.append("\n".join(f"- {_md(note)}" for note in notes))
+        parts.append("\n".join(f"- {markdown_text(note)}" for note in notes))
     if table.vote_curves:
-        parts += [f"## {VOTES_TITLE}", _md(VOTES_CAPTION), _md_table(*votes_cells(table), text_columns=1)]
+        parts += [
+            f"## {VOTES_TITLE}",
+            markdown_text(VOTES_CAPTION),
+            markdown_table(*votes_cells(table), text_columns=1),
+        ]
     parts.append("## What was run")
-    parts.append("\n".join(f"- {name}: {_md(text)}" for name, text in table.facts))
+    parts.append("\n".join(f"- {name}: {markdown_text(text)}" for name, text in table.facts))
     return "\n\n".join(parts) + "\n"
 
 
-def _md_table(header: Sequence[str], lines: Iterable[Sequence[str]], *, text_columns: int) -> str:
-    """A pipe table, padded so that it also reads as plain text; numbers to the right."""
-    cells = [[_md(cell) for cell in line] for line in (header, *lines)]
+def markdown_table(
+    header: Sequence[str], lines: Iterable[Sequence[str]], *, text_columns: int, is_markdown: bool = False
+) -> str:
+    """A pipe table, padded so that it also reads as plain text; numbers to the right.
+
+    is_markdown: whether the cells are Markdown already, else they are text.
+    """
+    cells = [[cell if is_markdown else markdown_text(cell) for cell in line] for line in (header, *lines)]
     widths = [max(3, *(len(line[column]) for line in cells)) for column in range(len(header))]
 
     def line_of(line: Sequence[str]) -> str:
@@ -432,7 +456,7 @@ def _md_table(header: Sequence[str], lines: Iterable[Sequence[str]], *, text_col
     return "\n".join([line_of(cells[0]), f"|{rule}|", *(line_of(line) for line in cells[1:])])
 
 
-def _md(text: str) -> str:
+def markdown_text(text: str) -> str:
     """Text that Markdown prints as it stands; an underscore inside a word needs no escape."""
     text = re.sub(r"([\\`*\[\]|<])", r"\\\1", " ".join(text.split()))
     text = re.sub(r"\\\[([−\d., ]+)\\\]", r"[\1]", text)  # an interval is no link
@@ -561,6 +585,8 @@ def runs_csv(table: Table) -> str:
         "reason",
     ]
     more: dict[str, Callable[[SeedRun], object]] = {}
+    if table.draws:
+        more["data_seed"] = lambda run: run.data_seed
     if table.has_shortest_paths:
         more["shortest_path_accuracy"] = lambda run: run.shortest_path
     if table.voters:
@@ -724,37 +750,27 @@ def tex(text: str) -> str:
 # --- terminal -------------------------------------------------------------------------------------------------------
 
 
-WITH_RULES = box.Box("    \n    \n ── \n    \n ── \n    \n    \n    \n")  # SIMPLE_HEAD, and a rule between sections
-
-
-def terminal(table: Table, width: int = TERMINAL_WIDTH) -> str:
-    """The table as plain text of at most `width` columns."""
-    out = io.StringIO()
-    console = Console(file=out, width=width, color_system=None, force_terminal=False, markup=False, highlight=False)
-    console.print(Text(heading(table)))
-    for warning in table.warnings:
-        console.print(Text(_sentence(warning)))
+def terminal(table: Table, width: int | None = None) -> str:
+    """The table as plain text of at most `width` columns; None: the terminal's."""
+    width = screen.width() if width is None else width
+    losses = table.study.layout == "losses"
     laid_out = sheet(table)
-    console.print(_terminal_rows(table) if laid_out is None else _terminal_sheet(table, laid_out))
+    parts = [heading(table), *(_sentence(warning) for warning in table.warnings)]
+    above = [prose(part, width) for part in parts]
+    shown = [_terminal_rows(table, width) if laid_out is None else _terminal_sheet(table, laid_out, width)]
     if table.quoted and not quotes_fit(table):
-        console.print(_terminal_quotes(table))
-    console.print(Text(losses_caption(table) if table.study.layout == "losses" else caption(table)))
-    if table.has_shortest_paths and table.study.layout == "accuracy":
+        shown.append(lay_out(*quotes(table), width=width))
+    under = [losses_caption(table) if losses else caption(table)]
+    if table.has_shortest_paths and not losses:
         found = (f"{row.name} {percent(row.shortest_path)}" for row in table.rows if row.shortest_path is not None)
-        console.print(Text(f"{A_SHORTEST_PATH}, in % of the mazes: {'; '.join(found)}."))
-    for note in footnotes(table):
-        console.print(Text(note))
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+        under.append(f"{A_SHORTEST_PATH}, in % of the mazes: {'; '.join(found)}.")
+    under += footnotes(table)
+    return "\n\n".join(["\n".join(above), *shown, "\n".join(prose(part, width) for part in under)]) + "\n"
 
 
-def _terminal_sheet(table: Table, laid_out: Sheet) -> RichTable:
+def _terminal_sheet(table: Table, laid_out: Sheet, width: int) -> str:
     """The paper's layout; under each of our numbers its spread over seeds (losses) or the test set's interval."""
-    shown = RichTable(box=WITH_RULES, pad_edge=False)
-    for at, name in enumerate(laid_out.header):
-        broken = name.replace(" ", "\n").replace("-", "-\n", 1).replace("improvement\n", "improve-\nment ")
-        shown.add_column(
-            Text(broken), justify="left" if at < laid_out.text_columns else "right", vertical="top", overflow="fold"
-        )
+    lines: list[Line] = []
     for at, line in enumerate(laid_out.lines):
         stacked = list(line)
         if table.study.layout == "losses":
@@ -763,34 +779,26 @@ def _terminal_sheet(table: Table, laid_out: Sheet) -> RichTable:
             for position, row in enumerate(table.grid.lines[at][1]):
                 if row is not None and row.test_interval is not None:
                     stacked[len(laid_out.labels) + 3 * position + 2] += f"\n{bracket(row.test_interval)}"
-        shown.add_row(*(Text(cell) for cell in stacked))
+        lines.append(stacked)
     if laid_out.quoted:
-        shown.add_section()
-        width = max(len(line[0]) for line in laid_out.lines + laid_out.quoted)
-        shown.add_row(Text("\n".join(textwrap.wrap(f"{QUOTED}:", max(12, width)))))
-    for line in laid_out.quoted:
-        shown.add_row(*(Text(cell) for cell in line))
-    return shown
+        lines += [None, f"{QUOTED}:", *laid_out.quoted]
+    return lay_out(
+        [*laid_out.labels, *(what for _, whats in laid_out.groups for what in whats)],
+        lines,
+        width=width,
+        labels=len(laid_out.labels),
+        text_columns=laid_out.text_columns,
+        groups=[(name, len(whats)) for name, whats in laid_out.groups],
+    )
 
 
-def _terminal_quotes(table: Table) -> RichTable:
-    header, lines = quotes(table)
-    shown = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
-    for at, name in enumerate(header):
-        shown.add_column(Text(name), justify="right" if at else "left", overflow="fold")
-    for line in lines:
-        shown.add_row(*(Text(cell) for cell in line))
-    return shown
-
-
-def _terminal_rows(table: Table) -> RichTable:
+def _terminal_rows(table: Table, width: int) -> str:
     seeds = common_seeds(table)
-    shown = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
     cell: dict[str, Callable[[TableRow], str]] = {
         "Row": lambda row: row.name,
         "Depth": depth,
-        "NFP": lambda row: str(row.nfp),
-        "Parameters": lambda row: f"{row.parameters:,}",
+        "NFP": lambda row: number(row.nfp),
+        "Parameters": lambda row: number(row.parameters),
         "Paper": papers,
         "Ours": lambda row: ours(row, seeds),
         "Test set": lambda row: bracket(row.test_interval),
@@ -799,8 +807,5 @@ def _terminal_rows(table: Table) -> RichTable:
         del cell["Paper"]
     if passes(table.study.metric) is not None:
         del cell["Test set"]
-    for name in cell:
-        shown.add_column(Text(name), justify="left" if name == "Row" else "right", overflow="fold")
-    for row in table.rows:
-        shown.add_row(*(Text(of(row)) for of in cell.values()))
-    return shown
+    lines = [[of(row) for of in cell.values()] for row in table.rows]
+    return lay_out([*cell], lines, width=width, groups=[("", len(cell) - 1)])

@@ -43,7 +43,7 @@ def read_budget(text: str, price: Price | None = None, places: int = 1) -> Budge
 
     price: of one place. places: runs at once times workers of each.
     """
-    found = re.fullmatch(r"(\$?)([0-9]{1,9}(?:\.[0-9]{1,9})?)([a-z]*)", text.strip().lower())
+    found = re.fullmatch(r"(\$?)([0-9]{1,9}(?:\.[0-9]{1,9})?)([a-z0-9]*)", text.strip().lower())
     if found is None:
         raise BadBudget(f"--budget {text}: no budget; {EXPECTED}")
     dollars, amount, unit = found[1], float(found[2]), found[3]

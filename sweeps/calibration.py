@@ -27,6 +27,7 @@ from trm_core.config import RunConfig
 MEASURING_S = 3.5  # of all shapes together, once torch is loaded
 GIVE_UP_AFTER_S = 60.0
 LARGEST_STEP_FLOPS = 6e9  # measured in one piece, about 0.15 s; of larger runs a part of the batch
+RAY_NICENESS = 15  # of Ray's workers: beside other work on the machine they come second
 MOST_PROCESSES = 16  # more beside each other tell little more
 
 # Settings that make a step's rate what it is. Not among them: how often the networks are applied, and how long.
@@ -109,7 +110,9 @@ def _measure(runs: Sequence[RunConfig], at_once: int) -> list[tuple[float, float
     sums = [[0.0, 0.0] for _ in runs]
     with _processes(at_once) as processes:
         for process in processes:
-            _line(process)
+            _line(process)  # it is ready
+            with contextlib.suppress(OSError):  # it has ended since
+                os.setpriority(os.PRIO_PROCESS, process.pid, RAY_NICENESS)
         for process, own in zip(processes, orders, strict=True):
             with contextlib.suppress(BrokenPipeError):  # it has died; that it does not answer says so
                 process.stdin.write("".join(questions[at] for at in own))

@@ -15,18 +15,23 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
+from sweeps.changes import label, normal, read_assignment
 from sweeps.profiles import PROFILES, configure
 from sweeps.study import ProfileName, Row, Study
 from trm_core.config import NOT_IN_THE_KEY, BadSetting, DataSettings, RunConfig, Settings
 
 VERSION = 1  # of the document
 FILE = "campaign.json"
+SEED_OPTIONS = {"train.seed": "--seeds", "data.seed": "--data-seeds"}
 SEEDS = {"train": {"seed"}, "data": {"seed"}}  # a run's own; every other setting is the campaign's
 MOST_RUNS = 10_000  # that a command makes without --yes
+
+# A document may be anybody's, and this names a folder: no slash, no dot in front.
+FolderName = Annotated[str, Field(pattern=r"^([A-Za-z0-9_+-][A-Za-z0-9._,=+-]*)?$")]
 
 
 class BadCampaign(ValueError):
@@ -87,8 +92,8 @@ class Campaign(Settings):
     """The document. Frozen; `extended` makes the one with more runs."""
 
     version: int = VERSION
-    id: str
-    label: str  # of the changes, readable; empty for the profile as it stands
+    id: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+    label: FolderName  # of the changes, readable; empty for the profile as it stands
     study: Study  # what the paper prints, and how the table is laid out
     profile: ProfileName
     comparable: bool  # whether the profile's numbers may stand beside the paper's
@@ -220,28 +225,29 @@ class Campaign(Settings):
         return json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
 
 
-def declare(
-    study: Study,
-    profile: ProfileName,
-    changes: Sequence[str] = (),
-    *,
-    label: Callable[[Sequence[str]], str] | None = None,
-) -> Campaign:
+def declare(study: Study, profile: ProfileName, changes: Sequence[str] = ()) -> Campaign:
     """The campaign of a study in a profile with these changes ("model.D=96", "maze:model.D=96"), without runs yet.
 
-    A row that the changes cannot be for has no settings, and says why. Raises BadSetting where they can be for no row.
+    A row that the changes cannot be for has no settings, and says why. Raises BadSetting where they can be for no row,
+    and for a seed, which is a run's own.
     """
+    for change in changes:
+        if (name := read_assignment(change).name) in SEED_OPTIONS:
+            option = SEED_OPTIONS[name]
+            raise BadSetting(
+                f"--set {change}: a seed is a run's own; use {option} 5-5 for that one, {option} 3 for three"
+            )
     rows = _rows(study, profile, changes)
     if all(row.settings is None for row in rows):
         raise BadSetting(rows[0].why_not)
-    effective = list(dict.fromkeys(changes))
+    effective = list(normal(changes))
     for one in tuple(effective):
         others = [other for other in effective if other != one]
         if _rows(study, profile, others) == rows:
             effective = others
     return Campaign(
         id=_id(study, profile, rows),
-        label=(label or _label)(effective),
+        label=label(effective),
         study=study,
         profile=profile,
         comparable=PROFILES[profile].comparable,
@@ -272,10 +278,6 @@ def _id(study: Study, profile: str, rows: Sequence[CampaignRow]) -> str:
     }
     text = json.dumps([study.name, profile, settings], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _label(changes: Sequence[str]) -> str:
-    return re.sub(r"[^A-Za-z0-9._,=+-]", "-", ",".join(change.rpartition(".")[2] for change in changes))
 
 
 # --- the document, read ----------------------------------------------------------------------------------------------

@@ -16,12 +16,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweeps import campaign as campaigns_of
+from sweeps.budget import Budget, Spending, refuse_too_small
+from sweeps.calibration import measure_cpu
 from sweeps.campaign import MOST_RUNS, Campaign, Job
 from sweeps.machines import Found
 from sweeps.packing import LauncherName, arrange
-from sweeps.plan import Plan, assumed_gpu, make_plan, measure_cpu, recorded_rates
-from sweeps.puzzles import BuiltSet, CannotWrite, Sources, build_all, check_sources, look_up, set_of
-from sweeps.screen import ask, say_what_is_left
+from sweeps.plan import Consent, Plan, card_rate, gpu_rate, make_plan, needs_consent, recorded_rates
+from sweeps.power import in_words, seed_sd
+from sweeps.prices import Card, Price, find_card
+from sweeps.puzzles import BuiltSet, CannotWrite, Sources, assumed, build_all, check_sources, look_up, set_of
+from sweeps.screen import print_plan, say_what_is_left, say_what_was_not_begun
 from sweeps.study import Row
 from trm_core.command_line import BadCommand
 from trm_core.config import BadSetting, DataSettings
@@ -32,6 +36,10 @@ if TYPE_CHECKING:
     from sweeps.records.write import Tracker
 
 REPORTED_WITHIN_S = 20.0  # how long the end waits for an MLflow that is silent
+
+
+class NeedsYes(ValueError):
+    """More than one GPU-hour of work, and nobody to ask."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,9 @@ class Asked:
     workers: int
     yes: bool
     retry_failed: bool
+    on: Card | None  # what the plan is for, where it is not for this machine
+    price: Price | None  # of one place, where it was given
+    budget: Budget | None
     found: Found
     command: str  # as it was typed, for the record
 
@@ -67,6 +78,18 @@ class Asked:
         return len(self.campaigns) * len(self.rows) * len(self.seeds) * len(self.data_seeds)
 
     @property
+    def places(self) -> int:
+        """GPUs, or CPU cores where there are none."""
+        return len(self.found.gpus) or (self.found.cluster.cpus if self.found.cluster else os.cpu_count() or 1)
+
+    @property
+    def name(self) -> str:
+        """For a person: "recursion_depth in mini", and the changes or how many there are."""
+        if len(self.campaigns) == 1:
+            return self.campaigns[0].name
+        return f"{self.study} in {self.profile} at {len(self.campaigns)} settings"
+
+    @property
     def device(self) -> str:
         """As runs record it: "cpu", a GPU's name, or "" for any GPU."""
         return self.found.gpus[0] if self.found.gpus else "cpu"
@@ -78,7 +101,7 @@ class Ended:
 
     campaigns: tuple[Campaign, ...]  # as MLflow has them
     failed: Mapping[str, str]  # key → reason, of all runs asked for that have failed, now or earlier
-    not_begun: tuple[str, ...]  # names of runs: the budget's end
+    full_disk: frozenset[str]  # keys of those that only lacked room
     problems: tuple[str, ...]  # what was not recorded or written, a line each
 
 
@@ -100,8 +123,10 @@ def conduct(asked: Asked, report: Reporter) -> Ended:
         done = finished(jobs)
         failed = {} if asked.retry_failed else _failed(jobs, there, done)
         plan = plan_of(asked, list(jobs.values()), [*done, *failed], there, lambda data: sets[set_of(data)].n_test)
-        say_what_is_left(asked.study, asked.profile, plan, n_failed=len(failed))
-        ask(plan, gpus=len(asked.found.gpus), yes=asked.yes)
+        if asked.budget is not None:
+            refuse_too_small(asked.budget, plan)
+        say_what_is_left(plan, asked.name, asked.budget, n_failed=len(failed))
+        _ask(asked, plan)
         of = {key: sets[set_of(job.run.data)] for key, job in jobs.items()}
         for campaign in campaigns:
             leave_document(campaign, asked.out)
@@ -110,10 +135,11 @@ def conduct(asked: Asked, report: Reporter) -> Ended:
         return _launch(asked, campaigns, plan, of, done, failed, report)
 
 
-def check(asked: Asked) -> list[DataSettings]:
+def check(asked: Asked, *, may_lack_files: bool = False) -> list[DataSettings]:
     """What the puzzle sets are built from, after everything was checked that needs no puzzles.
 
-    Raises BadSetting, BadCommand, NoPuzzles, NotEnoughMachines.
+    may_lack_files: the published puzzles need not be given. Raises BadSetting, BadCommand, NoPuzzles,
+    NotEnoughMachines.
     """
     if asked.n_runs > MOST_RUNS and not asked.yes:
         raise BadCommand(
@@ -125,7 +151,7 @@ def check(asked: Asked) -> list[DataSettings]:
         if batch % asked.workers:
             raise BadCommand(f"--workers {asked.workers}: they share train.batch_size={batch}, and it does not divide")
     settings = [job.run.data for job in jobs]
-    check_sources(settings, asked.data)
+    check_sources(settings, asked.data, may_be_missing=may_lack_files)
     if asked.found.cluster is not None or asked.workers > 1:  # else it fits anywhere
         arrange(asked.found.machines, jobs=1, launcher=asked.launcher, workers=asked.workers)
     return settings
@@ -145,24 +171,51 @@ def plan_of(
     over: Collection[str],
     records: Sequence[RunRecord],
     test_puzzles: Callable[[DataSettings], int | None],
+    notes: Sequence[str] = (),
 ) -> Plan:
-    """What is left and what it costs: by finished runs on this device, else calibrated (CPU) or assumed (GPU).
+    """What is left and what it costs: by finished runs on this device, else measured (CPU) or assumed (GPU).
 
-    over: keys of runs that are not to be made, since they are finished or have failed.
+    over: keys of runs that are not to be made, since they are finished or have failed. With --on it is another device.
     """
-    places = len(asked.found.gpus) or os.cpu_count() or 1
-    at_once = max(1, min(places // asked.workers, len(jobs)))
-    rates = recorded_rates(records, asked.device)
-    fallback = assumed_gpu() if asked.found.gpus else measure_cpu()
-    return make_plan(jobs, over, rates, fallback, at_once=at_once, workers=asked.workers, test_puzzles=test_puzzles)
+    here, card = asked.found.gpus, asked.on
+    on_cpu = card.device == "cpu" if card else not here
+    rates = recorded_rates(records, card.device if card else asked.device, asked.workers)
+    at_once = max(1, min(asked.places // asked.workers, len(jobs)))
+    if card is not None and (card.device == "cpu") == bool(here):  # not what is here: how many there are is not known
+        at_once = 1
+        notes = (*notes, f"On one {card.name}: one run at a time.")
+    measured = {}
+    if on_cpu:
+        unknown = [job.run for job in jobs if job.key not in over and job.row not in rates]
+        if unknown and card is None:
+            print("measuring how fast this CPU trains", file=sys.stderr)
+        measured = measure_cpu(unknown, at_once)
+    fallback = card_rate(card) if card else card_rate(find_card("cpu")) if on_cpu else gpu_rate(here[0])
+    return make_plan(
+        jobs,
+        over,
+        rates,
+        fallback,
+        measured=measured,
+        at_once=at_once,
+        workers=asked.workers,
+        inline=on_cpu and asked.workers == 1 and asked.launcher != "train",
+        price=asked.price or (card.price if card else None),
+        unit="core" if on_cpu else "GPU",
+        notes=notes,
+        test_puzzles=test_puzzles,
+    )
 
 
-def plan_only(asked: Asked) -> Plan:
-    """`--plan`: writes and starts nothing. Where puzzles are not built, their hash is that of the recorded campaign."""
+def plan_only(asked: Asked) -> tuple[Plan, str]:
+    """`--plan`: the plan, and what its seeds separate. Writes and starts nothing, and needs no puzzles.
+
+    Where a set is not built, its hash is that of the recorded campaign.
+    """
     from sweeps.records.read import finished
 
-    settings = check(asked)
-    sets = look_up(settings, asked.data, asked.out)
+    settings = check(asked, may_lack_files=True)
+    sets = look_up(settings, asked.data, asked.out, may_be_missing=True)
     unhashed = with_runs(asked, lambda _: "")
     recorded = _recorded(unhashed)
     known = {(run.row, run.data_seed): run.data for run in recorded}
@@ -184,7 +237,34 @@ def plan_only(asked: Asked) -> Plan:
         of = set_of(data)
         return sets[of].n_test if of in sets else None
 
-    return plan_of(asked, list(jobs.values()), [*done, *failed], recorded, n_test)
+    plan = plan_of(asked, list(jobs.values()), [*done, *failed], recorded, n_test, assumed(settings, asked.data, sets))
+    if asked.budget is not None:
+        refuse_too_small(asked.budget, plan)
+    metric = asked.campaigns[0].study.metric
+    if not metric.startswith("test/"):
+        return plan, ""
+    sd, source = seed_sd(recorded, metric)
+    return plan, in_words(len(asked.rows), len(asked.seeds) * len(asked.data_seeds), sd, source)
+
+
+def _ask(asked: Asked, plan: Plan) -> None:
+    """A person's consent where it is needed. Raises NeedsYes, also for a no, for Ctrl-D and where nobody can answer."""
+    is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    consent = needs_consent(plan, len(asked.found.gpus), asked.yes, is_terminal)
+    if consent in (Consent.ASK, Consent.MISSING):
+        print_plan(plan)
+    if consent is Consent.MISSING:
+        raise NeedsYes(
+            "this is more than one GPU-hour of work and there is no terminal to ask at; add --yes to start it"
+        )
+    if consent is Consent.ASK:
+        try:
+            answer = input("More than one GPU-hour of work. Start? [y/N] ")
+        except EOFError:  # Ctrl-D
+            print()
+            answer = ""
+        if answer.strip().lower() not in ("y", "yes"):
+            raise NeedsYes("not started; --only, --set and --seeds make it smaller")
 
 
 # --- what is there ---------------------------------------------------------------------------------------------------
@@ -274,7 +354,7 @@ def _launch(
         ]
         for campaign, tracker in zip(campaigns, trackers, strict=True):
             _refer(campaign, tracker, of, done)
-        todo = _in_order(plan)
+        todo = [planned.job for planned in plan.todo]
         outcome = Outcome()
         if todo:
             home: dict[str, Tracker] = {}
@@ -292,20 +372,10 @@ def _launch(
                     launcher=asked.launcher,
                     workers=asked.workers,
                     progress=progress,
+                    may_begin=Spending.of(asked.budget, plan).may_begin if asked.budget else lambda _: True,
                 )
                 say.pop()
-        return _end(campaigns, trackers, of, outcome, failed, report)
-
-
-def _in_order(plan: Plan) -> list[Job]:
-    """The first seed of every row before the second of any; within a seed the longest first, lest it be left alone."""
-    rounds = {seeds: at for at, seeds in enumerate(dict.fromkeys(_seeds(run.job) for run in plan.runs))}
-    todo = sorted(plan.todo, key=lambda run: (rounds[_seeds(run.job)], -run.seconds))
-    return [planned.job for planned in todo]
-
-
-def _seeds(job: Job) -> tuple[int, int]:
-    return job.data_seed, job.seed
+        return _end(asked, campaigns, plan, trackers, of, outcome, failed, report)
 
 
 def _refer(
@@ -322,7 +392,9 @@ def _refer(
 
 
 def _end(
+    asked: Asked,
     campaigns: Sequence[Campaign],
+    plan: Plan,
     trackers: Sequence[Tracker],
     of: Mapping[str, BuiltSet],
     outcome: Outcome,
@@ -351,8 +423,10 @@ def _end(
         failing = bool(campaign.keys & failed.keys())
         left = bool(campaign.keys & set(outcome.not_begun))
         problems += tracker.close("FAILED" if failing else "KILLED" if left else "FINISHED", folder)
-    names = {job.key: job.name for campaign in campaigns for job in campaign.jobs(outcome.not_begun)}
-    return Ended(tuple(tracker.campaign for tracker in trackers), failed, tuple(names.values()), tuple(problems))
+    if asked.budget is not None:
+        say_what_was_not_begun(plan, outcome.not_begun, asked.budget)
+    there = tuple(tracker.campaign for tracker in trackers)
+    return Ended(there, failed, frozenset(outcome.full_disk), tuple(problems))
 
 
 def _only_report(campaigns: Sequence[Campaign], failed: Mapping[str, str], report: Reporter) -> Ended:
@@ -361,7 +435,7 @@ def _only_report(campaigns: Sequence[Campaign], failed: Mapping[str, str], repor
 
     there = [document_of(campaign) or campaign for campaign in campaigns]
     problems = [line for campaign in there for line in _reported(campaign, report)[1]]
-    return Ended(tuple(there), failed, (), tuple(problems))
+    return Ended(tuple(there), failed, frozenset(), tuple(problems))
 
 
 def _reported(campaign: Campaign, report: Reporter) -> tuple[Path | None, list[str]]:

@@ -64,6 +64,7 @@ class Outcome:
     finished: tuple[str, ...] = ()  # here, or by another launch meanwhile
     failed: Mapping[str, str] = field(default_factory=dict)  # key → reason, one line
     interrupted: bool = False
+    full_disk: tuple[str, ...] = ()  # of the failed: those that only lacked room
     not_begun: tuple[str, ...] = ()  # there was no budget for them
 
 
@@ -101,7 +102,8 @@ def launch(
             if not watch.interrupted:
                 raise
             watch.kill_running()
-    return Outcome(tuple(watch.finished), watch.failed, watch.interrupted, tuple(queue.not_begun))
+    full = tuple(watch.full_disk)
+    return Outcome(tuple(watch.finished), watch.failed, watch.interrupted, full, tuple(queue.not_begun))
 
 
 def _fit(queue: _Queue, arrangement: Arrangement, out: Path, watch: _Watch) -> None:
@@ -234,6 +236,7 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
         self.device = "cpu"
         self.finished: list[str] = []
         self.failed: dict[str, str] = {}
+        self.full_disk: list[str] = []
         self.running: set[str] = set()
         self.lost: set[str] = set()  # taken over by another launch
         self.interrupted = False
@@ -399,6 +402,8 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
         self._catch_up(key)
         self.running.discard(key)
         self.failed[key] = failure.reason
+        if failure.kind == "disk full":
+            self.full_disk.append(key)
         status: Status = "KILLED" if failure.kind == "disk full" else "FAILED"
         state = "" if failure.kind == "failed" else failure.kind
         self.trackers[key].finish(key, status, reason=failure.reason, state=state, artefacts=self._artefacts(key))

@@ -87,6 +87,7 @@ class Plan:
     start_s: float = 0.0  # of Ray, once
     price: Price | None = None  # of a GPU, or of a core
     unit: str = "GPU"  # what one worker has: "GPU" or "core"
+    memory: int | None = None  # bytes that it has; None: not known
     notes: tuple[str, ...] = ()  # what the estimate assumes beside its rates, a sentence each
 
     @property
@@ -128,13 +129,18 @@ class Plan:
     @property
     def dollars(self) -> float | None:
         """What those hours cost; None without a price."""
-        return self.price and self.price.dollars_per_hour * self.hours
+        return None if self.price is None else self.price.dollars_per_hour * self.hours
 
     @property
     def rented_dollars(self) -> float | None:
         """What all places cost from Ray's start to the end of the last run, at work or not; None without a price."""
         rented = self.seconds * self.at_once * self.workers / 3600
-        return self.price and self.price.dollars_per_hour * rented
+        return None if self.price is None else self.price.dollars_per_hour * rented
+
+    @property
+    def too_large(self) -> tuple[PlannedRun, ...]:
+        """What is left to do and does not fit into the memory there is."""
+        return tuple(run for run in self.todo if self.memory is not None and run.memory > self.memory)
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -238,7 +244,7 @@ def _recorded_rate(record: RunRecord) -> float | None:
     start_s = INLINE_START_S if record.tags.get("device") == "cpu" else TRAIN_START_S
     lasted_s = (record.ended - record.started).total_seconds() - start_s
     took_s = work.flops / by_speed
-    return work.flops / lasted_s if 0.5 * took_s < lasted_s < 2 * took_s else by_speed
+    return work.flops / lasted_s if 0.5 * took_s < lasted_s < 3 * took_s else by_speed
 
 
 def recorded_settings(params: Mapping[str, str]) -> RunConfig | None:
@@ -260,7 +266,9 @@ def gpu_rate(name: str = "") -> Rate:
     for card in CARDS:
         if card.device != "cpu" and card.device in name:
             return card_rate(card)
-    said = f"assumption for a GPU without records: {L40S_FLOPS_PER_S / 1e12:.0f} TFLOP/s, the released code on one L40S"
+    said = (
+        f"an assumption for a GPU without records: {L40S_FLOPS_PER_S / 1e12:.0f} TFLOP/s, the released code on an L40S"
+    )
     return Rate(L40S_FLOPS_PER_S, said)
 
 
@@ -276,6 +284,7 @@ def make_plan(
     inline: bool = False,
     price: Price | None = None,
     unit: str = "GPU",
+    memory: int | None = None,
     notes: Sequence[str] = (),
     test_puzzles: Callable[[DataSettings], int | None] = lambda _: None,
 ) -> Plan:
@@ -289,11 +298,11 @@ def make_plan(
 
     def planned(job: Job) -> PlannedRun:
         rate = rates.get(job.row) or measured.get(job.run) or rates.get("", fallback)
-        work, memory = run_work(job.run, test_puzzles(job.run.data)), peak_bytes(job.run, workers=workers)
+        work, peak = run_work(job.run, test_puzzles(job.run.data)), peak_bytes(job.run, workers=workers)
         start_s = INLINE_START_S if inline else TRAIN_START_S
-        return PlannedRun(job, job.key in done, work, rate, memory, workers, start_s)
+        return PlannedRun(job, job.key in done, work, rate, peak, workers, start_s)
 
-    return Plan(tuple(map(planned, jobs)), at_once, workers, RAY_START_S, price, unit, tuple(notes))
+    return Plan(tuple(map(planned, jobs)), at_once, workers, RAY_START_S, price, unit, memory, tuple(notes))
 
 
 # --- whether it may start --------------------------------------------------------------------------------------------

@@ -42,6 +42,7 @@ class Card:
     flops_per_s: float  # achieved by runs of the paper's size, as RunConfig counts; smaller ones reach less
     source: str  # of the rate
     price: Price
+    gigabytes: int | None = None  # of its memory; None: the machine's
 
 
 def _scaled(gb_per_s: float) -> float:
@@ -51,8 +52,8 @@ def _scaled(gb_per_s: float) -> float:
 
 def _assumed(name: str, gb_per_s: int, flops_per_s: float) -> str:
     return (
-        f"assumption for {name}: {flops_per_s / 1e12:.0f} TFLOP/s, the L40S's 33 times the ratio of memory bandwidths"
-        f" ({gb_per_s:,} to {L40S_GB_PER_S} GB/s)"
+        f"an assumption: {flops_per_s / 1e12:.0f} TFLOP/s on {name}, which is the L40S's 33 times the ratio of memory"
+        f" bandwidths ({gb_per_s:,} to {L40S_GB_PER_S} GB/s); small runs reach less"
     )
 
 
@@ -64,6 +65,7 @@ CARDS: tuple[Card, ...] = (
         # others trained it with 8 H100-class cards in 40 min: some 110 TFLOP/s each
         _assumed("an H100 SXM", 3350, _scaled(3350)),
         Price(3.99, "RunPod, Secure Cloud, H100 SXM, on demand, read 2026-11-09"),
+        80,
     ),
     Card(
         "a100",
@@ -72,13 +74,15 @@ CARDS: tuple[Card, ...] = (
         # a baseline of others took 10.9 h on one: some 53 TFLOP/s, with settings of their own
         _assumed("an A100 SXM 80 GB", 2039, _scaled(2039)),
         Price(1.79, "RunPod, Secure Cloud, A100 SXM 80 GB, on demand, read 2026-11-09"),
+        80,
     ),
     Card(
         "l40s",
         "L40S",
         L40S_FLOPS_PER_S,
-        "33 TFLOP/s for an L40S: the released TRM-MLP run of about 18 h, measured by others",
+        "the released TRM-MLP run of about 18 h on an L40S, measured by others: 33 TFLOP/s; small runs reach less",
         Price(0.86, "RunPod, on demand, as Modal's price comparison of 2025-08-12 has it"),
+        48,
     ),
     Card(
         "rtx4090",
@@ -86,12 +90,13 @@ CARDS: tuple[Card, ...] = (
         _scaled(1008),
         _assumed("an RTX 4090", 1008, _scaled(1008)),
         Price(0.29, "OpenRelay, read 2026-09-20"),
+        24,
     ),
     Card(
         "cpu",
         "cpu",
         35e9,
-        "assumption for a CPU core: 35 GFLOP/s, mini's runs on one thread of a cloud machine, 2026-11-26",
+        "an assumption: 35 GFLOP/s on a CPU core, as mini's runs on one thread of a cloud machine, 2026-11-26",
         Price(0.0425, "AWS, c5.large in us-east-1, per vCPU, price list of 2025-04-24"),
     ),
 )

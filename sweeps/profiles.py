@@ -6,14 +6,14 @@ A profile is a list of changes to the recipes, each with its reason; `difference
 from __future__ import annotations
 
 import copy
-import difflib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+from sweeps.changes import for_row
 from sweeps.recipes import recipe
-from sweeps.study import EVERY_BASE, EVERY_PUZZLE, BaseName, ProfileName, PuzzleName, Row, Study
+from sweeps.study import EVERY_BASE, EVERY_PUZZLE, BaseName, ProfileName, PuzzleName, Row, Study, nearest
 from trm_core.config import BadSetting, RunConfig, Settings
 
 
@@ -196,44 +196,27 @@ def find_profile(name: str) -> Profile:
     for profile in PROFILES.values():
         if profile.name == name:
             return profile
-    close = difflib.get_close_matches(name, PROFILES, n=1, cutoff=0.4)
-    hint = f"did you mean {close[0]}?" if close else f"profiles are {', '.join(PROFILES)}"
-    raise UnknownProfile(f"{name!r}: no such profile; {hint}")
+    raise UnknownProfile(f"{name!r}: no such profile; {nearest(name, PROFILES, 'profiles')}")
 
 
 def configure(study: Study, row: Row, profile: ProfileName, seed: int, overrides: Sequence[str] = ()) -> RunConfig:
     """The run behind one row at one seed. Raises BadSetting, NotAtThisScale.
 
     In this order, the later winning: the base recipe, the profile, the row's change, its change in this profile, the
-    seed, the overrides ("model.D=96", or "maze:model.D=96" for rows on mazes alone). Only the end has to hold together,
-    so a row may undo what a profile alone could not do without.
+    seed, the overrides ("model.D=96", or "maze:model.D=96" for rows on mazes alone, "hrm:model.D=96" for HRM's). Only
+    the end has to hold together, so a row may undo what a profile alone could not do without.
     """
     settings = _at_scale(row.base, study.puzzle_of(row), PROFILES[profile])
     settings = _over(settings, row.change)
     settings = _over(settings, row.change_in.get(profile, {}))
     settings = _over(settings, {"train": {"seed": seed}})
-    run = RunConfig.parse(settings).set(_for_this_row(study, row, overrides))
+    run = RunConfig.parse(settings).set(for_row(study, row, overrides))
     if run.data.puzzle != study.puzzle_of(row):
         raise BadSetting(
             f"data.puzzle={run.data.puzzle}: {row.name!r} is a row on {study.puzzle_of(row)}, and its settings are"
             " for that puzzle; leave data.puzzle out"
         )
     return run
-
-
-def _for_this_row(study: Study, row: Row, overrides: Sequence[str]) -> list[str]:
-    """The overrides without the name of the puzzle before some of them; those for another puzzle are left out."""
-    of_study = {study.puzzle_of(each) for each in study.rows}
-    here = []
-    for assignment in overrides:
-        puzzle, colon, rest = assignment.partition(":")
-        if not colon or puzzle not in EVERY_PUZZLE:
-            here.append(assignment)
-        elif puzzle not in of_study:
-            raise BadSetting(f"--set {assignment}: {study.name} has no rows on {puzzle}; leave it out")
-        elif puzzle == study.puzzle_of(row):
-            here.append(rest)
-    return here
 
 
 def _at_scale(base: BaseName, puzzle: PuzzleName, profile: Profile) -> dict[str, dict[str, Any]]:

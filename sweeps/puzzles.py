@@ -282,10 +282,22 @@ def look_up(
         if (folder / "manifest.json").exists():
             found[one] = _built(*build_puzzles(one, source, out))
         elif isinstance(source, Path):
-            with tempfile.TemporaryDirectory(prefix="trm-plan-") as elsewhere:
-                _, puzzles = build_puzzles(one, source, Path(elsewhere))
-                found[one] = _built(folder, puzzles)
+            found[one] = _built_elsewhere(one, source, folder)
     return found
+
+
+def _built_elsewhere(settings: DataSettings, source: Path, folder: Path) -> BuiltSet:
+    """What the set in `folder` will be, built in a temporary one."""
+    from data_prep.puzzle_set import CannotSave
+
+    try:
+        with tempfile.TemporaryDirectory(prefix="trm-plan-") as elsewhere:
+            _, puzzles = build_puzzles(settings, source, Path(elsewhere))
+            return _built(folder, puzzles)
+    except (CannotSave, CannotWrite, OSError) as error:
+        raise CannotWrite(
+            f"no place for a plan's puzzles in a temporary folder ({error}); set TMPDIR to a folder with room"
+        ) from None
 
 
 def assumed(wanted: Sequence[DataSettings], sources: Sources, found: Collection[DataSettings]) -> tuple[str, ...]:

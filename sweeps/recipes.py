@@ -66,3 +66,8 @@ def recipe(base: BaseName, puzzle: PuzzleName) -> RunConfig:
     for change in (_RELEASED, _PUZZLES[puzzle], _BASES[base]):
         run = run.change(change)
     return run.change(_FEWER_RECURSIONS) if base in ("trm", "trm_att") and puzzle != "sudoku" else run
+
+
+def called_for(base: BaseName) -> tuple[str, ...]:
+    """The settings that make this recipe what it is called: of "hrm", the switches and sizes that HRM has."""
+    return tuple(f"model.{name}" for name in _BASES[base]["model"] if name != "puzzle_prefix")

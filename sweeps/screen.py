@@ -1,7 +1,7 @@
 """What a person sees of a plan before anything starts, in as many columns as the terminal has.
 
-Nothing else here or elsewhere in sweeps/ asks how wide that is. Where there is not room for all, columns go in the order
-of LEAST_WANTED, then names are shortened in their middle; a seed and a number never are.
+Nothing else in sweeps/ asks how wide that is. Where there is not room for all, columns go in the order of LEAST_WANTED,
+then names are shortened in their middle; a seed and a number never are.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from trm_core.memory import gigabytes
 NARROWEST = 40  # columns; below that lines run over
 LINE_PER_RUN = 20  # runs; where there are more, a row's equal runs share a line
 LEAST_WANTED = ("parameters", "NFP", "FLOPs", "depth", "memory", "done")  # the first goes first
-LEAST_NAME = 22  # characters of a name that are kept as long as there is a column to drop
+LEAST_NAME = 28  # characters of a name that are kept as long as there is a column to drop
 GAP = "  "
 
 
@@ -29,9 +29,11 @@ def width() -> int:
 
 
 def duration_words(seconds: float) -> str:
-    """Seconds as a person says them: 45 s, 12 min, 3.5 h, 4.2 days."""
+    """Seconds as a person says them: 45 s, 2.4 min, 12 min, 3.5 h, 4.2 days."""
     if seconds < 90:
         return f"{math.ceil(seconds)} s"
+    if seconds < 10 * 60:
+        return f"{seconds / 60:.1f} min"
     if seconds < 90 * 60:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"
@@ -43,7 +45,9 @@ def hours_words(hours: float) -> str:
 
 
 def dollars_words(dollars: float) -> str:
-    """$0.31, $4.20, $1,204."""
+    """$0.31, $4.20, $1,204; <$0.01."""
+    if 0 < dollars < 0.005:
+        return "<$0.01"
     return f"${dollars:.2f}" if dollars < 100 else f"${dollars:,.0f}"
 
 
@@ -98,9 +102,10 @@ def plan_lines(plan: Plan, seeds: str, room: int) -> list[str]:
         "parameters": [f"{line.runs[0].job.run.parameters():,}" for line in lines],
         "memory": [gigabytes(line.runs[0].memory) for line in lines],
         "FLOPs": [f"{line.runs[0].work.flops:.1e}" for line in lines],
-        "time": [duration_words(line.runs[0].seconds) for line in lines],
     }
-    totals = {"FLOPs": f"{plan.flops:.1e}", "time": duration_words(plan.run_seconds)}
+    each = "time" if len(lines) == len(plan.runs) else "time each"
+    columns[each] = [duration_words(line.runs[0].seconds) for line in lines]
+    totals = {"FLOPs": f"{plan.flops:.1e}", each: duration_words(plan.seconds)}
     if plan.unit == "GPU" or plan.price:
         columns[f"{plan.unit}-h"] = [hours_words(sum(run.hours for run in line.runs)) for line in lines]
         totals[f"{plan.unit}-h"] = hours_words(plan.hours)
@@ -194,6 +199,12 @@ def _sentences(plan: Plan, seeds: str, room: int) -> list[str]:
                 f"{hours} at ${plan.price.dollars_per_hour:g}: {dollars_words(plan.dollars)}{idle}. Price:"
                 f" {plan.price.source}."
             )
+    if plan.too_large and plan.memory is not None:
+        said.append(
+            f"{len(plan.too_large)} run(s) do not fit into the {gigabytes(plan.memory)} there are, as"
+            f" {plan.too_large[0].job.name}, and would be refused: train.activation_checkpointing=true, a smaller"
+            " train.batch_size, or more workers."
+        )
     said += [f"Times are estimates from {source}." for source in plan.sources]
     said += [*plan.notes, seeds, "Memory is the peak of one worker, by formula (trm_core/memory.py)."]
     return [line for text in said if text for line in _filled(text, room)]
@@ -206,14 +217,18 @@ def _filled(text: str, room: int) -> list[str]:
 # --- before and after the runs ---------------------------------------------------------------------------------------
 
 
-def say_what_is_left(plan: Plan, what: str, budget: Budget | None = None, say: Callable[[str], None] = print) -> None:
+def say_what_is_left(
+    plan: Plan, what: str, budget: Budget | None = None, *, n_failed: int = 0, say: Callable[[str], None] = print
+) -> None:
     """What is done already, what is to do and how long that takes, and what of it a budget is enough for.
 
-    what: the campaign, for a person: "recursion_depth in mini".
+    what: the campaign, for a person: "recursion_depth in mini". n_failed: of the done ones, that failed earlier.
     """
     todo = plan.todo
-    if plan.n_done:
-        say(paragraph(f"{what}: {plan.n_done} of {len(plan.runs)} runs are done already"))
+    if plan.n_done > n_failed:
+        say(paragraph(f"{what}: {plan.n_done - n_failed} of {len(plan.runs)} runs are done already"))
+    if n_failed:
+        say(paragraph(f"{what}: {n_failed} failed earlier and stay so; --retry-failed tries them again"))
     if todo:
         about = f"about {duration_words(plan.seconds)} (from {'; '.join(plan.sources)})"
         say(paragraph(f"{what}: {len(todo)} to do, {about}"))

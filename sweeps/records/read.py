@@ -107,6 +107,29 @@ def read_curve(run_id: str, metric: str) -> list[tuple[int, float]]:
     return sorted(points.items())
 
 
+def artefact(run_id: str, name: str) -> str | None:
+    """The text of a file that was kept with a run, or with the run that it stands for; None where there is none.
+
+    Raises TrackingUnavailable where MLflow does not know the run.
+    """
+    client = connect(address())
+    with explained(f"read {name} of run {run_id}"):
+        origin = client.get_run(run_id).data.tags.get(REUSED_FROM, "")
+    found = _downloaded(client, run_id, name)
+    return _downloaded(client, origin, name) if found is None and origin else found
+
+
+def _downloaded(client: MlflowClient, run_id: str, name: str) -> str | None:
+    from mlflow.exceptions import MlflowException
+
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            path = client.download_artifacts(run_id, name, folder)
+        except (MlflowException, OSError):
+            return None
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+
+
 def one_per_key(records: Iterable[RunRecord], campaign: str = "") -> dict[str, RunRecord]:
     """The best record of each key: FINISHED before any other, the campaign's own, trained here, the newest."""
     best: dict[str, RunRecord] = {}
@@ -248,17 +271,9 @@ def document_of(campaign: Campaign) -> Campaign | None:
 
 
 def read_document(client: MlflowClient, run_id: str) -> Campaign | None:
-    """The document with a campaign's run; None where there is none. Raises BadCampaign, TrackingUnavailable."""
-    from mlflow.exceptions import MlflowException
-
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            path = client.download_artifacts(run_id, DOCUMENT, folder)
-        except (MlflowException, OSError):
-            return None
-        return campaigns_of.read(
-            Path(path).read_text(encoding="utf-8", errors="replace"), f"{DOCUMENT} of MLflow's run {run_id}"
-        )
+    """The document with a campaign's run; None where there is none. Raises BadCampaign."""
+    text = _downloaded(client, run_id, DOCUMENT)
+    return None if text is None else campaigns_of.read(text, f"{DOCUMENT} of MLflow's run {run_id}")
 
 
 def _number(text: str) -> int:

@@ -28,9 +28,9 @@ def spread(values: Sequence[float]) -> Spread:
         return Spread(n, mean)
     from scipy import stats
 
-    sd = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, df=n - 1)) * sd / math.sqrt(n)
-    return Spread(n, mean, sd, mean - half, mean + half)
+    variance = math.fsum((value - mean) ** 2 for value in values) / (n - 1)
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, df=n - 1)) * math.sqrt(variance / n)
+    return Spread(n, mean, math.sqrt(variance), mean - half, mean + half)
 
 
 def summarised(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -23,7 +23,7 @@ study = Study(
     source="Table 1 of arXiv 2510.04871v1, section 4",
     rows=(
         Row(name="HRM", base="hrm", paper=55.0),
-        Row(name="TRM (T=3, n=6)", base="trm", paper=87.4),
+        Row(name="TRM (T=3, n=6)", base="trm", named_for=("model.T", "model.n"), paper=87.4),
         Row(name="w/ ACT", base="trm", change={"model": {"halting": "q_learning"}}, paper=86.1),
         Row(name="w/ separate f_H, f_L", base="trm", change={"model": {"networks": "separate"}}, paper=82.4),
         Row(name="no EMA", base="trm", change={"optim": {"ema": None}}, paper=79.9),

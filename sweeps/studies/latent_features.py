@@ -21,11 +21,12 @@ study = Study(
     puzzle="sudoku",
     source="Table 2 of arXiv 2510.04871v1, section 4.2",
     rows=(
-        Row(name="TRM y, z (2 features)", base="trm", paper=87.4),
+        Row(name="TRM y, z (2 features)", base="trm", named_for=("model.features",), paper=87.4),
         Row(
             name="TRM multi-scale z (7 features)",
             base="trm",
             change={"model": {"features": "multi-scale z"}},
+            named_for=("model.n",),  # n+1 features
             paper=77.6,
         ),
         Row(name="TRM single z (1 feature)", base="trm", change={"model": {"features": "single z"}}, paper=71.9),

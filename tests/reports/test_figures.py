@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from reports import figures
-from reports.collect import Table, collect, with_losses, with_votes
+from reports.collect import Table, with_losses, with_votes
 from sweeps.study import Row, Study
-from tests.reports.records import record
+from tests.reports.records import record, table_of
 
 
 @pytest.fixture
 def table(study: Study) -> Table:
-    return collect(study, "mini", [record(study, "TRM k=1", 0.9, seed=0), record(study, "TRM k=1", 0.8, seed=1)])
+    return table_of(study, "mini", [record(study, "TRM k=1", 0.9, seed=0), record(study, "TRM k=1", 0.8, seed=1)])
 
 
 def curves_of(table: Table, metric: str, *points: figures.Points) -> figures.Curves:
@@ -97,7 +97,7 @@ def plain_study() -> Study:
 
 
 def test_the_figure_of_rows_holds_ours_and_the_papers_in_the_tables_order(plain_study: Study) -> None:
-    table = collect(plain_study, "mini", [record(plain_study, "TRM", 0.9, seed=s) for s in (0, 1)])
+    table = table_of(plain_study, "mini", [record(plain_study, "TRM", 0.9, seed=s) for s in (0, 1)])
     trm, act, hrm = figures.accuracy_by_row(table)
     assert (trm.row, trm.ours, trm.interval) == ("TRM", 0.9, table.rows[0].seed_interval)
     assert trm.paper == pytest.approx(0.874)
@@ -107,7 +107,7 @@ def test_the_figure_of_rows_holds_ours_and_the_papers_in_the_tables_order(plain_
 
 @pytest.mark.parametrize("comparable", [True, False])
 def test_the_figure_of_rows_names_each_row_once_with_its_numbers(plain_study: Study, comparable: bool) -> None:
-    dots = figures.accuracy_by_row(collect(plain_study, "mini", [record(plain_study, "TRM", 0.943)]))
+    dots = figures.accuracy_by_row(table_of(plain_study, "mini", [record(plain_study, "TRM", 0.943)]))
     figure = figures.draw_accuracy_by_row(dots, comparable=comparable, profile="mini")
     assert figure is not None
     image = figures.svg(figure)
@@ -119,7 +119,7 @@ def test_the_figure_of_rows_names_each_row_once_with_its_numbers(plain_study: St
 def test_without_numbers_of_the_papers_the_figure_of_rows_is_ours_alone(plain_study: Study) -> None:
     rows = tuple(row.model_copy(update={"paper": None}) for row in plain_study.rows)
     study = plain_study.model_copy(update={"rows": rows})
-    dots = figures.accuracy_by_row(collect(study, "mini", [record(study, "TRM", 0.9)]))
+    dots = figures.accuracy_by_row(table_of(study, "mini", [record(study, "TRM", 0.9)]))
     figure = figures.draw_accuracy_by_row(dots, comparable=False, profile="mini")
     assert figure is not None
     assert len(figure.axes) == 1
@@ -127,7 +127,7 @@ def test_without_numbers_of_the_papers_the_figure_of_rows_is_ours_alone(plain_st
 
 
 def test_rows_without_a_place_share_their_panels_and_keep_their_models_colours(plain_study: Study) -> None:
-    table = collect(plain_study, "mini", [record(plain_study, name, 0.5) for name in ("TRM", "w/ ACT", "HRM")])
+    table = table_of(plain_study, "mini", [record(plain_study, name, 0.5) for name in ("TRM", "w/ ACT", "HRM")])
     curves = {(row.runs[0].run_id, "train/loss"): [(1, 2.0), (2, 1.0)] for row in table.rows}
     panels = figures.learning_curves(table, curves)
     assert {panel.column for panel in panels} == {""}
@@ -214,7 +214,9 @@ def curves_of_all(table: Table) -> figures.Curves:
 
 def test_curves_on_several_puzzles_stand_in_a_column_each_named_by_method(puzzles_study: Study) -> None:
     names = ("TRM-MLP, Sudoku-Extreme", "TRM-Att, Sudoku-Extreme", "TRM-Att, Maze-Hard")
-    table = collect(puzzles_study, "official", [record(puzzles_study, name, 0.5, profile="official") for name in names])
+    table = table_of(
+        puzzles_study, "official", [record(puzzles_study, name, 0.5, profile="official") for name in names]
+    )
     panels = figures.learning_curves(table, curves_of_all(table))
     labels = {(panel.metric, panel.column): [line.label for line in panel.lines] for panel in panels}
     assert labels["train/loss", "Sudoku-Extreme"] == ["TRM-MLP", "TRM-Att"]
@@ -228,12 +230,12 @@ def test_curves_on_several_puzzles_stand_in_a_column_each_named_by_method(puzzle
 
 
 def test_only_mazes_are_asked_for_the_curve_of_shortest_paths(puzzles_study: Study) -> None:
-    metrics = {row.puzzle: figures.metrics_of(row) for row in collect(puzzles_study, "official", []).rows}
+    metrics = {row.puzzle: figures.metrics_of(row) for row in table_of(puzzles_study, "official", []).rows}
     assert set(metrics["maze"]) - set(metrics["sudoku"]) == {"test/shortest_path_accuracy"}
 
 
 def test_the_figure_of_rows_goes_puzzle_by_puzzle_and_names_its_metric(arc_study: Study) -> None:
-    table = collect(arc_study, "official", [record(arc_study, "TRM-MLP, ARC-AGI-1", 0.4, profile="official")])
+    table = table_of(arc_study, "official", [record(arc_study, "TRM-MLP, ARC-AGI-1", 0.4, profile="official")])
     dots = figures.accuracy_by_row(table)
     assert [dot.row for dot in dots] == [
         *("TRM-Att, ARC-AGI-1", "TRM-MLP, ARC-AGI-1"),
@@ -246,7 +248,7 @@ def test_the_figure_of_rows_goes_puzzle_by_puzzle_and_names_its_metric(arc_study
 
 def test_all_training_losses_are_in_one_panel_in_colours_of_their_own(losses_study: Study) -> None:
     records = [record(losses_study, row.name, 0.0, profile="official") for row in losses_study.rows]
-    table = collect(losses_study, "official", records)
+    table = table_of(losses_study, "official", records)
     table = with_losses(table, curves_of_all(table))
     panel = figures.training_losses(table, curves_of_all(table))
     assert [line.label for line in panel.lines] == [row.name for row in losses_study.rows]
@@ -261,7 +263,7 @@ def test_all_training_losses_are_in_one_panel_in_colours_of_their_own(losses_stu
 
 def test_accuracy_against_votes_has_a_panel_per_task_set_and_draws_the_same_twice(arc_study: Study) -> None:
     records = [record(arc_study, row.name, 0.4, profile="official") for row in arc_study.rows]
-    table = collect(arc_study, "official", records)
+    table = table_of(arc_study, "official", records)
     assert figures.draw_accuracy_against_votes(table) is None, "no curve is known"
     curve = [(1, 0.1, 0.2), (10, 0.2, 0.3), (100, 0.3, 0.4)]
     table = with_votes(table, {run.run_id: curve for run in records})

@@ -7,10 +7,10 @@ from html.parser import HTMLParser
 
 import pytest
 
-from reports.collect import collect, with_losses, with_votes
+from reports.collect import with_losses, with_votes
 from reports.page import page
 from sweeps.study import Quoted, Study
-from tests.reports.records import record
+from tests.reports.records import record, table_of
 
 EVIL = "<script>alert(1)</script> \"q\" 'r' &amp;"
 VOID = {"meta", "br", "hr", "img", "input", "link"}
@@ -42,7 +42,7 @@ def text(study: Study) -> str:
         record(evil, EVIL, 0.9, seed=0, tags={"device": EVIL}),
         record(evil, "HRM k=1", None, status="FAILED", tags={"failure": EVIL}),
     ]
-    return page(collect(evil, "mini", records), [(EVIL, "<svg><text>drawn</text></svg>")])
+    return page(table_of(evil, "mini", records), [(EVIL, "<svg><text>drawn</text></svg>")])
 
 
 def test_no_name_reason_or_tag_becomes_markup(text: str) -> None:
@@ -78,7 +78,7 @@ def test_neither_what_is_quoted_nor_a_leak_becomes_markup(arc_study: Study, in_c
     quoted = Quoted(name=EVIL, cells={"ARC-AGI-1" if in_columns else EVIL: 12.3})
     evil = arc_study.model_copy(update={"quoted": (quoted,)})
     run = record(evil, "TRM-Att, ARC-AGI-1", 0.4, profile="official", tags={"leaks": EVIL})
-    table = with_votes(collect(evil, "official", [run]), {run.run_id: [(1, 0.1, 0.2)]})
+    table = with_votes(table_of(evil, "official", [run]), {run.run_id: [(1, 0.1, 0.2)]})
     text = page(table, [])
     parser = Balance()
     parser.feed(text)
@@ -94,7 +94,7 @@ def test_neither_what_is_quoted_nor_a_leak_becomes_markup(arc_study: Study, in_c
 def test_the_page_of_losses_shows_ours_in_full_and_the_sources_softly(losses_study: Study) -> None:
     runs = [record(losses_study, "No EMA", 0.0, seed=seed, profile="official") for seed in (0, 1)]
     curves = {(run.run_id, "train/lm_loss"): [(1, 2.0), (2, 1.0 + run.seed / 2)] for run in runs}
-    text = page(with_losses(collect(losses_study, "official", runs), curves), [])
+    text = page(with_losses(table_of(losses_study, "official", runs), curves), [])
     parser = Balance()
     parser.feed(text)
     assert parser.open == []

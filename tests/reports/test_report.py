@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 from reports import report
 from reports.__main__ import main
-from reports.collect import collect, with_losses
+from reports.collect import with_losses
+from reports.compare import write_comparison
 from reports.report import render
-from sweeps.plan import Job
-from sweeps.profiles import configure
-from sweeps.study import Study, find_study
-from sweeps.tracking import Measurement, Tracker
-from tests.reports.records import DATA, START, record
+from sweeps.campaign import BadCampaign, Campaign, declare, read
+from sweeps.records.read import artefact, campaigns
+from sweeps.records.types import Measurement
+from sweeps.records.write import Tracker
+from sweeps.study import ProfileName, Study, find_study
+from tests.reports.records import DATA, START, record, table_of
+from trm_core.config import DataSettings
 
 ROOT = Path(__file__).parents[2]
 FILES = {
@@ -25,6 +30,7 @@ FILES = {
     "runs.csv",
     "table.tex",
     "page.html",
+    "campaign.json",
     "figures/accuracy_against_depth.png",
     "figures/accuracy_against_depth.svg",
     "figures/learning_curves.png",
@@ -37,7 +43,7 @@ def files_below(folder: Path) -> dict[str, bytes]:
 
 
 def small_report(study: Study, out: Path) -> report.Report:
-    table = collect(study, "mini", [record(study, "TRM k=1", 0.9), record(study, "HRM k=1", 0.5)])
+    table = table_of(study, "mini", [record(study, "TRM k=1", 0.9), record(study, "HRM k=1", 0.5)])
     curves = {
         (run.run_id, metric): [(10, 0.3), (20, 0.6)]
         for row in table.rows
@@ -66,30 +72,30 @@ def test_a_study_without_places_has_the_figure_of_rows_in_place_of_the_one_of_de
 ) -> None:
     rows = tuple(row.model_copy(update={"place": {}}) for row in study.rows)
     plain = study.model_copy(update={"rows": rows})
-    written = render(collect(plain, "mini", [record(plain, "TRM k=1", 0.9)]), {}, tmp_path).files
+    written = render(table_of(plain, "mini", [record(plain, "TRM k=1", 0.9)]), {}, tmp_path).files
     assert [name for name in written if name.endswith(".png")] == ["figures/accuracy_by_row.png"]
     assert "row by row" in (tmp_path / "mini" / "small_depth" / "page.html").read_text()
 
 
 def test_a_figure_that_can_no_longer_be_drawn_does_not_stay_behind(study: Study, tmp_path: Path) -> None:
     folder = small_report(study, tmp_path).folder
-    render(collect(study, "mini", [record(study, "TRM k=1", None, status="KILLED")]), {}, tmp_path)
+    render(table_of(study, "mini", [record(study, "TRM k=1", None, status="KILLED")]), {}, tmp_path)
     assert set(files_below(folder)) == {name for name in FILES if not name.startswith("figures/")}
 
 
 def test_a_table_of_losses_has_one_figure_with_all_curves(losses_study: Study, tmp_path: Path) -> None:
     records = [record(losses_study, row.name, 0.0, profile="official") for row in losses_study.rows]
-    table = collect(losses_study, "official", records)
+    table = table_of(losses_study, "official", records)
     curves = {(run.run_id, "train/lm_loss"): [(10, 2.0), (20, 1.0)] for row in table.rows for run in row.runs}
     written = render(with_losses(table, curves), curves, tmp_path).files
     assert [name for name in written if name.endswith(".png")] == ["figures/training_losses.png"]
 
 
 def test_what_is_quoted_has_a_file_of_its_own(puzzles_study: Study, tmp_path: Path) -> None:
-    written = render(collect(puzzles_study, "official", []), {}, tmp_path)
+    written = render(table_of(puzzles_study, "official", []), {}, tmp_path)
     assert "quoted.csv" in written.files
     assert set(written.files) == set(files_below(written.folder))
-    again = render(collect(puzzles_study.model_copy(update={"quoted": ()}), "official", []), {}, tmp_path)
+    again = render(table_of(puzzles_study.model_copy(update={"quoted": ()}), "official", []), {}, tmp_path)
     assert set(again.files) == set(files_below(written.folder)) == set(written.files) - {"quoted.csv"}
 
 
@@ -106,19 +112,19 @@ def test_what_is_quoted_has_a_file_of_its_own(puzzles_study: Study, tmp_path: Pa
         ("votes,pass@1,pass@2\n1,60,70\n", "line 2: 1,60,70, expected"),
     ],
 )
-def test_a_votes_file_that_no_vote_has_written_is_refused_by_its_line(tmp_path: Path, text: str, said: str) -> None:
-    (tmp_path / "votes.csv").write_text(text)
+def test_a_votes_file_that_no_vote_has_written_is_refused_by_its_line(text: str, said: str) -> None:
     with pytest.raises(report.BadVotes) as refused:
-        report.read_votes(tmp_path / "votes.csv")
+        report.read_votes(text)
     assert str(refused.value).startswith(said)
 
 
 def test_reports_loads_neither_torch_nor_ray() -> None:
     code = (
-        "import sys, reports.__main__, reports.page, reports.figures\n"
+        "import sys, reports.__main__, reports.page, reports.compare\n"
         "from sweeps.study import find_study\n"
         "from reports.collect import collect\n"
-        "collect(find_study('recursion_depth'), 'mini', [])\n"
+        "from sweeps.campaign import declare\n"
+        "collect(declare(find_study('recursion_depth'), 'mini'), [])\n"
         "print(sorted({name.partition('.')[0] for name in sys.modules} & {'torch', 'ray'}))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -128,62 +134,184 @@ def test_reports_loads_neither_torch_nor_ray() -> None:
 # --- with a real MLflow store ---------------------------------------------------------------------------------------
 
 
-def store_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
-    """Two seeds of one row, and a failed run of another, in a SQLite store, by our own tracker."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
-    study = find_study("recursion_depth")
-    rows = {row.name: row for row in study.rows}
-    with Tracker.open(study.name, "mini", out=folder / "results", command=["test"]) as tracker:
-        for name, seed, accuracy in (("TRM k=3, T=3", 0, 0.9), ("TRM k=3, T=3", 1, 0.94), ("HRM k=1, T=1", 0, None)):
-            run = configure(study, rows[name], "mini", seed)
-            job = Job(run.key(DATA), study.name, name, rows[name].base, "mini", seed, run)
-            tracker.child(job, DATA, tags={"device": "cpu"})
-            start_ms = int(START.timestamp() * 1000)
-            tracker.log(job.key, [Measurement(150, start_ms, {"train/loss": 1.5, "test/exact_accuracy": 0.25})])
+STUDY = find_study("recursion_depth")
+ROWS = ("TRM k=3, T=3", "HRM k=1, T=1")
+COMMAND = ["recursion_depth", "--out"]
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The results folder beside an empty store of our own, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    return tmp_path / "results"
+
+
+def run(study: Study, profile: ProfileName, changes: Sequence[str], scores: Mapping[tuple[str, int], float | None], *,
+        data: Callable[[DataSettings], str] = lambda _: DATA, final: Mapping[str, float] | None = None,
+        artefacts: Mapping[str, Path] | None = None, tags: Mapping[str, str] | None = None) -> Campaign:  # fmt: skip
+    """A campaign recorded by our own tracker: (row, seed) → the accuracy it ended with, None: it failed."""
+    rows = [row for row in study.rows if any(name == row.name for name, _ in scores)]
+    campaign = declare(study, profile, changes)
+    campaign = campaign.asked(rows, sorted({seed for _, seed in scores}), [0], data, "python sweeps/run.py")
+    with Tracker.open(campaign) as tracker:
+        start_ms = int(START.timestamp() * 1000)
+        for job in campaign.jobs():
+            accuracy = scores[job.row, job.seed]
+            assert tracker.begin(job, data(job.run.data), tags={"device": "cpu", **(tags or {})}).what == "ours"
+            rows_of_run = [Measurement(150, start_ms, {"train/loss": 1.5, "test/exact_accuracy": 0.25})]
             if accuracy is None:
+                tracker.log(job.key, rows_of_run)
                 tracker.finish(job.key, "FAILED", reason="RuntimeError: lost a worker")
                 continue
-            final = {"train/loss": 0.5, "test/exact_accuracy": accuracy, "test/puzzles": 500.0}
-            tracker.log(job.key, [Measurement(300, start_ms + 1000, final)])
-            tracker.finish(job.key, "FINISHED")
+            last = {"train/loss": 0.5, study.metric: accuracy, "validation/exact_accuracy": 0.75 * accuracy,
+                    "test/puzzles": 500.0, **(final or {})}  # fmt: skip
+            tracker.log(job.key, [*rows_of_run, Measurement(300, start_ms + 1000, last)])
+            kept = (artefacts or {}).get(job.row)
+            tracker.finish(job.key, "FINISHED", artefacts=[] if kept is None else [kept])
         assert tracker.close("FINISHED") == []
-    return study
+        return tracker.campaign
 
 
-def test_the_command_makes_the_report_from_a_real_store(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+TWO_SEEDS = {("TRM k=3, T=3", 0): 0.9, ("TRM k=3, T=3", 1): 0.94, ("HRM k=1, T=1", 0): None, ("HRM k=1, T=1", 1): None}
+
+
+def test_the_command_makes_the_report_and_from_mlflow_alone_the_same_bytes_again(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    store_runs(tmp_path, monkeypatch)
-    out = tmp_path / "results"
-    assert main(["recursion_depth", "--out", str(out)]) == 0
-    said = capsys.readouterr()
-    folder = out / "mini" / "recursion_depth"
+    campaign = run(STUDY, "mini", [], TWO_SEEDS)
+    written = report.write_report(campaign, store)
+    folder = store / "mini" / "recursion_depth"
     first = files_below(folder)
-    assert set(first) == FILES
+    assert set(written.files) == set(first) == FILES
+    assert first["campaign.json"].decode() == campaign.text() == artefact_of(campaign)
     markdown = first["table.md"].decode()
     assert "92.0 ± 25.4" in markdown
     assert "HRM k=1, T=1, seed 0: failed: RuntimeError: lost a worker." in markdown
     assert "did not run" in markdown
+
+    elsewhere = tmp_path / "another folder"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    assert main([*COMMAND, "again"]) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
     assert "92.0 ± 25.4" in said.out
-    assert str(folder / "page.html") in said.out
-    assert main(["recursion_depth", "--profile", "mini", "--out", str(out)]) == 0
-    assert files_below(folder) == first
+    assert "again/mini/recursion_depth/page.html" in said.out
+    assert files_below(Path("again/mini/recursion_depth")) == first
+    assert max(len(line) for line in said.out.splitlines()) <= 80
+
+
+def artefact_of(campaign: Campaign) -> str | None:
+    (found,) = campaigns(campaign.study.name)
+    return artefact(found.run_id, "campaign.json")
+
+
+def test_which_of_several_campaigns_is_said_and_each_has_a_folder_of_its_own(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(STUDY, "mini", ["optim.lr=0.01"], {(ROWS[0], 0): 0.8})
+    run(STUDY, "mini", ["optim.lr=0.02"], {(ROWS[0], 0): 0.7})
+    out = [*COMMAND, str(store)]
+    assert main(out) == 0
+    said = capsys.readouterr()
+    assert " ".join(said.err.split()) == (
+        "this is the campaign lr=0.02; there is also --label lr=0.01; --all writes them all, --compare all compares"
+        " them"
+    ), "the newest, where none is without changes"
+    run(STUDY, "mini", [], {(ROWS[0], 0): 0.9})
+    assert main(out) == 0
+    said = capsys.readouterr()
+    line = " ".join(said.err.split())
+    assert line.startswith("this is the campaign without changes; there is also --label lr=0.02, --label lr=0.01")
+    assert max(map(len, said.err.splitlines())) <= 80
+    assert "2 recorded runs are not in this table: the campaign lr=0.01 (1); the campaign lr=0.02 (1)." in " ".join(
+        said.out.split()
+    )
+    home = store / "mini" / "recursion_depth"
+    for arguments, label in (
+        (["--label", "lr=0.01"], "lr=0.01"),
+        (["--set", "optim.lr=1e-2"], "lr=0.01"),
+        (["--set", " optim.lr=0.02 "], "lr=0.02"),
+    ):
+        assert main([*out, *arguments]) == 0
+        said = capsys.readouterr()
+        assert said.err == ""
+        assert str(home / label / "page.html") in said.out.splitlines()
+    before = files_below(home)
+    assert main([*out, "--all"]) == 0
+    assert files_below(home) == before
+    capsys.readouterr()
 
     for arguments, words in (
         (["--profile", "official"], ["nothing recorded in profile official", "mini (3)"]),
+        (["--label", "lr=0.03"], ["no campaign labelled 'lr=0.03'", "--label lr=0.02", "--label ''"]),
         (["--set", "model.Dd=3"], ["model.Dd", "did you mean model.D?"]),
-        (
-            ["--set", "model.D=8", "model.n=2"],
-            ["no run in profile mini with model.D=8, model.n=2", "3 recorded runs are not in this table"],
-        ),
+        (["--set", "model.D=8"], ["no campaign with --set model.D=8", "--label lr=0.01"]),
+        (["--set", "model.D=8", "--all"], ["expected one of them"]),
+        (["--compare", "lr=0.01"], ["1 campaign to compare; expected two or more"]),
     ):
-        assert main(["recursion_depth", "--out", str(out), *arguments]) == 2
+        assert main([*out, *arguments]) == 2
         error = capsys.readouterr().err
         assert error.count("\n") == 1
-        assert all(word in error for word in words)
-    (tmp_path / "a file").write_text("")
-    assert main(["recursion_depth", "--out", str(tmp_path / "a file")]) == 2
+        assert all(word in error for word in words), error
+    (store.parent / "a file").write_text("")
+    assert main([*COMMAND, str(store.parent / "a file")]) == 2
     assert "a file" in capsys.readouterr().err
+
+
+def test_an_older_campaign_with_the_same_label_is_named_by_its_id(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The study was edited in between: other settings, another campaign, a folder of its own."""
+    older = run(STUDY, "mini", [], {(ROWS[0], 0): 0.5})
+    report.write_report(older, store)
+    row = STUDY.rows[0].model_copy(update={"change": {"model": {"n": 1, "T": 2}}})
+    edited = STUDY.model_copy(update={"rows": (row, *STUDY.rows[1:])})
+    newer = run(edited, "mini", [], {(ROWS[0], 1): 0.75})
+    assert main([*COMMAND, str(store)]) == 0
+    said = capsys.readouterr()
+    assert f"--label {older.id[:8]} (older, the one without changes)" in " ".join(said.err.split())
+    assert str(store / "mini" / "recursion_depth" / f"campaign-{newer.id[:8]}" / "page.html") in said.out
+    assert main([*COMMAND, str(store), "--label", older.id[:8]]) == 0
+    assert str(store / "mini" / "recursion_depth" / "page.html") in capsys.readouterr().out
+
+
+def test_a_document_cannot_name_a_folder_outside_the_results(store: Path) -> None:
+    campaign = declare(STUDY, "mini", ["optim.lr=0.01"])
+    for label in ("../../elsewhere", "..", "/etc"):
+        with pytest.raises(BadCampaign, match="label"):
+            read(campaign.model_copy(update={"label": label}).text(), "campaign.json")
+
+
+def test_two_campaigns_are_compared_from_mlflow_alone_with_the_same_bytes(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = [run(STUDY, "mini", [f"optim.lr={lr}"], {(ROWS[0], 0): score}) for lr, score in ((0.02, 0.7), (0.01, 0.8))]
+    written = write_comparison(grid, store)
+    assert written.folder.parent == store / "mini" / "recursion_depth"
+    first = files_below(written.folder)
+    assert set(first) == set(written.files)
+    assert main([*COMMAND, str(tmp_path / "b"), "--compare", "all"]) == 0
+    assert written.text in capsys.readouterr().out
+    assert files_below(tmp_path / "b" / written.folder.relative_to(store)) == first
+    assert main([*COMMAND, str(tmp_path / "c"), "--compare", "lr=0.01", "lr=0.02"]) == 0
+    assert files_below(tmp_path / "c" / written.folder.relative_to(store)) == first
+
+
+def test_a_document_that_mlflow_has_lost_is_read_from_the_results_folder_and_that_is_said(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    campaign = run(STUDY, "mini", [], {(ROWS[0], 0): 0.9})
+    written = report.write_report(campaign, store)
+    for path in tmp_path.glob("mlruns/**/campaign.json"):
+        path.unlink()
+    assert main([*COMMAND, str(store)]) == 0
+    said = capsys.readouterr()
+    words = " ".join(said.err.split())
+    assert words == f"the campaign's document is {written.folder / 'campaign.json'}: MLflow has none"
+    assert main([*COMMAND, str(tmp_path / "empty")]) == 2
+    assert "has no campaign.json that can be reached; give the study's command again" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -193,8 +321,8 @@ def test_the_command_makes_the_report_from_a_real_store(
         (["recursion_depth", "--prof", "mini"], ["unrecognized arguments: --prof"]),
         (["recursion_dept"], ["no such study", "did you mean recursion_depth?"]),
         (["recursion_depth", "--profile", "offical"], ["no such profile", "did you mean official?"]),
-        (["recursion_depth"], ["no profile has any", "sweeps/run.py --study recursion_depth"]),
-        (["recursion_depth", "--profile", "mini"], ["nothing recorded in profile mini"]),
+        (["recursion_depth"], ["no campaign in", "mlflow.db, which is not there", "sweeps/run.py --study"]),
+        (["recursion_depth", "--profile", "mini"], ["no campaign in", "nor below"]),
         (["recursion_depth", "--tracking", "nonsense://x"], ["nonsense"]),
     ],
 )
@@ -215,47 +343,59 @@ def test_what_the_user_can_mend_is_one_line_and_exit_code_2(
 
 
 def test_a_mistake_of_ours_is_shown_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(name: str) -> Study:
+    def broken(*_: object) -> None:
         raise ValueError("not the user's")
 
-    monkeypatch.setattr("reports.__main__.find_study", broken)
+    monkeypatch.setattr("reports.__main__.find", broken)
     with pytest.raises(ValueError, match="not the user's"):
         main(["recursion_depth"])
 
 
-def test_runs_in_two_profiles_ask_for_a_choice(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "read_runs", lambda study, profile: [] if profile == "paper" else [1])
-    with pytest.raises(report.NothingRecorded, match=r"mini \(1\), official \(1\); say which with --profile"):
-        report.choose_profile(study)
+def test_campaigns_in_two_profiles_ask_for_a_choice(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(STUDY, "mini", [], {(ROWS[0], 0): 0.9})
+    run(STUDY, "official", [], {(ROWS[0], 0): 0.9})
+    assert main([*COMMAND, str(store)]) == 2
+    assert "campaigns in mini (1), official (1); say which with --profile" in capsys.readouterr().err
 
 
-def test_arcs_report_from_a_real_store_has_its_votes_its_leak_and_what_is_not_there(
-    arc_study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_arcs_report_has_its_votes_from_the_folder_or_from_mlflow_its_leak_and_what_is_not_there(
+    arc_study: Study, store: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
-    out = tmp_path / "results"
-    jobs = []
-    with Tracker.open(arc_study.name, "official", out=out, command=["test"]) as tracker:
-        for row in arc_study.rows:
-            run = configure(arc_study, row, "official", 0)
-            data = DATA if "ARC-AGI-1" in row.name else "e" * 16
-            job = Job(run.key(data), arc_study.name, row.name, row.base, "official", 0, run)
-            jobs.append(job)
-            tracker.child(job, data, tags={"leaks": "0934a4d8"} if data == DATA else {})
-            final = {"test/pass_at_2": 0.25, "test/puzzles": 10.0, "test/votes": 100.0, "train/loss": 0.5}
-            tracker.log(job.key, [Measurement(run.train.steps, int(START.timestamp() * 1000), final)])
-            tracker.finish(job.key, "FINISHED")
-        tracker.close("FINISHED")
-    for job, text in zip(jobs, ("votes,pass@1,pass@2\n1,0.1,0.125\n100,0.2,0.25\n", "torn"), strict=False):
-        (out / "runs" / job.key / "predictions").mkdir(parents=True)
-        (out / "runs" / job.key / "predictions" / "votes.csv").write_text(text)
-    written = report.write_report(arc_study, "official", out)
+    good, torn = tmp_path / "good" / "votes.csv", tmp_path / "torn" / "votes.csv"
+    for path, text in ((good, "votes,pass@1,pass@2\n1,0.1,0.125\n100,0.2,0.25\n"), (torn, "torn")):
+        path.parent.mkdir()
+        path.write_text(text)
+    first, second, *others = arc_study.rows
+    campaign = run(
+        arc_study,
+        "official",
+        [],
+        {(row.name, 0): 0.25 for row in arc_study.rows},
+        data=lambda settings: DATA if settings.test_subset == "evaluation" else "e" * 16,
+        final={"test/puzzles": 10.0, "test/votes": 100.0},
+        artefacts={first.name: good, second.name: torn},
+        tags={"leaks": "0934a4d8"},
+    )
+    written = report.write_report(campaign, store)
     assert {"figures/accuracy_against_votes.png", "votes.csv", "quoted.csv"} <= set(written.files)
     markdown = (written.folder / "table.md").read_text()
-    assert "**Leak: 1 test task was learnt from in TRM-Att, ARC-AGI-1; TRM-MLP, ARC-AGI-1" in markdown
-    first, second, *others = jobs
-    assert f"| {first.row} | 12.5 | 25.0 |" in markdown
-    assert f"runs/{second.key}/predictions/votes.csv, line 1: expected votes,pass@1,pass@2" in markdown
-    missing = "; ".join(f"{job.row}, seed 0" for job in others)
-    assert f"not known of {second.row}, seed 0; {missing}" in markdown
+    assert "**Leak: 1 test task was learnt from (data.allow_leak): 0934a4d8" in markdown
+    assert f"| {first.name} | 12.5 | 25.0 |" in markdown
+    jobs = {job.row: job for job in campaign.jobs()}
+    assert f"votes.csv of {second.name}, seed 0 ({jobs[second.name].key}), line 1: expected votes,pass@1" in markdown
+    missing = "; ".join(f"{row.name}, seed 0" for row in others)
+    assert f"not known of {second.name}, seed 0; {missing}" in markdown
     assert str(tmp_path) not in markdown
+    (store / "runs" / jobs[first.name].key / "predictions").mkdir(parents=True)
+    good.rename(store / "runs" / jobs[first.name].key / "predictions" / "votes.csv")
+    before = files_below(written.folder)
+    assert files_below(report.write_report(campaign, store).folder) == before, "the folder's votes are MLflow's"
+
+
+def test_reports_configures_no_row_again() -> None:
+    for file in (ROOT / "reports").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                assert node.module not in ("sweeps.profiles", "sweeps.recipes"), f"{file}:{node.lineno}"
+                assert "declare" not in [alias.name for alias in node.names], f"{file}:{node.lineno}"
+            assert not (isinstance(node, ast.Name) and node.id in ("configure", "PROFILES")), f"{file}:{node.lineno}"

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from reports import tables
-from reports.collect import Table, collect, with_losses, with_votes
+from reports.collect import Table, with_losses, with_votes
 from reports.page import page
 from sweeps.profiles import PROFILES
 from sweeps.study import ProfileName, Study
-from tests.reports.records import record
+from tests.reports.records import record, table_of
 
 WARNING = "not comparable with the paper's column"
 
@@ -25,7 +25,7 @@ WARNING = "not comparable with the paper's column"
 def table(study: Study) -> Table:
     records = [record(study, "TRM k=1", value, seed=seed, cells=0.98) for seed, value in enumerate((0.9, 0.92))]
     failed = record(study, "HRM k=1", None, status="FAILED", tags={"failure": "out of memory | 20 MiB & more_words"})
-    return collect(study, "mini", [*records, failed])
+    return table_of(study, "mini", [*records, failed])
 
 
 def test_the_markdown_is_this(table: Table) -> None:
@@ -69,7 +69,7 @@ def test_a_mini_table_says_in_every_form_that_it_is_not_comparable(table: Table)
         "md": tables.markdown(table),
         "tex": tables.latex(table).replace(r"\textquotesingle{}", "'"),
         "html": page(table, []).replace("&#39;", "'"),
-        "terminal": tables.terminal(table),
+        "terminal": " ".join(tables.terminal(table).split()),
     }
     assert [name for name, text in forms.items() if WARNING not in text] == []
     assert "Difference" not in forms["md"]
@@ -77,7 +77,7 @@ def test_a_mini_table_says_in_every_form_that_it_is_not_comparable(table: Table)
 
 
 def test_an_official_table_has_the_difference_and_no_warning(study: Study) -> None:
-    table = collect(study, "official", [record(study, "TRM k=1", 0.6, profile="official")])
+    table = table_of(study, "official", [record(study, "TRM k=1", 0.6, profile="official")])
     text = tables.markdown(table)
     assert WARNING not in text
     assert "−3.2" in text
@@ -85,7 +85,7 @@ def test_an_official_table_has_the_difference_and_no_warning(study: Study) -> No
 
 def test_numbers_of_seeds_that_differ_stand_in_the_cells(study: Study) -> None:
     records = [record(study, "TRM k=1", 0.9, seed=seed) for seed in (0, 1, 2)] + [record(study, "HRM k=1", 0.5)]
-    table = collect(study, "mini", records)
+    table = table_of(study, "mini", records)
     text = tables.markdown(table)
     assert "90.0 ± 0.0 (3)" in text
     assert "50.0 (1)" in text
@@ -93,7 +93,8 @@ def test_numbers_of_seeds_that_differ_stand_in_the_cells(study: Study) -> None:
 
 
 def test_the_caption_names_the_supervision_steps_of_the_evaluation(study: Study) -> None:
-    table = collect(study, "mini", [record(study, "TRM k=1", 0.9, overrides=("train.eval_N_sup=64",))])
+    run = record(study, "TRM k=1", 0.9, overrides=("train.eval_N_sup=64",))
+    table = table_of(study, "mini", [run], ["train.eval_N_sup=64"])
     assert "evaluated with 64 supervision steps" in tables.caption(table)
 
 
@@ -145,7 +146,7 @@ def test_the_latex_uses_booktabs_and_balances_its_braces(table: Table) -> None:
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex on this machine")
 def test_the_latex_compiles(table: Table, tmp_path: Path) -> None:
-    nasty = collect(
+    nasty = table_of(
         table.study,
         "mini",
         [
@@ -179,16 +180,48 @@ def test_the_terminal_table_fits_its_width_and_names_every_row(study: Study, wit
         study = study.model_copy(update={"rows": rows})
     long = "CUDA out of memory " * 30
     records = [record(study, "TRM k=1", 0.9), record(study, "HRM k=1", None, status="FAILED", tags={"failure": long})]
-    text = tables.terminal(collect(study, "mini", records))
-    assert max(len(line) for line in text.splitlines()) <= tables.TERMINAL_WIDTH
+    text = tables.terminal(table_of(study, "mini", records), 80)
+    assert max(len(line) for line in text.splitlines()) <= 80
     assert "[87.1, 92.3]" in text
     assert "not in this profile" in text
     assert "failed" in text
 
 
+def test_a_row_that_is_not_possible_has_dashes_in_every_form(study: Study) -> None:
+    direct = study.rows[0].model_copy(
+        update={"name": "direct", "base": "direct", "change": {}, "place": {"k": "9", "T": "9", "model": "TRM"}}
+    )
+    study = study.model_copy(update={"rows": (*study.rows, direct)})
+    table = table_of(study, "mini", [record(study, "TRM k=1", 0.9, overrides=("model.n=3",))], ["model.n=3"])
+    for name, text in forms(table).items():
+        assert "not possible" in text, name
+    assert "| direct  |     – |   – |          – |     0 |        not possible |" in tables.markdown(table)
+    lines = {line["row"]: line for line in csv.DictReader(io.StringIO(tables.rows_csv(table)))}
+    assert lines["direct"]["depth"] == ""
+    assert lines["direct"]["status"].startswith('not possible: model.features="y" with model.n=3')
+
+
+def test_where_other_puzzles_were_drawn_every_form_says_over_what_the_spread_is(study: Study) -> None:
+    records = [
+        record(study, "TRM k=1", 0.9 + 0.01 * data_seed, seed=seed, data_seed=data_seed, data=str(data_seed) * 16)
+        for data_seed in (0, 1)
+        for seed in (0, 1)
+    ]
+    killed = record(study, "HRM k=1", None, data_seed=1, data="1" * 16, status="KILLED")
+    table = table_of(study, "mini", [*records, killed])
+    for name, text in forms(table).items():
+        words = " ".join(text.split())
+        assert "of the mean over draws of the puzzles and training seeds (Student t), as if" in words, name
+        assert "HRM k=1, seed 0, data seed 1: killed." in words, name
+    lines = list(csv.DictReader(io.StringIO(tables.runs_csv(table))))
+    assert [(line["seed"], line["data_seed"]) for line in lines[:4]] == [("0", "0"), ("1", "0"), ("0", "1"), ("1", "1")]
+    assert "<td>1, data 1</td>" in page(table, [])
+    assert "data.seed" not in page(table, []), "it is the runs' own"
+
+
 def test_markdown_cells_cannot_break_the_table_or_carry_html(study: Study) -> None:
     rows = (study.rows[0].model_copy(update={"name": "a|b <script> *x* `y` [z](w) f_H"}),)
-    text = tables.markdown(collect(study.model_copy(update={"rows": rows}), "mini", []))
+    text = tables.markdown(table_of(study.model_copy(update={"rows": rows}), "mini", []))
     assert r"a\|b \<script> \*x\* \`y\` \[z\](w) f_H" in text
 
 
@@ -203,8 +236,8 @@ def no_numbers(study: Study) -> Study:
 def test_a_study_without_numbers_of_the_papers_has_no_column_for_them_in_any_form(
     no_numbers: Study, profile: ProfileName
 ) -> None:
-    table = collect(no_numbers, profile, [record(no_numbers, "TRM k=1", 0.9, profile=profile)])
-    forms = [tables.terminal(table), tables.markdown(table), tables.latex(table), page(table, [])]
+    table = table_of(no_numbers, profile, [record(no_numbers, "TRM k=1", 0.9, profile=profile)])
+    forms = [tables.terminal(table, 200), tables.markdown(table), tables.latex(table), page(table, [])]
     for text in forms:
         assert "TRM k=1" in text
         assert "90.0" in text
@@ -237,7 +270,7 @@ def two_puzzles(puzzles_study: Study) -> Table:
         record(puzzles_study, "TRM-MLP, Sudoku-Extreme", 0.874, profile="official", puzzles=422_786),
         record(puzzles_study, "TRM-Att, Maze-Hard", 0.8, profile="official", puzzles=1000, more=paths),
     ]
-    return collect(puzzles_study, "official", records)
+    return table_of(puzzles_study, "official", records)
 
 
 @pytest.fixture
@@ -245,7 +278,7 @@ def arc(arc_study: Study) -> Table:
     votes = {"test/votes": 1000.0}
     run = record(arc_study, "TRM-Att, ARC-AGI-1", 0.4, profile="official", puzzles=419, more=votes)
     curve = {run.run_id: [(1, 0.1, 0.2), (1000, 0.3, 0.4)]}
-    return with_votes(collect(arc_study, "official", [run]), curve)
+    return with_votes(table_of(arc_study, "official", [run]), curve)
 
 
 @pytest.fixture
@@ -253,7 +286,7 @@ def losses(losses_study: Study) -> Table:
     records = [record(losses_study, "No EMA", 0.0, seed=seed, profile="official") for seed in (0, 1)]
     records.append(record(losses_study, "Bigger brain", 0.0, profile="official"))
     curves = [[(10, 2.0), (20, 0.9), (30, 1.0)], [(10, 1.8), (20, 1.0), (30, 1.1)], [(10, 1.5), (20, 1.5)]]
-    table = collect(losses_study, "official", records)
+    table = table_of(losses_study, "official", records)
     return with_losses(table, {(run.run_id, "train/lm_loss"): c for run, c in zip(records, curves, strict=True)})
 
 
@@ -302,7 +335,7 @@ def test_what_is_quoted_is_in_every_form_under_its_label_and_in_no_file_of_ours(
 def test_what_is_quoted_is_printed_too_where_it_has_no_column_in_the_papers_layout(puzzles_study: Study) -> None:
     rows = tuple(one.model_copy(update={"place": {}}) for one in puzzles_study.rows)
     for study in (puzzles_study.model_copy(update={"rows": rows}), puzzles_study.model_copy(update={"rows": rows[:1]})):
-        for name, text in forms(collect(study, "official", [])).items():
+        for name, text in forms(table_of(study, "official", [])).items():
             words = " ".join(text.split())
             assert words.index(tables.QUOTED) < words.index("DeepSeek R1"), name
 
@@ -339,7 +372,7 @@ def test_the_caption_speaks_of_what_was_measured(two_puzzles: Table, arc: Table,
 
 def test_a_leak_stands_above_every_form(arc_study: Study) -> None:
     tags = {"leaks": "0934a4d8,136b0064"}
-    table = collect(
+    table = table_of(
         arc_study, "official", [record(arc_study, "TRM-Att, ARC-AGI-1", 0.9, profile="official", tags=tags)]
     )
     for name, text in forms(table).items():
@@ -406,8 +439,8 @@ def test_the_latex_of_the_other_studies_compiles(two_puzzles: Table, arc: Table,
 
 @pytest.mark.parametrize("which", ["two_puzzles", "arc", "losses"])
 def test_the_terminal_tables_of_the_other_studies_fit_too(which: str, request: pytest.FixtureRequest) -> None:
-    text = tables.terminal(request.getfixturevalue(which))
-    assert max(len(line) for line in text.splitlines()) <= tables.TERMINAL_WIDTH
+    text = tables.terminal(request.getfixturevalue(which), 80)
+    assert max(len(line) for line in text.splitlines()) <= 80
 
 
 @pytest.mark.parametrize(

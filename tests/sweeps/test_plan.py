@@ -1,36 +1,46 @@
 """What is left to do, what it costs and whether it may start: no cluster, no MLflow."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
-from sweeps.tracking import RunRecord
 
+from sweeps.campaign import Job, declare
 from sweeps.plan import (
-    ASSUMED_GPU_FLOPS_PER_S,
-    PUBLISHED_TEST_PUZZLES,
+    INLINE_START_S,
+    RAY_START_S,
+    TRAIN_START_S,
     Consent,
     NoSuchRow,
     Plan,
     PlannedRun,
     Rate,
-    assumed_gpu,
+    Work,
+    card_rate,
     gpu_hours,
-    make_jobs,
+    gpu_rate,
     make_plan,
-    measure_cpu,
+    makespan,
     needs_consent,
     recorded_rates,
     recorded_settings,
-    run_flops,
+    run_work,
     select_rows,
 )
+from sweeps.prices import L40S_FLOPS_PER_S, Price, find_card
 from sweeps.profiles import configure
-from sweeps.study import Row, Study, find_study
-from trm_core.config import BadSetting, RunConfig
+from sweeps.puzzles import PUBLISHED_TESTS
+from sweeps.records.types import RunRecord
+from sweeps.study import ProfileName, find_study
+from trm_core.config import RunConfig
 
 STUDY = find_study("recursion_depth")
 MINI = STUDY.rows_of("mini")
 RATE = Rate(1e12, "a test")
+
+
+def jobs_of(n_rows: int = len(MINI), seeds: int = 1, profile: ProfileName = "mini") -> tuple[Job, ...]:
+    rows = STUDY.rows_of(profile)[:n_rows]
+    return declare(STUDY, profile).asked(rows, range(seeds), (0,), lambda _: "h").jobs()
 
 
 # --- which runs ------------------------------------------------------------------------------------------------------
@@ -64,38 +74,6 @@ def test_a_pattern_for_a_row_of_another_profile_says_which() -> None:
         select_rows(STUDY, "mini", ("k=4",))
 
 
-def test_jobs_are_rows_times_seeds_and_named_by_their_settings_and_puzzles() -> None:
-    jobs = make_jobs(STUDY, MINI[:2], "mini", seeds=3, overrides=["model.D=32"], data_hash=lambda _: "h")
-    assert [(job.row, job.seed) for job in jobs] == [(row.name, seed) for row in MINI[:2] for seed in range(3)]
-    assert all(job.run.model.D == 32 and job.run.train.seed == job.seed for job in jobs)
-    assert [job.key for job in jobs] == [job.run.key("h") for job in jobs]
-    assert not {job.key for job in jobs} & {job.run.key("other") for job in jobs}
-
-
-@pytest.mark.parametrize(
-    ("overrides", "seeds", "said"),
-    [
-        (["model.T=1", "model.n=2"], 1, r"'HRM k=1, T=1' and 'HRM k=2, T=2' become the same run"),
-        (["train.seed=5"], 2, r"'HRM k=1, T=1' and seed 1 become the same run"),
-    ],
-)
-def test_overrides_that_make_two_jobs_the_same_run_are_refused(overrides: list[str], seeds: int, said: str) -> None:
-    with pytest.raises(BadSetting, match=said):
-        make_jobs(STUDY, MINI, "mini", seeds=seeds, overrides=overrides, data_hash=lambda _: "h")
-
-
-def test_a_seed_that_was_set_is_the_jobs_seed() -> None:
-    (job,) = make_jobs(STUDY, MINI[:1], "mini", seeds=1, overrides=["train.seed=5"], data_hash=lambda _: "h")
-    assert job.seed == 5
-
-
-def test_a_job_is_named_by_the_puzzle_set_of_its_own_data_settings() -> None:
-    rows = (Row(name="many", base="trm"), Row(name="few", base="trm", change={"data": {"train": 10}}))
-    study = Study(name="a", title="A", puzzle="sudoku", source="", rows=rows)
-    many, few = make_jobs(study, rows, "mini", seeds=1, data_hash=lambda data: f"{data.train} puzzles")
-    assert (many.key, few.key) == (many.run.key("2000 puzzles"), few.run.key("10 puzzles"))
-
-
 # --- what they cost --------------------------------------------------------------------------------------------------
 
 
@@ -106,28 +84,28 @@ def test_a_runs_cost_is_its_training_steps_and_its_evaluations() -> None:
     run = run.set(["data.validation=100", "data.test=20"])
     training = 10 * 4 * run.train_flops()
     # at steps 4 and 8 on 50 + 20 puzzles, at the end on 100 + 20; each puzzle three supervision steps
-    assert run_flops(run) == training + (2 * 70 + 120) * 3 * run.forward_flops()
+    assert run_work(run) == Work(training, (2 * 70 + 120) * 3 * run.forward_flops())
 
 
 def test_evaluation_at_the_last_step_is_not_counted_twice_and_may_go_deeper_than_training() -> None:
     run = RunConfig().set(["train.steps=8", "train.eval_every=4", "data.test=10", "data.validation=10"])
     deeper = run.set(["train.eval_N_sup=32"])
-    assert run_flops(deeper) - run_flops(run) == (2 * 20) * 16 * run.forward_flops()
+    assert run_work(deeper).evaluation - run_work(run).evaluation == (2 * 20) * 16 * run.forward_flops()
 
 
 def test_all_test_puzzles_are_counted_as_many_as_there_are_or_were_published() -> None:
     run = RunConfig()
     per_puzzle = 16 * run.forward_flops()
-    assert run_flops(run) - run_flops(run, 1) == pytest.approx(
-        (PUBLISHED_TEST_PUZZLES - 1 + 13 * 1999) * per_puzzle, rel=1e-6
+    assert run_work(run).flops - run_work(run, 1).flops == pytest.approx(
+        (PUBLISHED_TESTS["sudoku"] - 1 + 13 * 1999) * per_puzzle, rel=1e-6
     )
 
 
 def test_every_variant_of_an_arc_test_task_votes_at_the_end_and_a_limit_on_votes_is_one_on_the_cost() -> None:
     run = RunConfig().set(["data.puzzle=arc", "data.validation=0", "data.augmentations=7", "train.steps=1"])
     one = run.set(["train.votes=1"])
-    assert run_flops(run, 5) - run_flops(one, 5) == 5 * 7 * 16 * run.forward_flops()
-    assert run_flops(run.set(["train.votes=100"]), 5) == run_flops(run, 5)
+    assert run_work(run, 5).evaluation - run_work(one, 5).evaluation == 5 * 7 * 16 * run.forward_flops()
+    assert run_work(run.set(["train.votes=100"]), 5) == run_work(run, 5)
 
 
 def _record(
@@ -138,6 +116,8 @@ def _record(
     status: str = "FINISHED",
     day: int = 1,
     n: str = "2",
+    lasted_s: float | None = None,
+    metrics: dict[str, float] | None = None,
 ) -> RunRecord:
     return RunRecord(
         key=f"{row} {day}",
@@ -150,9 +130,9 @@ def _record(
         run_id="r",
         tags={"device": device},
         params={"model.n": n, "depth": "6"},
-        metrics={"time/steps_per_second": speed},
-        started=datetime(2026, 1, day, tzinfo=UTC),
-        ended=None,
+        metrics={"time/steps_per_second": speed} | (metrics or {}),
+        started=(started := datetime(2026, 1, day, tzinfo=UTC)),
+        ended=None if lasted_s is None else started + timedelta(seconds=lasted_s),
     )
 
 
@@ -190,51 +170,116 @@ def test_settings_are_read_back_from_what_is_recorded_of_a_run() -> None:
     assert recorded_settings(recorded | {"depth": "8", "parameters": "1"}) == run
 
 
+def test_how_long_a_run_lasted_says_more_than_its_last_steps_but_not_where_it_was_interrupted() -> None:
+    run = RunConfig().set(["model.n=2"])
+    work = run_work(run, 1000)
+    last_steps = 768 * run.train_flops()  # at a step per second
+    took_s = work.flops / last_steps
+
+    def rate(lasted_s: float) -> float:
+        record = _record(speed=1, lasted_s=lasted_s + INLINE_START_S, metrics={"test/puzzles": 1000})
+        return recorded_rates([record], "cpu")["TRM k=1, T=1"].flops_per_s
+
+    assert rate(1.5 * took_s) == pytest.approx(work.flops / (1.5 * took_s))
+    assert rate(0.7 * took_s) == pytest.approx(work.flops / (0.7 * took_s))
+    assert rate(9 * took_s) == pytest.approx(last_steps)  # killed in the evening, resumed in the morning
+    assert rate(0.01 * took_s) == pytest.approx(last_steps)  # a record that stands for another study's run
+
+
+def test_a_rate_of_several_workers_is_shared_out() -> None:
+    one, four = (recorded_rates([_record()], "cpu", workers)[""].flops_per_s for workers in (1, 4))
+    assert one == 4 * four
+
+
+def test_a_card_knows_its_own_records_by_a_part_of_their_device() -> None:
+    records = [_record(device="NVIDIA H100 80GB HBM3"), _record("other", device="NVIDIA L40S")]
+    assert set(recorded_rates(records, find_card("h100").device)) == {"TRM k=1, T=1", ""}
+
+
 def test_a_plan_takes_each_rate_from_the_best_source_and_says_which() -> None:
-    jobs = make_jobs(STUDY, MINI[:2], "mini", seeds=1, data_hash=lambda _: "h")
-    own = Rate(5e9, "its own row")
-    plan = make_plan(jobs, set(), {jobs[1].row: own}, RATE)
-    assert [run.rate for run in plan.runs] == [RATE, own]
-    assert plan.runs[1].seconds == run_flops(jobs[1].run) / 5e9
-    assert plan.sources == ("a test", "its own row")
-    assert make_plan(jobs, set(), {"": own}, RATE).sources == ("its own row",)
+    jobs = jobs_of(3)
+    own, measured, others = Rate(5e9, "its own row"), Rate(4e9, "measured"), Rate(3e9, "other rows")
+    rates = {jobs[1].row: own, "": others}
+    plan = make_plan(jobs, set(), rates, RATE, measured={jobs[2].run: measured, jobs[1].run: measured}, inline=True)
+    assert [run.rate for run in plan.runs] == [others, own, measured]
+    assert plan.runs[1].seconds == INLINE_START_S + run_work(jobs[1].run).flops / 5e9
+    assert set(plan.sources) == {"its own row", "measured", "other rows"}
+    assert make_plan(jobs, set(), {}, RATE).sources == ("a test",)
+
+
+def test_evaluation_has_a_rate_of_its_own_where_it_was_measured() -> None:
+    assert Rate(2.0, "", evaluation_flops_per_s=4.0).seconds(Work(8, 8)) == 4 + 2
+    assert Rate(2.0, "").seconds(Work(8, 8)) == 4 + 4
+
+
+def test_a_run_starts_slower_with_ray_train_and_workers_share_its_work() -> None:
+    jobs = jobs_of(1)
+    alone, shared = (make_plan(jobs, set(), {}, RATE, workers=n).runs[0] for n in (1, 4))
+    work_s = run_work(jobs[0].run).flops / RATE.flops_per_s
+    assert (alone.seconds, shared.seconds) == (TRAIN_START_S + work_s, TRAIN_START_S + work_s / 4)
+    assert shared.hours == pytest.approx((4 * TRAIN_START_S + work_s) / 3600)
 
 
 def test_what_is_done_costs_nothing_more() -> None:
-    jobs = make_jobs(STUDY, MINI, "mini", seeds=1, data_hash=lambda _: "h")
+    jobs = jobs_of()
     plan = make_plan(jobs, {jobs[0].key, "a key of another study"}, {}, RATE)
     assert (plan.n_done, len(plan.todo), len(plan.runs)) == (1, 5, 6)
-    assert plan.flops == sum(run_flops(job.run) for job in jobs[1:])
+    assert plan.flops == pytest.approx(sum(run_work(job.run).flops for job in jobs[1:]))
     done = make_plan(jobs, {job.key for job in jobs}, {}, RATE)
-    assert (done.n_done, done.todo, done.flops, done.seconds) == (6, (), 0, 0)
+    assert (done.n_done, done.todo, done.flops, done.seconds, done.hours) == (6, (), 0, 0, 0)
 
 
-def _plan(*flops: float, at_once: int = 1) -> Plan:
-    (job,) = make_jobs(STUDY, MINI[:1], "mini", seeds=1, data_hash=lambda _: "h")
-    return Plan(tuple(PlannedRun(job, False, each, RATE, 0) for each in flops), at_once)
+def test_first_seeds_begin_first_and_the_longest_of_them_before_the_others() -> None:
+    plan = make_plan(jobs_of(3, seeds=2), set(), {}, RATE)
+    assert [run.job.seed for run in plan.todo] == [0, 0, 0, 1, 1, 1]
+    assert [run.seconds for run in plan.todo[:3]] == sorted((run.seconds for run in plan.todo[:3]), reverse=True)
 
 
-def test_runs_beside_each_other_take_less_time_but_never_less_than_the_longest() -> None:
-    assert _plan(4e12, 4e12, at_once=1).seconds == 8
-    assert _plan(4e12, 4e12, at_once=2).seconds == 4
-    assert _plan(7e12, 1e12, at_once=2).seconds == 7
+def _plan(*flops: float, at_once: int = 1, price: Price | None = None) -> Plan:
+    (job,) = jobs_of(1)
+    return Plan(tuple(PlannedRun(job, False, Work(each, 0), RATE, 0) for each in flops), at_once, price=price)
 
 
-def test_the_calibration_finds_a_rate_that_a_computer_can_have() -> None:
-    rate = measure_cpu(for_s=0.01)
-    assert 1e7 < rate.flops_per_s < 1e13
-    assert "calibration" in rate.source
+@pytest.mark.parametrize(
+    ("seconds", "at_once", "ends"),
+    [
+        ((4, 4), 1, 8),
+        ((4, 4), 2, 4),
+        ((7, 1), 2, 7),
+        ((4, 4, 4), 2, 8),  # two at once, and a third alone: not 6
+        ((5, 3, 3, 2), 2, 7),
+        ((), 3, 0),
+    ],
+)
+def test_runs_beside_each_other_end_when_the_last_has_had_its_turn(
+    seconds: tuple[float, ...], at_once: int, ends: float
+) -> None:
+    assert makespan(seconds, at_once) == ends
 
 
-def test_the_rate_of_an_unknown_gpu_is_called_an_assumption() -> None:
-    assert assumed_gpu().flops_per_s == ASSUMED_GPU_FLOPS_PER_S
-    assert assumed_gpu().source.startswith("assumption")
+def test_rays_start_is_in_the_time_once() -> None:
+    jobs = jobs_of(2)
+    plan = make_plan(jobs, set(), {}, RATE, at_once=2)
+    assert plan.seconds == RAY_START_S + max(run.seconds for run in plan.runs)
 
 
-def test_the_assumed_gpu_trains_the_released_model_in_the_18_hours_it_is_known_to_take() -> None:
+def test_money_is_hours_of_work_and_idle_places_cost_as_well() -> None:
+    plan = _plan(3600e12, 3600e12, 3600e12, at_once=2, price=Price(2.0, "a test"))
+    assert plan.hours == 3
+    assert plan.dollars == 6
+    assert plan.rented_dollars == 2.0 * 2 * 2  # two hours of two places
+    assert _plan(1e12).dollars is None
+
+
+def test_a_card_has_the_rate_of_the_table_and_an_unknown_gpu_that_of_an_l40s_as_an_assumption() -> None:
+    assert gpu_rate("NVIDIA H100 80GB HBM3") == card_rate(find_card("h100"))
+    assert gpu_rate("").flops_per_s == gpu_rate("NVIDIA Unheard-of").flops_per_s == L40S_FLOPS_PER_S
+    assert "assumption" in gpu_rate("").source
+
+
+def test_the_l40s_trains_the_released_model_in_the_18_hours_it_is_known_to_take() -> None:
     run = configure(STUDY, next(row for row in STUDY.rows if row.name == "TRM k=3, T=3"), "official", 0)
-    training_s = run.train_flops() * run.train.batch_size * run.train.steps / ASSUMED_GPU_FLOPS_PER_S
-    assert training_s / 3600 == pytest.approx(18, rel=0.05)
+    assert run_work(run).training / find_card("l40s").flops_per_s / 3600 == pytest.approx(18, rel=0.05)
 
 
 # --- whether it may start --------------------------------------------------------------------------------------------
@@ -261,14 +306,13 @@ def test_more_than_one_gpu_hour_needs_a_yes(
 
 
 @pytest.mark.parametrize(("hours", "consent"), [(0.9, Consent.NOT_NEEDED), (1.1, Consent.MISSING)])
-def test_without_a_gpu_the_work_counts_as_on_the_assumed_one(hours: float, consent: Consent) -> None:
-    plan = _plan(hours * 3600 * ASSUMED_GPU_FLOPS_PER_S)
+def test_without_a_gpu_the_work_counts_as_on_an_l40s(hours: float, consent: Consent) -> None:
+    plan = _plan(hours * 3600 * L40S_FLOPS_PER_S)
     assert gpu_hours(plan, gpus=0) == pytest.approx(hours)
     assert needs_consent(plan, 0, yes=False, is_terminal=False) is consent
 
 
-def test_a_mini_study_starts_unasked_and_an_official_one_does_not() -> None:
-    for profile, consent in (("mini", Consent.NOT_NEEDED), ("official", Consent.MISSING)):
-        jobs = make_jobs(STUDY, STUDY.rows_of(profile), profile, seeds=3, data_hash=lambda _: "h")  # type: ignore[arg-type]
-        plan = make_plan(jobs, set(), {}, assumed_gpu())
-        assert needs_consent(plan, 0, yes=False, is_terminal=False) is consent
+@pytest.mark.parametrize(("profile", "consent"), [("mini", Consent.NOT_NEEDED), ("official", Consent.MISSING)])
+def test_a_mini_study_starts_unasked_and_an_official_one_does_not(profile: ProfileName, consent: Consent) -> None:
+    plan = make_plan(jobs_of(99, 3, profile), set(), {}, gpu_rate())
+    assert needs_consent(plan, 0, yes=False, is_terminal=False) is consent

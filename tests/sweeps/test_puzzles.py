@@ -1,5 +1,6 @@
 """Where puzzles come from, and one set for all runs that can share it."""
 
+import json
 import re
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from sweeps.puzzles import (
     BuiltSet,
     NoPuzzles,
     Sources,
+    assumed,
     build_all,
     build_puzzles,
     check_sources,
@@ -154,25 +156,77 @@ def test_mazes_are_read_from_a_folder(tmp_path: Path) -> None:
     assert (len(puzzles.train), len(puzzles.validation), len(puzzles.test)) == (8, 0, 4)
 
 
-def test_a_plan_says_which_files_are_not_there_and_writes_nothing(tmp_path: Path) -> None:
+MAZE_FILES = DataSettings(puzzle="maze", side=5, train=8, validation=0, augmentations=0)
+ARC_FILES = DataSettings(puzzle="arc", side=6, train=None, validation=0, subsets="training,evaluation", augmentations=2)
+
+
+def write_arc(folder: Path, tests: int = 2) -> Path:
+    """A task to learn from and one to be tested, with so many tests, in GitHub's format."""
+
+    def pair(first: int) -> dict[str, list[list[int]]]:
+        return {"input": [[first, 1], [2, 3]], "output": [[1, first], [3, 2]]}
+
+    for subset, name, n, start in (("training", "a", 1, 4), ("evaluation", "b", tests, 6)):
+        (folder / "data" / subset).mkdir(parents=True)
+        task = {"train": [pair(start)], "test": [pair(start + 1 + i) for i in range(n)]}
+        (folder / "data" / subset / f"{name}.json").write_text(json.dumps(task))
+    return folder
+
+
+def test_a_plan_knows_the_hash_and_the_tests_of_files_and_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, temporary = tmp_path / "out", tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    sources: Sources = {"maze": write_mazes(tmp_path / "mazes"), "arc": write_arc(tmp_path / "arc")}
+    planned = look_up([MAZE_FILES, ARC_FILES], sources, out)
+    assert {one.puzzle: built.n_test for one, built in planned.items()} == {"maze": 4, "arc": 2}
+    assert not out.exists()
+    assert list(temporary.iterdir()) == []
+    assert build_all([MAZE_FILES, ARC_FILES], sources, out) == planned
+    assert look_up([MAZE_FILES, ARC_FILES], sources, out) == planned
+
+
+def test_a_plan_refuses_what_the_run_would_refuse_and_writes_nothing(tmp_path: Path) -> None:
     out, arc, mazes = tmp_path / "out", tmp_path / "arc", write_mazes(tmp_path / "mazes")
     arc.mkdir()
     learnt_and_asked = DataSettings(puzzle="arc", subsets="training", test_subset="training")
     (arc / "a_training_challenges.json").write_text("{}")
-    with pytest.raises(PuzzleError, match=r"a_training_solutions\.json: missing"):
-        look_up([learnt_and_asked], {"arc": arc}, out)
-    (arc / "a_training_solutions.json").write_text("{}")
-    assert look_up([learnt_and_asked], {"arc": arc}, out) == {}
-    with pytest.raises(PuzzleError, match="neither .* for subset evaluation"):
-        look_up([DataSettings(puzzle="arc", subsets="training,evaluation")], {"arc": arc}, out)
-    with pytest.raises(PuzzleError, match="subset 'trainnig': expected some of"):
-        look_up([learnt_and_asked.model_copy(update={"subsets": "training,trainnig"})], {"arc": arc}, out)
-    settings = DataSettings(puzzle="maze", side=5, train=8, validation=0, augmentations=0)
-    assert look_up([settings], {"maze": mazes}, out) == {}
-    (mazes / "test.csv").unlink()
-    with pytest.raises(PuzzleError, match=r"test\.csv: missing"):
-        look_up([settings], {"maze": mazes}, out)
+    torn = (mazes / "train.csv").read_text()[:-20]
+
+    def refused(settings: DataSettings, sources: Sources, said: str) -> None:
+        for act in (look_up, build_all):
+            with pytest.raises(PuzzleError, match=said):
+                act([settings], sources, out if act is look_up else tmp_path / "run")
+
+    refused(learnt_and_asked, {"arc": arc}, r"a_training_solutions\.json: missing")
+    refused(DataSettings(puzzle="arc", subsets="training,trainnig"), {"arc": arc}, "subset 'trainnig': expected some")
+    refused(MAZE_FILES.model_copy(update={"train": 500}), {"maze": mazes}, "expected 500")
+    whole = (mazes / "test.csv").read_text()
+    (mazes / "test.csv").write_text(f"{whole}\n")  # a blank line is no puzzle
+    refused(MAZE_FILES, {"maze": mazes}, r"test\.csv, line 6: 0 fields")
+    (mazes / "test.csv").write_text(whole)
+    (mazes / "test.csv").rename(mazes / "tests.csv")
+    refused(MAZE_FILES, {"maze": mazes}, r"test\.csv: missing")
+    (mazes / "tests.csv").rename(mazes / "test.csv")
+    (mazes / "train.csv").write_text(torn)
+    refused(MAZE_FILES, {"maze": mazes}, r"train\.csv, line 13")
     assert not out.exists()
+
+
+def test_a_plan_can_do_without_files_and_says_what_it_takes_for_granted(tmp_path: Path) -> None:
+    wanted = [DataSettings(), DataSettings(seed=1), DataSettings(puzzle="maze", test=10), ARC, MAZE]
+    with pytest.raises(NoPuzzles):
+        look_up(wanted, {}, tmp_path)
+    assert look_up(wanted, {}, tmp_path, may_be_missing=True) == {}
+    assert assumed(wanted, {}, {}) == ("No --data for Sudoku: counted as published, 422,786 test puzzles.",)
+    assert assumed(wanted, {"sudoku": "hub"}, {}) == (
+        "--data hub, nothing fetched yet: counted as published, 422,786 test puzzles.",
+    )
+    assert assumed(wanted, {}, {set_of(one) for one in wanted}) == ()
+    with pytest.raises(BadCommand, match="leave one of them out"):
+        look_up([ARC], {"arc": tmp_path}, tmp_path, may_be_missing=True)
 
 
 @pytest.mark.parametrize(

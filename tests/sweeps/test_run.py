@@ -17,7 +17,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from sweeps.tracking import RunRecord, read_curve, read_runs
+from sweeps.records.read import read_curve, read_runs
+from sweeps.records.types import RunRecord
 
 from data_prep.sudoku import generate
 from sweeps import run as command
@@ -96,10 +97,29 @@ def small_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ([*MINI, "--set", "model.D"], "expected NAME=VALUE"),
         ([*MINI, "--set", "model.features=single z"], 'model.networks="separate"'),
         ([*MINI, "--set", "data.test=none"], "data.test"),
-        ([*STUDY, "--profile", "mini", "--set", "model.n=2", "model.T=1"], "become the same run"),
+        ([*STUDY, "--profile", "mini", "--set", "model.n=2", "model.T=1", "--set-anyway"], "become the same run"),
+        ([*STUDY, "--profile", "mini", "--set", "model.T=2"], "'HRM k=1, T=1'"),
+        ([*STUDY, "--profile", "mini", "--set", "model.T=2"], "--set-anyway"),
         ([*MINI, "--only", "k=9"], "--only 'k=9' matches no row"),
-        ([*MINI, "--seeds", "0"], "--seeds 0: expected 1 or more"),
-        ([*MINI, "--seeds", "many"], "argument --seeds: invalid int value: 'many'"),
+        ([*MINI, "--seeds", "0"], "--seeds 0: expected a number of 1 or more"),
+        ([*MINI, "--seeds", "many"], "--seeds many: 'many' is no seed"),
+        ([*MINI, "--seeds=-1"], "--seeds -1: '-1' is no seed"),
+        ([*MINI, "--seeds", "0-2,2"], "--seeds 0-2,2: seed 2 is there twice"),
+        ([*MINI, "--seeds", "3-1"], "--seeds 3-1: 3-1 runs backwards; expected 1-3"),
+        ([*MINI, "--data-seeds", "x"], "--data-seeds x: 'x' is no seed"),
+        ([*MINI, "--set", "train.seed=5"], "--seeds"),
+        ([*MINI, "--set", "data.seed=5"], "--data-seeds"),
+        ([*MINI, "--seeds", "6000"], "12,000 runs (1 settings x 2 rows x 6,000 seeds), more than 10,000; add --yes"),
+        ([*MINI, "--grid", "optim.lrr=1,2"], "did you mean optim.lr?"),
+        ([*MINI, "--grid", "optim.lr=1e-3,0.001"], "optim.lr"),
+        ([*MINI, "--grid", "optim.lr"], "--grid optim.lr"),
+        ([*MINI, "--budget", "soon"], "--budget soon: no budget"),
+        ([*MINI, "--budget", "$5"], "dollars without a price"),
+        ([*MINI, "--plan", "--on", "h1000"], "did you mean h100?"),
+        (["--study", "no_such_file.py"], "no_such_file.py"),
+        (["status", "recursoin_depth"], "did you mean recursion_depth?"),
+        ([*STUDY, "--print-config", "TRM k=3"], "TRM k=3, T=3"),
+        ([*STUDY, "--diff", "TRM k=1, T=1", "nothing"], "nothing"),
         ([*MINI, "--workers", "3"], "--workers 3: they share train.batch_size=32"),
         ([*MINI, "--workers", "2", "--launcher", "inline"], "use --launcher train"),
         ([*MINI, "--workers", "4096", "--set", "train.batch_size=4096"], "set --workers to at most"),
@@ -115,7 +135,6 @@ def small_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["--study", "puzzles", "--profile", "official", "--data", "here"], "say which is which: --data sudoku="),
         (["--study", "puzzles", "--profile", "official", "--data", "maze=nowhere"], "give --data sudoku=FOLDER"),
         ([*MINI, "--data", "maze=nowhere"], "none of these runs is on maze"),
-        ([*STUDY, "--profile", "official", "--plan"], "give --data FOLDER"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2_and_nothing_is_written(
@@ -227,17 +246,6 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     assert "choose another --out" in _refused(_run(MINI, tmp_path))
 
 
-def test_a_second_launch_of_the_same_study_and_profile_is_refused_with_the_firsts_process_id(tmp_path: Path) -> None:
-    lock = tmp_path / "results" / "launches" / "mini-recursion_depth.lock"
-    lock.parent.mkdir(parents=True)
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        file.write("4711")
-        file.flush()
-        said = _refused(_run(MINI, tmp_path))
-    assert "recursion_depth in mini is running already (process 4711" in said
-
-
 def test_more_than_a_gpu_hour_without_a_terminal_needs_yes(small_files: Path, tmp_path: Path) -> None:
     arguments = [*STUDY, "--profile", "official", *FEW, "--data", str(small_files)]
     answer = _run(arguments, tmp_path)
@@ -271,17 +279,6 @@ def test_at_a_terminal_a_person_is_asked_and_a_no_starts_nothing(
     assert process.wait(timeout=60) == 2, said.decode()
     assert said.decode().splitlines()[-1].startswith("error: not started")
     assert not (tmp_path / "mlflow.db").exists()
-
-
-def test_what_nohup_ignores_stays_ignored_and_kill_becomes_ctrl_c() -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with command._termination_as_interrupt():
-            os.kill(os.getpid(), signal.SIGHUP)
-            with pytest.raises(KeyboardInterrupt):
-                os.kill(os.getpid(), signal.SIGTERM)
-    finally:
-        signal.signal(signal.SIGHUP, before)
 
 
 # --- what answers without starting anything --------------------------------------------------------------------------
@@ -374,6 +371,12 @@ def here(tmp_path: Path, mlflow_here: Path, ray_here: None, monkeypatch: pytest.
     return tmp_path
 
 
+def _report_of(study: str, profile: str = "mini") -> Path:
+    """The folder of the only report of a study."""
+    (path,) = Path("results", profile, study).rglob("campaign.json")
+    return path.parent
+
+
 def _ended() -> dict[str, tuple[str, object]]:
     """Every run's status and when it ended."""
     return {record.row: (record.status, record.ended) for record in read_runs("recursion_depth", "mini")}
@@ -390,12 +393,13 @@ def test_a_study_ends_with_its_table_and_the_same_command_again_trains_nothing(
         "HRM k=1, T=1": "FINISHED",
         "TRM k=1, T=1": "FINISHED",
     }
-    for file in ("table.md", "table.csv", "table.tex", "page.html"):
-        assert (here / "results" / "mini" / "recursion_depth" / file).is_file()
-        assert f"results/mini/recursion_depth/{file}" in said
-    assert "not comparable" in (here / "results" / "mini" / "recursion_depth" / "table.md").read_text()
+    folder = _report_of("recursion_depth")
+    for file in ("table.md", "table.csv", "table.tex", "page.html", "campaign.json"):
+        assert (folder / file).is_file()
+        assert f"{folder}/{file}" in said
+    assert "not comparable" in (folder / "table.md").read_text()
     assert f"mlflow ui --backend-store-uri sqlite:///{mlflow_here}" in said
-    assert not (here / "results" / "launches" / "mini-recursion_depth.lock").exists()
+    assert not (here / "results" / "launches").exists()
 
     assert command.main([*MINI, *SMALL, *FEW]) == 0
     assert _ended() == ended, "nothing is trained twice"
@@ -419,15 +423,21 @@ def test_a_failed_run_is_named_the_table_is_made_without_it_and_it_alone_is_trie
     foreign.mkdir(parents=True)
     assert command.main([*MINI, *SMALL, *FEW]) == 1
     said = capsys.readouterr()
-    assert "failed: HRM k=1, T=1, seed 0: BadCheckpoint: " in said.err
+    assert "failed: HRM k=1, T=1 seed 0: BadCheckpoint: " in said.err
     assert "failed" in said.out
-    table = (here / "results" / "mini" / "recursion_depth" / "table.md").read_text()
+    table = (_report_of("recursion_depth") / "table.md").read_text()
     assert "no good checkpoint" in table
     before = _ended()
     assert (before["HRM k=1, T=1"][0], before["TRM k=1, T=1"][0]) == ("FAILED", "FINISHED")
 
+    assert command.main([*MINI, *SMALL, *FEW]) == 1
+    said = capsys.readouterr()
+    assert "1 failed earlier and stay so; --retry-failed tries them again" in " ".join(said.out.split())
+    assert "failed: HRM k=1, T=1 seed 0: BadCheckpoint: " in said.err
+    assert _ended() == before, "a failed run is not tried again by itself"
+
     foreign.rmdir()
-    assert command.main([*MINI, *SMALL, *FEW]) == 0
+    assert command.main([*MINI, *SMALL, *FEW, "--retry-failed"]) == 0
     after = _ended()
     assert after["HRM k=1, T=1"][0] == "FINISHED"
     assert after["TRM k=1, T=1"] == before["TRM k=1, T=1"], "what finished is not run again"
@@ -460,7 +470,7 @@ def test_a_study_on_two_puzzles_trains_each_row_on_its_own_set_and_the_same_comm
     for data_hash, run in runs.items():
         config = json.loads((here / "results" / "runs" / run.key / "config.json").read_text())
         assert (config["data"], config["settings"]["data"]["puzzle"]) == (data_hash, run.params["data.puzzle"])
-    table = (here / "results" / "mini" / "puzzles" / "table.md").read_text()
+    table = (_report_of("puzzles") / "table.md").read_text()
     assert "Maze-Hard" in table
     assert "DeepSeek R1" in table
     capsys.readouterr()
@@ -476,22 +486,9 @@ def test_an_error_of_ours_that_no_user_made_is_shown_whole(tmp_path: Path, monke
         raise ValueError("a bug")
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(command, "make_jobs", broken)
+    monkeypatch.setattr(command, "conduct", broken)
     with pytest.raises(ValueError, match="a bug"):
         command.main([*MINI, *SMALL, *FEW])
-
-
-@pytest.mark.parametrize(
-    ("reason", "full"),
-    [
-        ("CheckpointNotWritten: results/runs/a/step_00000002: not written (No space left on device)", True),
-        ("OSError: [Errno 28] No space left on device: 'metrics.jsonl'", True),
-        ("Diverged: training loss is nan at step 4", False),
-        ("ProcessDied: its process ended 3 times", False),
-    ],
-)
-def test_a_full_disk_is_a_persons_to_mend_other_failures_are_the_runs_own(reason: str, full: bool) -> None:
-    assert command.is_full_disk(reason) is full
 
 
 # --- the whole command, in a process of its own ----------------------------------------------------------------------
@@ -578,7 +575,7 @@ def test_every_row_runs_on_puzzles_in_the_published_format_and_the_study_ends_wi
     settings += ["model.N_sup=2", "data.train=8", "data.validation=4", "data.test=4"]
     files = ROOT / "tests" / "fixtures" / "sudoku-extreme"
     assert command.main([*STUDY, "--profile", "official", "--data", str(files), "--set", *settings]) == 0
-    table = (here / "results" / "official" / "recursion_depth" / "table.csv").read_text()
+    table = (_report_of("recursion_depth", "official") / "table.csv").read_text()
     for row in find_study("recursion_depth").rows:
         assert row.name in table
     assert len(list((here / "results" / "runs").iterdir())) == 14
