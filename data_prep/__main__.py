@@ -1,7 +1,6 @@
 """The command line: `python -m data_prep sudoku|maze|arc --source FOLDER|hub|generate --out DIR`; verify; show."""
 
 import argparse
-import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from data_prep.maze import MazeAugmentation, build_maze
 from data_prep.puzzle_set import SPLITS, PuzzleError, PuzzleSet
 from data_prep.show import for_this_terminal, look
 from data_prep.sudoku import build_sudoku
+from data_prep.terminal import settle_output
 
 
 class _Parser(argparse.ArgumentParser):
@@ -206,9 +206,8 @@ def _show(options: argparse.Namespace) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0, or 2 after a user's mistake, told in one line on stderr."""
+    settle_output()
     options = parser().parse_args(arguments)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal without arrows and frames shows something all the same
     try:
         print(run(options))
     except PuzzleError as error:

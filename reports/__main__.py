@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import io
 import os
 import sys
 from collections.abc import Sequence
@@ -16,14 +15,12 @@ from sweeps import screen
 from sweeps.campaign import Campaign
 from sweeps.records.address import VARIABLE, locate
 from sweeps.study import EVERY_PROFILE
-from trm_core.command_line import BadCommand, Parser, is_for_the_user, refuse
+from trm_core.command_line import BadCommand, Parser, is_for_the_user, refuse, settle_output
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command. Returns its exit code: 0, or 2 for what the user can mend, said in one line."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that has no † prints another character
+    settle_output()
     try:
         return _main(_parser().parse_args(arguments))
     except ValueError as error:

@@ -9,13 +9,16 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self, TextIO
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from sweeps.words import shorten_run, wrapped
+
 LINE_EVERY_S = 20.0  # per run, where there is no terminal
+LEAST_FOR_A_BAR = 30  # columns beside the numbers; where there are fewer, the name has them all
 # The first that is there; an ARC run ends with the two attempts of its vote.
 ACCURACIES = ("test/pass_at_2", "test/exact_accuracy", "validation/exact_accuracy", "train/exact_accuracy")
 
@@ -128,23 +131,43 @@ def headline(study: StudyState, now: float) -> str:
     return f"{study.done} of {study.runs} runs done{failed}, {duration(now - study.began_s)} so far{ends}"
 
 
-def render(study: StudyState, now: float) -> RenderableType:
-    """The study and its active runs, for a terminal of any width."""
-    table = Table.grid(padding=(0, 1), expand=True)
-    table.add_column(ratio=3, no_wrap=True, overflow="ellipsis")
-    table.add_column(ratio=2, min_width=6)
-    for width in (11, 10, 7, 7):
-        table.add_column(justify="right", no_wrap=True, width=width)
-    for run in study.active.values():
-        table.add_row(
-            Text(run.name, no_wrap=True, overflow="ellipsis"),
-            ProgressBar(total=run.steps, completed=run.step),
+@dataclass
+class Bars:
+    """The study and its active runs, for a terminal of any width: rich asks for them when it knows how wide it is."""
+
+    study: StudyState
+    now: float
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width = options.max_width
+        for line in wrapped(headline(self.study, self.now), width):
+            yield Text(line, style="bold", no_wrap=True)
+        runs = tuple(self.study.active.values())
+        if not runs:
+            return
+        numbers = [self._numbers(run) for run in runs]
+        widths = [max(map(len, column)) for column in zip(*numbers, strict=True)]
+        room = width - sum(widths) - len(widths)
+        bar = room // 3 if room >= LEAST_FOR_A_BAR else 0
+        table = Table.grid(padding=(0, 1), pad_edge=False)
+        table.add_column(no_wrap=True, width=max(1, room - (bar + 1 if bar else 0)))
+        if bar:
+            table.add_column(width=bar)
+        for each in widths:
+            table.add_column(justify="right", no_wrap=True, width=each)
+        for run, words in zip(runs, numbers, strict=True):
+            name = Text(shorten_run(run.name, max(1, room - (bar + 1 if bar else 0))), no_wrap=True)
+            drawn = [ProgressBar(total=run.steps, completed=run.step, width=bar)] if bar else []
+            table.add_row(name, *drawn, *words)
+        yield table
+
+    def _numbers(self, run: RunState) -> tuple[str, str, str, str]:
+        return (
             f"{run.step}/{run.steps}",
             "starting" if run.loss is None else f"loss {run.loss:.3g}",
             percent(run.accuracy),
-            duration(run.left_s(now)),
+            duration(run.left_s(self.now)),
         )
-    return Group(Text(headline(study, now), style="bold", no_wrap=True, overflow="ellipsis"), table)
 
 
 class Progress:
@@ -158,11 +181,15 @@ class Progress:
         work: float,
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
+        width: int | None = None,
     ) -> None:
-        """runs, done: of the study. work: of all runs not done, in the unit that `begin` is told."""
+        """runs, done: of the study. work: of all runs not done, in the unit that `begin` is told.
+
+        width: columns; the terminal's, else COLUMNS, else 80 where it is not given.
+        """
         self.study = StudyState(runs, done, work, clock())
         self._clock = clock
-        self._console = Console(file=stream or sys.stdout, highlight=False, soft_wrap=False)
+        self._console = Console(file=stream or sys.stdout, highlight=False, soft_wrap=False, width=width)
         self._live = (
             Live(console=self._console, get_renderable=self._render, refresh_per_second=4, transient=True)
             if self._console.is_terminal
@@ -181,8 +208,8 @@ class Progress:
             self._live.stop()
 
     def say(self, text: str) -> None:
-        """A line that stays, above the bars."""
-        self._console.print(text, markup=False, soft_wrap=True)
+        """A text that stays, above the bars, as lines that break between words."""
+        self._console.print("\n".join(wrapped(text, self._console.width)), markup=False, soft_wrap=True)
 
     def begin(self, key: str, name: str, steps: int, work: float) -> None:
         """A run begins, or begins again."""
@@ -233,4 +260,4 @@ class Progress:
         self.say(f"{run.name}: {what} ({self.study.done} of {self.study.runs} runs done)")
 
     def _render(self) -> RenderableType:
-        return render(self.study, self._clock())
+        return Bars(self.study, self._clock())

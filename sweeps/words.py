@@ -21,7 +21,7 @@ def shorten(name: str, seeds: str, width: int) -> str:
 
 def shorten_run(name: str, width: int) -> str:
     """A run's name, "HRM k=1, T=1 seed 0, data seed 1", in `width` columns."""
-    found = re.fullmatch(r"(.*) (seed \d+(?:, data seed \d+)?)", name)
+    found = re.fullmatch(r"(.*?) (seed \d+(?:, data seed \d+)?)", name)
     return shorten(found[1], found[2], width) if found else shorten(name, "", width)
 
 

@@ -20,7 +20,7 @@ from data_prep.puzzle_set import SPLITS, PuzzleSet
 from data_prep.released import is_released, open_released
 from trm_core import checkpoint as checkpoints_of
 from trm_core.checkpoint import BadCheckpoint, Checkpoint
-from trm_core.command_line import BadCommand, Parser, is_for_the_user, refuse
+from trm_core.command_line import BadCommand, Parser, is_for_the_user, refuse, settle_output
 from trm_core.config import RunConfig
 from trm_core.diagnostics import diagnose
 from trm_core.evaluate import evaluate_at
@@ -348,6 +348,7 @@ def write_facts(path: Path | None, facts: Mapping[str, Any]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0, or 2 after a user's mistake, told in one line on stderr."""
+    settle_output()
     try:
         options = parser().parse_args(arguments)
         options.carry_out(options)

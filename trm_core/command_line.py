@@ -6,6 +6,8 @@ import argparse
 import sys
 from typing import NoReturn
 
+from data_prep.terminal import settle_output as settle_output
+
 OURS = ("data_prep", "trm_core", "sweeps", "reports", "__main__")
 USER_ERROR = 2  # the exit code
 

@@ -36,7 +36,7 @@ from torch import Tensor
 
 from trm_core import checkpoint as checkpoints_of
 from trm_core.checkpoint import BadCheckpoint, Checkpoint
-from trm_core.command_line import Parser, is_for_the_user, refuse
+from trm_core.command_line import Parser, is_for_the_user, refuse, settle_output
 from trm_core.config import BadSetting, ModelSettings, RunConfig, assigned
 
 PREFIX = "model.inner."  # the loss head's model, its inner part
@@ -475,6 +475,7 @@ def parser() -> Parser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0, or 2 after a user's mistake, told in one line on stderr."""
+    settle_output()
     try:
         options = parser().parse_args(arguments)
         if options.command == "export":

@@ -40,6 +40,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from trm_core.command_line import settle_output
 from trm_core.config import DataSettings, ModelSettings, RunConfig
 from trm_core.data import Batch
 from trm_core.ema import EMA
@@ -371,6 +372,7 @@ def check(path: Path, *, sequential: bool = True, steps: int = 6) -> tuple[Compa
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command. Returns 0; 1 where something does not hold; 2 for what a user can mend."""
+    settle_output()
     parser = argparse.ArgumentParser(
         prog="python -m trm_core.parity", description=(__doc__ or "").split("\n\n")[0], allow_abbrev=False
     )

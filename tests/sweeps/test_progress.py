@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 import pytest
 from rich.console import Console
 
-from sweeps.progress import Progress, StudyState, duration, headline, render
+from sweeps.progress import Bars, Progress, StudyState, duration, headline
 
 
 def test_a_run_tells_the_time_it_has_left_from_the_steps_it_was_seen_to_take() -> None:
@@ -52,26 +53,60 @@ def test_a_duration_reads_as_a_clock(seconds: float | None, text: str) -> None:
     assert duration(seconds) == text
 
 
-@pytest.mark.parametrize("width", [60, 80, 200])
-def test_every_run_takes_one_line_of_a_terminal_whatever_its_width(width: int) -> None:
+LONG_NAMES = (
+    "TRM k=1, T=1 seed 0",
+    "HRM with two networks of four layers, k=1, T=1 seed 12",
+    "TRM w/ self-attention and n=6 latent recursions, T=3 seed 4, data seed 3",
+)
+
+
+def under_way(names: Sequence[str] = LONG_NAMES) -> StudyState:
     study = StudyState(runs=12, done=3, work_waiting=1e12, began_s=0.0)
-    for number in range(3):
-        name = f"TRM with a long name, k={number}, T=3 seed 0"
-        study.begin(f"{number}", name, steps=65104, work=1e9, now=0.0)
-        study.update(f"{number}", 10, {"train/loss": 1.2345, "train/exact_accuracy": 0.5}, now=1.0)
-        study.update(f"{number}", 20, {"train/loss": 1.2345, "train/exact_accuracy": 0.5}, now=2.0)
+    for name in names:
+        study.begin(name, name, steps=65104, work=1e9, now=0.0)
+        study.update(name, 10, {"train/loss": 1.2345, "train/exact_accuracy": 0.5}, now=1.0)
+        study.update(name, 20, {"train/loss": 1.2345, "train/exact_accuracy": 0.5}, now=2.0)
+    return study
+
+
+def drawn(study: StudyState, width: int) -> list[str]:
     console = Console(file=io.StringIO(), width=width, force_terminal=False)
     with console.capture() as captured:
-        console.print(render(study, 3.0))
-    lines = captured.get().rstrip("\n").split("\n")
-    assert len(lines) == 1 + 3
-    assert all("20/65104" in line and "loss 1.23" in line and "50.0 %" in line for line in lines[1:])
+        console.print(Bars(study, 3.0))
+    return [line.rstrip() for line in captured.get().rstrip("\n").split("\n")]
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+def test_every_run_takes_one_line_of_a_terminal_whatever_its_width_and_keeps_its_seeds(width: int) -> None:
+    said, *lines = drawn(under_way(), width)
+    assert said.startswith("3 of 12 runs done, 3 s so far, about ")
+    assert len(lines) == 3
+    assert all("20/65104" in line and "loss 1.23" in line and "50.0 %" in line for line in lines)
+    for line, seeds in zip(lines, ("seed 0 ", "seed 12 ", "seed 4, data seed 3 "), strict=True):
+        assert f" {seeds}" in line
     assert max(map(len, lines)) <= width
+    assert lines[0].startswith("TRM k=1, T=1 seed 0 ")
+    assert all((name in line) != ("…" in line) for name, line in zip(LONG_NAMES, lines, strict=True))
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_plain_lines_break_between_words(width: int) -> None:
+    stream = io.StringIO()
+    silent = "MLflow at http://host:5000 does not answer: training goes on, rows wait"
+    reason = "OSError: [Errno 2] No such file or directory: '/a/very/long/path/" + "x" * 150 + "/puzzles.csv'"
+    with Progress(runs=3, done=0, work=3.0, stream=stream, width=width) as progress:
+        progress.begin("a", LONG_NAMES[2], 65104, 1.0)
+        progress.end("a", failure=reason)
+        progress.say(f"{silent} {silent}")
+    lines = stream.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    known = f"{LONG_NAMES[2]}: started, 65104 steps FAILED after 0 s: {reason} (0 of 3 runs done) {silent}".split()
+    assert {word for line in lines for word in line.split() if "…" not in word} <= {*known}
 
 
 def test_without_a_terminal_there_are_plain_lines_not_more_than_one_in_20_s_per_run() -> None:
     stream, now = io.StringIO(), [0.0]
-    with Progress(runs=2, done=0, work=2.0, stream=stream, clock=lambda: now[0]) as progress:
+    with Progress(runs=2, done=0, work=2.0, stream=stream, clock=lambda: now[0], width=200) as progress:
         progress.begin("a", "row a", 100, 1.0)
         for step in range(1, 60):
             now[0] = float(step)

@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -92,7 +93,8 @@ def test_a_run_that_another_study_makes_is_running_there() -> None:
 
 def test_of_several_records_the_finished_one_counts_then_the_running_one_then_ones_own() -> None:
     of = campaign()
-    killed, theirs = record(of, status="KILLED"), {"study": "puzzles", "tags": {"campaign": "b" * 16}}
+    killed = record(of, status="KILLED")
+    theirs: dict[str, Any] = {"study": "puzzles", "tags": {"campaign": "b" * 16}}
     running = record(of, status="RUNNING", owners=(owner(),), **theirs)
     assert only(of, running, killed).became == "running"
     assert only(of, killed, running, record(of)).became == "done"

@@ -1,0 +1,41 @@
+"""Standard output and error of a command, wherever they lead."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import Any, TextIO, cast
+
+
+def settle_output() -> None:
+    """What stdout and stderr cannot encode becomes a question mark: no command ends in a traceback for an arrow.
+
+    The first thing that every command does.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if hasattr(stream, "reconfigure"):
+            with contextlib.suppress(ValueError):  # it is closed
+                stream.reconfigure(errors="replace")
+        elif getattr(stream, "encoding", None):  # somebody's stand-in for the stream; None where it takes any text
+            setattr(sys, name, cast(TextIO, _Replacing(stream)))
+
+
+class _Replacing:
+    """A stream that is asked for no more than its encoding can say."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write the text; question marks where there is no letter."""
+        encoding = self._stream.encoding
+        return int(self._stream.write(text.encode(encoding, "replace").decode(encoding)))
+
+    def writelines(self, lines: list[str]) -> None:
+        """Write each."""
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)

@@ -1,0 +1,75 @@
+"""Every command, on a terminal that knows no letter beyond ASCII: question marks, never a traceback."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from trm_core.command_line import settle_output
+
+ROOT = Path(__file__).resolve().parent.parent
+COMMANDS = [
+    ("data_prep", "--help"),
+    ("data_prep", "verify", "no/λ ² …"),
+    ("trm_core", "--help"),
+    ("trm_core", "evaluate", "no/λ ² …", "data"),
+    ("trm_core.official", "import", "no/λ ² …", "out"),
+    ("trm_core.parity", "no/λ ² …"),
+    ("reports", "λ ² …"),
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_what_a_terminal_cannot_encode_is_replaced(command: tuple[str, ...], tmp_path: Path) -> None:
+    poor = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "LC_ALL": "C", "PYTHONPATH": str(ROOT)}
+    answer = subprocess.run([sys.executable, "-m", *command], cwd=tmp_path, env=poor, capture_output=True)
+    said = (answer.stdout + answer.stderr).decode("ascii")
+    assert answer.returncode == (0 if "--help" in command else 2)
+    assert "Traceback" not in said
+    assert ("?" in said) == ("--help" not in command)
+
+
+class Window:
+    """A stand-in for a stream, as a notebook or a logger puts one there: no TextIOWrapper, and poor in letters."""
+
+    encoding = "cp1252"
+
+    def __init__(self) -> None:
+        self.shown = ""
+
+    def write(self, text: str) -> int:
+        self.shown += text.encode(self.encoding).decode(self.encoding)
+        return len(text)
+
+    def flush(self) -> None:
+        pass
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_stream_that_is_no_file_replaces_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    window = Window()
+    monkeypatch.setattr(sys, "stdout", window)
+    monkeypatch.setattr(sys, "stderr", window)
+    settle_output()
+    print("λ … ±")
+    print("λ", file=sys.stderr, flush=True)
+    sys.stdout.writelines(["→", "\n"])
+    assert window.shown == "? … ±\n?\n?\n"
+    assert sys.stdout.isatty()
+
+
+@pytest.mark.parametrize("stream", [None, io.StringIO(), "closed"], ids=["none", "text", "closed"])
+def test_a_stream_that_takes_all_text_or_none_is_left(monkeypatch: pytest.MonkeyPatch, stream: object) -> None:
+    if stream == "closed":
+        stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+        stream.close()
+    monkeypatch.setattr(sys, "stdout", stream)
+    settle_output()
+    assert sys.stdout is stream
