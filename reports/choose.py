@@ -10,10 +10,11 @@ from pathlib import Path
 
 from sweeps import campaign as documents
 from sweeps.campaign import BadCampaign, Campaign
+from sweeps.changes import normal
 from sweeps.records.address import looked
 from sweeps.records.read import CampaignRecord, campaigns, document
 from sweeps.study import EVERY_PROFILE, find_study
-from trm_core.config import BadSetting, setting_text, setting_value
+from trm_core.config import BadSetting
 
 ALL = "all"
 ID_DIGITS = 8  # of an id that stand for it
@@ -87,7 +88,7 @@ def choose(
     """
     by_label = {one.label: one for one in reversed(found)}
     if changes is not None:
-        wanted = changed(changes)
+        wanted = normal(change.strip() for change in changes)
         same = next((one for one in found if _has(one, wanted)), None)
         if same is None:
             raise NoSuchCampaign(f"no campaign with --set {' '.join(changes)}; there is {named(found)}")
@@ -103,28 +104,12 @@ def choose(
     return tuple(by_name[label] for label in dict.fromkeys(labels))
 
 
-def _has(found: Found, wanted: frozenset[tuple[str, str, str]]) -> bool:
+def _has(found: Found, wanted: tuple[str, ...]) -> bool:
     """Whether a campaign has these changes; one that cannot be read has not."""
     try:
-        return changed(found.read()[0].changes) == wanted
+        return normal(found.read()[0].changes) == wanted
     except (BadCampaign, BadSetting):
         return False
-
-
-def changed(changes: Iterable[str]) -> frozenset[tuple[str, str, str]]:
-    """Changes as (for which rows, setting, value), however they are written: 1e-3 is 0.001. Raises BadSetting."""
-    read = set()
-    for change in changes:
-        where, name, text = parts_of(change)
-        read.add((where, name, setting_text(setting_value(name, text))))
-    return frozenset(read)
-
-
-def parts_of(change: str) -> tuple[str, str, str]:
-    """ "maze:model.D=96" → ("maze", "model.D", "96"); the first is empty where a change is for all rows."""
-    place, _, text = change.strip().partition("=")
-    where, _, name = place.rpartition(":")
-    return where, name, text
 
 
 def named(found: Sequence[Found], but: Found | None = None) -> str:

@@ -9,7 +9,7 @@ import csv
 import hashlib
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +20,6 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from reports.choose import parts_of
 from reports.collect import EXACT, Table, TableRow, accuracy_metric, choosing_metric, kind, passes
 from reports.figures import FAINT, INK, PAPER, RAMPS, STYLE, png, svg
 from reports.layout import lay_out, prose
@@ -28,9 +27,10 @@ from reports.report import read_table, write_files
 from reports.tables import NOTHING, markdown_table, markdown_text, short
 from sweeps import screen
 from sweeps.campaign import Campaign
+from sweeps.changes import Assignment, normal, read_assignment, short_name
 from sweeps.records.summary import Spread, spread
-from sweeps.study import Row, Study
-from trm_core.config import setting_text, setting_value
+from sweeps.study import Study
+from trm_core.config import find_setting, setting_text
 
 STANDING = "as it is"  # a setting that a campaign does not change, and that its rows do not agree on
 NO_PUZZLES = "no validation puzzles"
@@ -121,7 +121,7 @@ def compare(tables: Sequence[Table]) -> Comparison:
         raise NothingToCompare(f"{len(tables)} campaign to compare; expected two or more, or all, after --compare")
     if len({(one.study.name, one.profile) for one in campaigns}) > 1:
         raise NothingToCompare(f"{' and '.join(one.name for one in campaigns)}: expected one study in one profile")
-    names, values = _differing(campaigns)
+    places, values = _differing(campaigns)
     columns = sorted(
         zip((Setting(one, of) for one, of in zip(campaigns, values, strict=True)), tables, strict=True),
         key=lambda column: (column[0].place, column[0].campaign.id),
@@ -136,12 +136,12 @@ def compare(tables: Sequence[Table]) -> Comparison:
     return Comparison(
         study=study,
         profile=campaigns[0].profile,
-        names=_short(names),
+        names=tuple(map(_in_words, places)),
         shared=tuple(everywhere),
         settings=settings,
         lines=lines,
         leaks=tuple(dict.fromkeys(table.leak for _, table in columns if table.leak)),
-        notes=_notes(study, lines, names, left_out),
+        notes=_notes(study, lines, places, left_out),
     )
 
 
@@ -176,7 +176,7 @@ def _has_test(study: Study) -> bool:
 
 
 def _notes(
-    study: Study, lines: Sequence[Line], names: Sequence[tuple[str, str]], left_out: Sequence[str]
+    study: Study, lines: Sequence[Line], places: Sequence[Assignment], left_out: Sequence[str]
 ) -> tuple[str, ...]:
     notes = []
     blind = [line.row for line in lines if any(cell.word == NO_PUZZLES for cell in line.cells)]
@@ -194,7 +194,7 @@ def _notes(
             "(2 of 3): so many of the runs that were asked for are in that mean. Where the others failed or diverged,"
             " the setting looks better than it is."
         )
-    if any(name.startswith("data.") for _, name in names):
+    if any(place.name.startswith("data.") for place in places):
         notes.append("Settings that change the puzzles are each measured on their own.")
     if left_out:
         notes.append(f"Rows that none of these campaigns runs are left out: {'; '.join(left_out)}.")
@@ -204,36 +204,36 @@ def _notes(
 # --- what differs ----------------------------------------------------------------------------------------------------
 
 
-def _differing(campaigns: Sequence[Campaign]) -> tuple[list[tuple[str, str]], list[tuple[str, ...]]]:
-    """The settings that are not the same everywhere, as (for which rows, name); and each campaign's values of them."""
-    changed = [{parts_of(change)[:2]: parts_of(change)[2] for change in one.changes} for one in campaigns]
-    names = list(dict.fromkeys(name for of in changed for name in of))
+def _differing(campaigns: Sequence[Campaign]) -> tuple[list[Assignment], list[tuple[str, ...]]]:
+    """The settings that are not the same everywhere, with the rows they are for; and each campaign's values of them."""
+    changed = [{_place(one): one.text for one in map(read_assignment, normal(each.changes))} for each in campaigns]
+    places = list(dict.fromkeys(place for of in changed for place in of))
 
-    def value(at: int, name: tuple[str, str]) -> str:
-        where, setting = name
-        if name in changed[at]:
-            return setting_text(setting_value(setting, changed[at][name]))
-        one = campaigns[at]
-        meant = [row.name for row in one.study.rows if _is_meant(where, row, one.study)]
-        standing = {
-            setting_text(settings.flat()[setting]) for row in meant if (settings := one.settings(row)) is not None
-        }
-        return standing.pop() if len(standing) == 1 else STANDING
+    def value(campaign: Campaign, place: Assignment, of: Mapping[Assignment, str]) -> str:
+        texts = {of[place]} if place in of else _standing(campaign, place)
+        text = texts.pop() if len(texts) == 1 else STANDING
+        return text.removesuffix(".0") if find_setting(place.name).kind is float else text
 
-    values = {name: [value(at, name) for at in range(len(campaigns))] for name in names}
-    differing = [name for name in names if len(set(values[name])) > 1]
-    return differing, [tuple(values[name][at] for name in differing) for at in range(len(campaigns))]
+    values = {place: [value(one, place, of) for one, of in zip(campaigns, changed, strict=True)] for place in places}
+    differing = [place for place in places if len(set(values[place])) > 1]
+    return differing, [tuple(values[place][at] for place in differing) for at in range(len(campaigns))]
 
 
-def _is_meant(where: str, row: Row, study: Study) -> bool:
-    return where in ("", row.base, study.puzzle_of(row))
+def _place(change: Assignment) -> Assignment:
+    """A change without its value: which setting, of which rows."""
+    return change._replace(text="")
 
 
-def _short(names: Sequence[tuple[str, str]]) -> tuple[str, ...]:
-    """Names without their section, "lr", unless two would then be the same."""
-    fields = [name.rpartition(".")[2] for _, name in names]
-    shown = [field if fields.count(field) == 1 else name for field, (_, name) in zip(fields, names, strict=True)]
-    return tuple(f"{where}:{name}" if where else name for (where, _), name in zip(names, shown, strict=True))
+def _standing(campaign: Campaign, place: Assignment) -> set[str]:
+    """The values that the rows it is for have of a setting."""
+    rows = [row.name for row in campaign.study.rows if place.is_for(campaign.study, row)]
+    settings = [found for row in rows if (found := campaign.settings(row)) is not None]
+    return {setting_text(one.flat()[place.name]) for one in settings}
+
+
+def _in_words(place: Assignment) -> str:
+    """ "lr", "maze:lr"."""
+    return "".join(f"{scope}:" for scope in (place.puzzle, place.base) if scope) + short_name(place.name)
 
 
 def _order(value: str) -> tuple[int, float, str]:

@@ -120,7 +120,7 @@ def test_two_settings_are_labelled_by_what_differs_and_what_all_share_is_said_on
     found = compare(tables(study, grid))
     assert found.names == ("lr", "weight_decay")
     assert [found.label(one) for one in found.settings] == [
-        f"lr={lr}, weight_decay={decay}" for lr in ("0.01", "0.02") for decay in ("0.2", "1.0")
+        f"lr={lr}, weight_decay={decay}" for lr in ("0.01", "0.02") for decay in ("0.2", "1")
     ]
     assert found.shared == (shared,)
     assert f"All with {shared}." in comparing.markdown(found)
@@ -136,9 +136,9 @@ def test_a_setting_that_a_campaign_leaves_alone_is_named_by_the_value_it_has(stu
 
 def test_a_setting_for_some_rows_keeps_its_scope(puzzles_study: Study) -> None:
     scores: dict[str, tuple[float | None, float]] = {"HRM, Maze-Hard": (0.5, 0.5)}
-    found = compare(tables(puzzles_study, {f"maze:optim.lr={lr}": scores for lr in (0.02, 0.03)}))
-    assert [found.label(one) for one in found.settings] == ["maze:lr=0.02", "maze:lr=0.03"]
-    assert found.name.startswith("grid-maze-lr-")
+    found = compare(tables(puzzles_study, {f"maze:hrm:optim.lr={lr}": scores for lr in (0.02, 0.03)}))
+    assert [found.label(one) for one in found.settings] == ["maze:hrm:lr=0.02", "maze:hrm:lr=0.03"]
+    assert found.name.startswith("grid-maze-hrm-lr-")
 
 
 def test_means_are_over_finished_runs_and_say_how_many_were_asked_for(study: Study) -> None:
