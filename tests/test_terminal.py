@@ -20,7 +20,7 @@ COMMANDS = [
     ("trm_core", "evaluate", "no/λ ² …", "data"),
     ("trm_core.official", "import", "no/λ ² …", "out"),
     ("trm_core.parity", "no/λ ² …"),
-    ("reports", "λ ² …"),
+    ("reports", "recursion_depth", "--tracking", "no/λ ² …"),
 ]
 
 
