@@ -28,8 +28,8 @@ from sweeps.prices import Card, Price, find_card
 from sweeps.puzzles import BuiltSet, CannotWrite, Sources, assumed, build_all, check_sources, look_up, set_of
 from sweeps.screen import paragraph, print_plan, say_what_is_left, say_what_was_not_begun
 from sweeps.study import Row
-from trm_core.command_line import BadCommand
-from trm_core.config import BadSetting, DataSettings
+from trm_core.command_line import BadCommand, is_for_the_user
+from trm_core.config import DataSettings
 
 if TYPE_CHECKING:
     from sweeps.launch import Outcome
@@ -457,5 +457,9 @@ def _reported(campaign: Campaign, report: Reporter) -> tuple[Path | None, list[s
             if time.monotonic() > deadline:
                 return None, [f"no report was made of {campaign.name}: {error}"]
             time.sleep(1)
-        except (BadSetting, OSError) as error:
+        except OSError as error:
+            return None, [f"no report was made of {campaign.name}: {error}"]
+        except ValueError as error:
+            if not is_for_the_user(error):
+                raise
             return None, [f"no report was made of {campaign.name}: {error}"]
