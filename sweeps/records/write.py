@@ -7,31 +7,25 @@ batches: training never waits for the store, and an outage costs nothing but tim
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import math
 import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
-from sweeps.campaign import BadCampaign, Campaign, Job
-from sweeps.records import claims, provenance, read
-from sweeps.records.address import TrackingUnavailable, address, connect, explained, one_line, shown, sqlite_path
-from sweeps.records.summary import cell_name, summarised
+from sweeps.campaign import Campaign, Job
+from sweeps.records import claims, read
+from sweeps.records.address import TrackingUnavailable, address, connect, explained, one_line, shown
+from sweeps.records.tree import BATCH, Tree, batches, now_ms, params
 from sweeps.records.types import (
     CAMPAIGN,
-    CAMPAIGN_ROLE,
     FAILURE,
     KEY,
     REUSED_FROM,
-    ROLE,
-    ROW,
-    ROW_ROLE,
     STATE,
     STEP,
     Measurement,
@@ -39,19 +33,14 @@ from sweeps.records.types import (
     RunRecord,
     Status,
 )
-from trm_core.config import setting_text
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-    from trm_core.config import RunConfig
 
-BATCH = 1000  # metrics per request: MLflow's limit
 SEND_EVERY_S = 1.0
-REREAD_AFTER_S = 0.5  # a document that is torn
 RETRY_AFTER_S = 5.0  # between attempts while the store does not answer
-ROW_ID = "row_id"  # a row's name in letters that MLflow's filters take
 REFUSALS = {  # error codes that no waiting mends; every other error counts as an outage
     "BAD_REQUEST",
     "INVALID_PARAMETER_VALUE",
@@ -101,18 +90,13 @@ class _Child:
 class Tracker:
     """One launch of a campaign in MLflow. A context manager: whatever ends it, no run of ours is left RUNNING."""
 
-    def __init__(
-        self, client: MlflowClient, experiment_id: str, campaign: Campaign, say: Callable[[str], None]
-    ) -> None:
-        self.campaign = campaign  # as MLflow has it: with the runs that others have asked for
-        self.parent_id = ""
+    def __init__(self, client: MlflowClient, campaign: Campaign, say: Callable[[str], None]) -> None:
         self.me = claims.myself(uuid.uuid4().hex)
-        self.heard = claims.Heard()
-        self._client, self._experiment_id, self._say = client, experiment_id, say
+        self.tree = Tree(client, campaign, self.me)
+        self._client, self._say = client, say
         self._children: dict[str, _Child] = {}
-        self._rows: dict[str, str] = {}  # row → its run's id
         self._changed_rows: set[str] = set()
-        self._opened_ms = _now_ms()
+        self._opened_ms = now_ms()
         self._lock = threading.Lock()  # guards what waits; never held while MLflow is spoken to
         self._sending = threading.Lock()  # one sender at a time
         self._wake = threading.Event()
@@ -120,7 +104,6 @@ class Tracker:
         self._silent_since: float | None = None  # the store does not answer
         self._parent_beat_at = -math.inf
         self._warned: set[str] = set()
-        self._common = provenance.tags()
         self._thread = threading.Thread(target=self._send_forever, name="mlflow sender", daemon=True)
 
     @classmethod
@@ -137,13 +120,15 @@ class Tracker:
         """
         client = connect(address())
         with explained("create the experiment and the campaign's run"):
-            tracker = cls(client, _experiment(client, campaign.study.name), campaign, say)
-            tracker.parent_id = tracker._campaigns_run()
-            claims.beat(client, tracker.parent_id, tracker.me)
-            tracker._write_document()
-            tracker._end_what_the_dead_left()
+            tracker = cls(client, campaign, say)
+            tracker.tree.open()
         tracker._thread.start()
         return tracker
+
+    @property
+    def campaign(self) -> Campaign:
+        """As MLflow has it: with the runs that others have asked for."""
+        return self.tree.campaign
 
     def __enter__(self) -> Self:
         return self
@@ -169,8 +154,8 @@ class Tracker:
         if known is not None and not known.lost:
             self.again(job.key)
             return Begun("ours")
-        runs, names = self._with_key(job.key)
-        if (done := self._finished(runs, names)) is not None:
+        runs, names = self.tree.with_key(job.key)
+        if (done := self.tree.finished(runs, names)) is not None:
             if done.campaign != self.campaign.id:
                 self._refer(job, data, done, tags)
             return Begun("finished", record=done)
@@ -187,7 +172,7 @@ class Tracker:
                 and found.ended.timestamp() * 1000 > self._opened_ms
             ):
                 return Begun("failed", record=found)
-            if (owner := claims.claim(self._client, run.info.run_id, self.me, self.heard)) is not None:
+            if (owner := claims.claim(self._client, run.info.run_id, self.me, self.tree.heard)) is not None:
                 return Begun("elsewhere", owner=owner)
             run = self._client.get_run(run.info.run_id)
             if run.info.status == "FINISHED":  # between two looks
@@ -195,23 +180,23 @@ class Tracker:
                 return self._begin(job, data, tags)
             self._adopt(job, run, data, tags)
             return Begun("ours")
-        wanted = self._tags(job, data, tags) | dict([claims.tag(self.me)])
-        run = self._create(job.name, wanted)
+        wanted = self.tree.tags(job, data, tags) | dict([claims.tag(self.me)])
+        run = self.tree.create(job.name, wanted)
         others = [
             other
-            for other in self._with_key(job.key)[0]  # in the experiments that there are by now
+            for other in self.tree.with_key(job.key)[0]  # in the experiments that there are by now
             if REUSED_FROM not in other.data.tags and other.info.run_id != run.info.run_id
         ]
         if others:  # another launch was as quick: it or neither has it
             self._client.delete_run(run.info.run_id)
             return Begun("elsewhere", owner=self._living_owner(others))
-        self._children[job.key] = _Child(job, data, run.info.run_id, {}, _params(job.run))
+        self._children[job.key] = _Child(job, data, run.info.run_id, {}, params(job.run))
         self._wake.set()
         return Begun("ours")
 
     def _living_owner(self, runs: Iterable[Run]) -> Owner | None:
         """A launch but ours that makes one of these runs."""
-        return self.heard.living([owner for run in runs for owner in claims.others_in(run.data.tags, self.me)])
+        return self.tree.heard.living([owner for run in runs for owner in claims.others_in(run.data.tags, self.me)])
 
     def _adopt(self, job: Job, run: Run, data: str, tags: Mapping[str, str]) -> None:
         """A run that has begun before, now ours: RUNNING; what it has is noted, so that nothing is sent twice."""
@@ -220,11 +205,11 @@ class Tracker:
         for stale in (FAILURE, STATE, "non_finite"):
             if stale in run.data.tags:
                 self._client.delete_tag(run_id, stale)
-        wanted = self._tags(job, data, tags)
+        wanted = self.tree.tags(job, data, tags)
         elsewhere = run.data.tags.get(CAMPAIGN, "") != self.campaign.id
         if elsewhere:  # it stays where it was begun
-            wanted = {name: text for name, text in wanted.items() if name in self._common}
-        child = _Child(job, data, run_id, wanted, _params(job.run), elsewhere=elsewhere)
+            wanted = {name: text for name, text in wanted.items() if name in self.tree.common}
+        child = _Child(job, data, run_id, wanted, params(job.run), elsewhere=elsewhere)
         for metric in run.data.metrics:
             child.stored.update((metric, point.step) for point in self._client.get_metric_history(run_id, metric))
         child.step = max((step for _, step in child.stored), default=0)
@@ -253,22 +238,23 @@ class Tracker:
         origin = {REUSED_FROM: to.tags.get(REUSED_FROM, to.run_id), "reused_from_study": to.study}
         if "device" in to.tags:
             origin["device"] = to.tags["device"]
-        wanted = self._tags(job, data, {**tags, **origin})
+        wanted = self.tree.tags(job, data, {**tags, **origin})
         run, made = claims.the_one(
             self._client,
-            lambda: self._in_campaign(f"tags.{KEY} = '{read.quoted(job.key)}'"),
-            lambda: self._create(job.name, wanted),
+            lambda: self.tree.in_campaign(f"tags.{KEY} = '{read.quoted(job.key)}'"),
+            lambda: self.tree.create(job.name, wanted),
         )
         if not made and self._living_owner([run]) is not None:
             return False
         if made or run.info.status != "FINISHED":
-            now = _now_ms()
+            now = now_ms()
             if not made:  # begun here once, before another campaign finished it
                 for name, text in origin.items():
                     self._client.set_tag(run.info.run_id, name, text)
             metrics = [Metric(name, value, now, job.run.train.steps) for name, value in to.metrics.items()]
-            params = [Param(name, value) for name, value in _params(job.run).items() if name not in run.data.params]
-            self._client.log_batch(run.info.run_id, metrics=metrics, params=params)
+            lacking = {name: text for name, text in params(job.run).items() if name not in run.data.params}
+            of_run = [Param(name, text) for name, text in lacking.items()]
+            self._client.log_batch(run.info.run_id, metrics=metrics, params=of_run)
             self._client.set_terminated(run.info.run_id, "FINISHED", now)
             with self._lock:
                 self._changed_rows.add(job.row)
@@ -310,7 +296,7 @@ class Tracker:
         self._wake.set()
 
     def _end(self, child: _Child, status: Status) -> None:
-        child.end, child.settled = (status, _now_ms()), False
+        child.end, child.settled = (status, now_ms()), False
         child.tags[STEP] = str(child.step)
 
     def lost(self) -> tuple[str, ...]:
@@ -351,10 +337,10 @@ class Tracker:
             if not child.settled and not child.lost
         ]
         if artefacts is not None:
-            problems += self._keep(self.parent_id, artefacts)
+            problems += self._keep(self.tree.parent_id, artefacts)
         try:
             with explained("end the campaign's run"):
-                self._end_campaigns_run(status)
+                self.tree.end(status)
         except TrackingUnavailable as error:
             problems.append(str(error))
         return problems
@@ -372,181 +358,6 @@ class Tracker:
                 f" ({type(error).__name__}: {one_line(error)}); what lies there is whole"
             ]
         return []
-
-    def _end_campaigns_run(self, status: Status) -> None:
-        """The campaign's and its rows' runs end, unless another launch of it lives."""
-        parent = self._client.get_run(self.parent_id)
-        claims.release(self._client, parent, self.me)
-        others = claims.others_in(parent.data.tags, self.me)
-        if not all(claims.has_stopped(owner, _now_ms()) for owner in others):
-            return
-        ended: dict[str, list[str]] = {}
-        ids = {row_id(row.name) for row in self.campaign.rows}
-        rows = []
-        for run in self._in_campaign():
-            if run.data.tags.get(ROLE) == ROW_ROLE and run.data.tags.get(ROW_ID) in ids:
-                rows.append(run)
-            elif KEY in run.data.tags:
-                ended.setdefault(run.data.tags.get(ROW_ID, ""), []).append(run.info.status)
-        for run in rows:
-            statuses = set(ended.get(run.data.tags.get(ROW_ID, ""), ()))
-            of_row = "FINISHED" if statuses == {"FINISHED"} else "FAILED" if "FAILED" in statuses else "KILLED"
-            if run.info.status != of_row:
-                self._client.set_terminated(run.info.run_id, of_row)
-        self._client.set_terminated(self.parent_id, status)
-
-    # --- the campaign's run and its rows' -----------------------------------------------------------------------------
-
-    def _campaigns_run(self) -> str:
-        campaign = self.campaign
-        wanted = {
-            ROLE: CAMPAIGN_ROLE,
-            CAMPAIGN: campaign.id,
-            "study": campaign.study.name,
-            "profile": campaign.profile,
-            "label": campaign.label,
-            "changes": " ".join(campaign.changes)[:4000],
-            **self._common,
-        }
-        run, _ = claims.the_one(
-            self._client,
-            lambda: [run for run in self._in_campaign() if run.data.tags.get(ROLE) == CAMPAIGN_ROLE],
-            lambda: self._client.create_run(
-                self._experiment_id,
-                start_time=_now_ms(),
-                run_name=f"{campaign.profile} {campaign.label}".strip(),
-                tags=wanted,
-            ),
-        )
-        self._client.update_run(run.info.run_id, status="RUNNING")
-        return str(run.info.run_id)
-
-    def _write_document(self) -> None:
-        """The document with the campaign's run, extended; twice where another launch wrote between our two looks."""
-        for look in range(4):
-            try:
-                there = read.read_document(self._client, self.parent_id)
-            except BadCampaign as error:
-                if "version" in str(error) and "newer" in str(error):
-                    raise
-                if look == 0:  # torn, or another launch is writing it
-                    time.sleep(REREAD_AFTER_S)
-                    continue
-                there = None  # what it said of runs stands in their records
-            if there is not None and there.id == self.campaign.id:
-                if self.campaign.keys <= there.keys and there.command == self.campaign.command:
-                    self.campaign = there
-                    break
-                self.campaign = there.extended(self.campaign)
-            self._client.log_text(self.parent_id, self.campaign.text(), read.DOCUMENT)
-        for name, text in {
-            "seeds": _several(self.campaign.seeds),
-            "data_seeds": _several(self.campaign.data_seeds),
-            "runs": str(len(self.campaign.runs)),
-            "command": self.campaign.command[:4000],
-            "updated_ms": str(_now_ms()),
-        }.items():
-            self._client.set_tag(self.parent_id, name, text)
-
-    def _rows_run(self, row: str) -> str:
-        """The id of a row's run, made where there is none."""
-        if row not in self._rows:
-            wanted = {
-                ROLE: ROW_ROLE,
-                CAMPAIGN: self.campaign.id,
-                ROW: row,
-                ROW_ID: row_id(row),
-                "study": self.campaign.study.name,
-                "profile": self.campaign.profile,
-                "mlflow.parentRunId": self.parent_id,
-            }
-            run, _ = claims.the_one(
-                self._client,
-                lambda: [
-                    run
-                    for run in self._in_campaign(f"tags.{ROW_ID} = '{row_id(row)}'")
-                    if run.data.tags.get(ROLE) == ROW_ROLE
-                ],
-                lambda: self._client.create_run(self._experiment_id, start_time=_now_ms(), run_name=row, tags=wanted),
-            )
-            self._rows[row] = str(run.info.run_id)
-        return self._rows[row]
-
-    def _summarise(self, row: str) -> None:
-        """What a row's finished runs say together, with its run; and the row's cell with the campaign's run."""
-        from mlflow.entities import Metric
-
-        drawn = {(run.row, run.data_seed): run.data for run in self.campaign.runs}
-        finished = [
-            record
-            for run in self._in_campaign(f"tags.{ROW_ID} = '{row_id(row)}' AND attributes.status = 'FINISHED'")
-            if (record := _record_or_none(run, {})) is not None
-            and drawn.get((row, record.data_seed), record.data) == record.data  # two test sets never meet in one mean
-        ]
-        runs = [record.metrics for record in read.one_per_key(finished, self.campaign.id).values()]
-        if not runs:
-            return
-        now, n = _now_ms(), len(runs)
-        points = [Metric(name, value, now, n) for name, value in summarised(runs).items()]
-        for batch in _batches(points, BATCH):
-            self._client.log_batch(self._rows_run(row), metrics=batch)
-        values = [run[self.campaign.study.metric] for run in runs if self.campaign.study.metric in run]
-        if values:
-            name = cell_name(row, [one.name for one in self.campaign.rows])
-            self._client.log_metric(self.parent_id, name, math.fsum(values) / len(values), now, n)
-
-    def _end_what_the_dead_left(self) -> None:
-        """Runs of this study that are RUNNING although the launch that made them is gone: KILLED, once claimed."""
-        for run in read.search(
-            self._client, [self._experiment_id], f"attributes.status = 'RUNNING' AND tags.{KEY} LIKE '%'"
-        ):
-            run_id = run.info.run_id
-            owners = claims.owners_in(run.data.tags)
-            if not owners or _record_or_none(run, {}) is None:
-                continue
-            if claims.claim(self._client, run_id, self.me, self.heard) is not None:
-                continue
-            run = self._client.get_run(run_id)
-            if run.info.status == "RUNNING":
-                self._client.set_tag(run_id, STEP, str(max(owner.step for owner in owners)))
-                self._client.set_terminated(run_id, "KILLED")
-            claims.release(self._client, run, self.me)
-
-    def _in_campaign(self, also: str = "") -> list[Run]:
-        query = f"tags.{CAMPAIGN} = '{self.campaign.id}'" + (f" AND {also}" if also else "")
-        return list(read.search(self._client, [self._experiment_id], query))
-
-    def _with_key(self, key: str) -> tuple[list[Run], dict[str, str]]:
-        """The runs of a key that are records of ours, and the names of all experiments by their ids."""
-        names = read.experiments(self._client)
-        runs = read.with_key(self._client, [*names], key)
-        return [run for run in runs if _record_or_none(run, names) is not None], names
-
-    def _finished(self, runs: Sequence[Run], names: Mapping[str, str]) -> RunRecord | None:
-        found = [_record_or_none(run, names) for run in runs if run.info.status == "FINISHED"]
-        best = read.one_per_key((one for one in found if one is not None), self.campaign.id)
-        return next(iter(best.values()), None)
-
-    def _create(self, name: str, tags: Mapping[str, str]) -> Run:
-        return self._client.create_run(self._experiment_id, start_time=_now_ms(), run_name=name, tags=dict(tags))
-
-    def _tags(self, job: Job, data: str, tags: Mapping[str, str]) -> dict[str, str]:
-        return {
-            KEY: job.key,
-            CAMPAIGN: self.campaign.id,
-            "study": job.study,
-            ROW: job.row,
-            ROW_ID: row_id(job.row),
-            "base": job.base,
-            "profile": job.profile,
-            "seed": str(job.seed),
-            "data_seed": str(job.data_seed),
-            "data": data,
-            "mlflow.parentRunId": self._rows_run(job.row),
-            "launch": self.me.launch,
-            **self._common,
-            **tags,
-        }
 
     # --- the sender --------------------------------------------------------------------------------------------------
 
@@ -615,10 +426,10 @@ class Tracker:
 
     def _look_after_the_campaign(self) -> None:
         if _is_due(self._parent_beat_at) and not self._closed.is_set():
-            claims.beat(self._client, self.parent_id, self.me)
+            claims.beat(self._client, self.tree.parent_id, self.me)
             self._parent_beat_at = time.time()
         for row in sorted(self._changed_rows):
-            self._summarise(row)
+            self.tree.summarise(row)
             with self._lock:
                 self._changed_rows.discard(row)
 
@@ -627,7 +438,7 @@ class Tracker:
         from mlflow.entities import Metric, Param, RunTag
 
         with self._lock:
-            rows, tags, params, end = list(child.pending), dict(child.tags), dict(child.params), child.end
+            rows, tags, settings, end = list(child.pending), dict(child.tags), dict(child.params), child.end
             artefacts = list(child.artefacts)
         points: dict[tuple[str, int], Metric] = {}
         for row in rows:
@@ -639,13 +450,13 @@ class Tracker:
                     )
                 elif (name, row.step) not in child.stored:
                     points.setdefault((name, row.step), Metric(name, value, row.time_ms, row.step))
-        for batch in _batches(list(points.items()), BATCH):
+        for batch in batches(list(points.items()), BATCH):
             self._client.log_batch(child.run_id, metrics=[point for _, point in batch])
             child.stored.update(place for place, _ in batch)
-        if tags or params:
+        if tags or settings:
             self._client.log_batch(
                 child.run_id,
-                params=[Param(name, value) for name, value in params.items()],
+                params=[Param(name, value) for name, value in settings.items()],
                 tags=[RunTag(name, value) for name, value in tags.items()],
             )
         for path in artefacts:
@@ -674,59 +485,6 @@ class Tracker:
             self._say(text)
 
 
-def row_id(row: str) -> str:
-    """A row's name as 8 hex digits: MLflow's filters take no quotes."""
-    return hashlib.sha256(row.encode()).hexdigest()[:8]
-
-
-def _experiment(client: MlflowClient, study: str) -> str:
-    """The study's experiment, created where it is not there. Artefacts of a SQLite store lie beside its file."""
-    from mlflow.exceptions import MlflowException
-
-    experiment = client.get_experiment_by_name(study)
-    if experiment is None:
-        path = sqlite_path(address())
-        try:
-            return client.create_experiment(
-                study, (path.resolve().parent / "mlruns" / study).as_uri() if path else None
-            )
-        except MlflowException:
-            experiment = client.get_experiment_by_name(study)
-            if experiment is None:  # else another command has just created it
-                raise
-    if experiment.lifecycle_stage != "active":
-        raise TrackingUnavailable(
-            f"{shown(address())}: the experiment {study} is deleted; bring it back with"
-            f" `mlflow experiments restore --experiment-id {experiment.experiment_id}`"
-        )
-    return str(experiment.experiment_id)
-
-
-def _record_or_none(run: Run, names: Mapping[str, str]) -> RunRecord | None:
-    with contextlib.suppress(ValueError):
-        return read.record(run, names.get(run.info.experiment_id, ""))
-    return None
-
-
-def _params(run: RunConfig) -> dict[str, str]:
-    """Every setting, flat, as text that `--set` reads back; and what follows from them."""
-    settings = {name: setting_text(value) for name, value in run.flat().items()}
-    return settings | {"depth": str(run.model.depth), "parameters": str(run.parameters())}
-
-
-def _several(numbers: Sequence[int]) -> str:
-    return ",".join(map(str, numbers))[:4000]
-
-
-def _batches(items: list[Any], size: int) -> Iterator[list[Any]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
-
-
 def _is_due(beat_at: float) -> bool:
     """Whether it is time for a heartbeat. By the clock on the wall: the others stand still while a laptop sleeps."""
     return abs(time.time() - beat_at) >= claims.BEAT_S
-
-
-def _now_ms() -> int:
-    return int(time.time() * 1000)

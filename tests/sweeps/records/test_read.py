@@ -73,7 +73,8 @@ def test_campaigns_come_newest_first_and_one_that_stands_there_twice_once(mlflow
     for study in (a_study(), a_study("A", "B"), a_study(name="another_study")):
         with Tracker.open(campaign(study)) as tracker:
             tracker._client.create_run(  # by a launch that was killed before it looked who else was there
-                tracker._experiment_id, tags={"role": "campaign", "campaign": tracker.campaign.id, "profile": "mini"}
+                tracker.tree.experiment_id,
+                tags={"role": "campaign", "campaign": tracker.campaign.id, "profile": "mini"},
             )
     assert [one.id for one in read.campaigns("a_study")] == [campaign(a_study("A", "B")).id, campaign().id]
     assert [one.study for one in read.campaigns()] == ["another_study", "a_study", "a_study"]
@@ -88,8 +89,8 @@ def test_of_several_records_of_a_key_the_finished_one_counts(mlflow_here: Path) 
         tracker.log(job.key, final(4, 0.9))
         tracker.finish(job.key, "FINISHED")
         tracker.close("FINISHED")
-        later = tracker._tags(job, "hash", {})
-        tracker._client.create_run(tracker._experiment_id, tags=later)
+        later = tracker.tree.tags(job, "hash", {})
+        tracker._client.create_run(tracker.tree.experiment_id, tags=later)
     (record,) = read.runs_of(of)[0].runs
     assert record.metrics == {"test/exact_accuracy": 0.9}
     assert read.finished([job.key, "0" * 16]) == {job.key: record}

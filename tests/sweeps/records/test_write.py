@@ -245,7 +245,7 @@ def test_a_launch_elsewhere_is_waited_for_until_its_heartbeat_has_stood_still_an
 ) -> None:
     of, clock = campaign(), [0.0]
     with Tracker.open(of) as b:
-        b.heard = claims.Heard(lambda: clock[0])
+        b.tree.heard = claims.Heard(lambda: clock[0])
         for _ in range(29):
             begun = b.begin(only(of), "hash")
             assert begun.what == "elsewhere"
@@ -267,7 +267,7 @@ def test_a_launch_that_slept_while_its_run_was_taken_over_writes_nothing_more_an
     elsewhere.log(key, rows(2))
     send_all(elsewhere)
     with Tracker.open(of) as b:
-        b.heard = claims.Heard(now_ms=lambda: claims._now_ms() + 10**9)  # it slept for days
+        b.tree.heard = claims.Heard(now_ms=lambda: claims._now_ms() + 10**9)  # it slept for days
         assert b.begin(only(of), "hash").what == "ours"
         b.log(key, [*rows(2, 4, loss=7.0), *final(4, 0.91)])
         b.finish(key, "FINISHED")
@@ -295,7 +295,7 @@ def test_the_last_word_on_a_run_is_its_owners_even_a_moment_after_it_was_taken_o
 ) -> None:
     of = campaign()
     with Tracker.open(of) as b:
-        b.heard = claims.Heard(now_ms=lambda: claims._now_ms() + 10**9)
+        b.tree.heard = claims.Heard(now_ms=lambda: claims._now_ms() + 10**9)
         finish(b, only(of), 0.91)
         b.close("FINISHED")
     elsewhere.finish(only(of).key, "KILLED")  # its next heartbeat is not due yet
@@ -307,7 +307,7 @@ def test_the_last_word_on_a_run_is_its_owners_even_a_moment_after_it_was_taken_o
 def test_a_run_that_was_taken_over_and_given_up_can_be_had_back(elsewhere: Tracker) -> None:
     of, key = campaign(), only(campaign()).key
     with Tracker.open(of) as b:
-        b.heard = claims.Heard(now_ms=lambda: claims._now_ms() + 10**9)
+        b.tree.heard = claims.Heard(now_ms=lambda: claims._now_ms() + 10**9)
         assert b.begin(only(of), "hash").what == "ours"
         b.close("KILLED")
     elsewhere._children[key].beat_at = 0.0
@@ -326,7 +326,7 @@ def test_two_that_were_left_by_launches_killed_in_mid_creation_are_never_trained
     of = campaign()
     with Tracker.open(of) as a, Tracker.open(of) as b:
         assert a.begin(only(of), "hash").what == "ours"
-        orphan = a._create("an older one", a._tags(only(of), "hash", {}))
+        orphan = a.tree.create("an older one", a.tree.tags(only(of), "hash", {}))
         query_and_commit(mlflow_here, f"UPDATE runs SET start_time = 1 WHERE run_uuid = '{orphan.info.run_id}'")
         assert b.begin(only(of), "hash").what == "elsewhere"
 
@@ -381,15 +381,15 @@ def test_a_rows_run_carries_mean_spread_n_and_interval_and_the_campaigns_run_a_m
         for job, accuracy in zip(of.jobs(), (0.8, 0.5, 0.9, 0.7), strict=True):
             finish(tracker, job, accuracy)
         tracker.close("FINISHED")
-    assert metrics_of(mlflow_here, tracker.parent_id) == pytest.approx({"TRM T 3": 0.85, "TRM T 2": 0.6})
-    row = metrics_of(mlflow_here, tracker._rows["TRM (T=3)"])
+    assert metrics_of(mlflow_here, tracker.tree.parent_id) == pytest.approx({"TRM T 3": 0.85, "TRM T 2": 0.6})
+    row = metrics_of(mlflow_here, tracker.tree._rows["TRM (T=3)"])
     assert row["test/exact_accuracy"] == pytest.approx(0.85)
     assert row["test/exact_accuracy.n"] == 2
     assert row["test/exact_accuracy.sd"] == pytest.approx(0.005**0.5)
     assert row["test/exact_accuracy.low"] < 0.85 < row["test/exact_accuracy.high"]
     child = next(run for run in read_runs("a_study", "mini") if run.row == "TRM (T=3)")
-    assert child.tags["mlflow.parentRunId"] == tracker._rows["TRM (T=3)"]
-    assert tags(mlflow_here, tracker._rows["TRM (T=3)"])["mlflow.parentRunId"] == tracker.parent_id
+    assert child.tags["mlflow.parentRunId"] == tracker.tree._rows["TRM (T=3)"]
+    assert tags(mlflow_here, tracker.tree._rows["TRM (T=3)"])["mlflow.parentRunId"] == tracker.tree.parent_id
 
 
 def test_runs_on_other_puzzles_never_meet_in_a_rows_mean(mlflow_here: Path) -> None:
@@ -401,7 +401,7 @@ def test_runs_on_other_puzzles_never_meet_in_a_rows_mean(mlflow_here: Path) -> N
             tracker.log(only(of).key, final(4, accuracy))
             tracker.finish(only(of).key, "FINISHED")
             tracker.close("FINISHED")
-    assert metrics_of(mlflow_here, tracker._rows["TRM k=1, T=1"])["test/exact_accuracy"] == 0.9
+    assert metrics_of(mlflow_here, tracker.tree._rows["TRM k=1, T=1"])["test/exact_accuracy"] == 0.9
 
 
 def test_seeds_that_are_added_later_extend_the_same_campaign(mlflow_here: Path) -> None:
@@ -415,8 +415,8 @@ def test_seeds_that_are_added_later_extend_the_same_campaign(mlflow_here: Path) 
     document = read.document(found)
     assert (document.seeds, document.command, len(document.runs)) == ((0, 1, 2), "second", 3)
     assert [role for role, _ in roles(mlflow_here)] == ["campaign", "row", "run", "run", "run"]
-    assert metrics_of(mlflow_here, tracker._rows["TRM k=1, T=1"])["test/exact_accuracy.n"] == 3
-    assert tags(mlflow_here, tracker.parent_id)["seeds"] == "0,1,2"
+    assert metrics_of(mlflow_here, tracker.tree._rows["TRM k=1, T=1"])["test/exact_accuracy.n"] == 3
+    assert tags(mlflow_here, tracker.tree.parent_id)["seeds"] == "0,1,2"
 
 
 def test_two_launches_that_add_seeds_at_once_are_both_in_the_document(mlflow_here: Path) -> None:
@@ -463,7 +463,7 @@ ODD = ("²", "-1", "", "nan", "9" * 400, "0 OR 1=1", "1\n2")
 def strangers(mlflow_here: Path, tmp_path: Path) -> Path:
     """Runs that others have left in the study's experiment. A file of the user's is named in all of them."""
     with Tracker.open(campaign()) as tracker:
-        client, experiment = tracker._client, tracker._experiment_id
+        client, experiment = tracker._client, tracker.tree.experiment_id
     mine = tmp_path / "thesis.tex"
     mine.write_text("precious")
     key, launch = only(campaign()).key, "a" * 32
@@ -502,9 +502,9 @@ def test_a_launch_beside_strangers_runs_makes_its_own_and_opens_and_deletes_no_f
     assert said == []
     ours = [run for run in read.runs_of(of)[0].runs if run.status == "FINISHED"]
     assert sorted(run.metrics["test/exact_accuracy"] for run in ours) == [0.7, 0.9]
-    assert metrics_of(mlflow_here, tracker._rows["TRM k=1, T=1"])["test/exact_accuracy"] == pytest.approx(0.8)
+    assert metrics_of(mlflow_here, tracker.tree._rows["TRM k=1, T=1"])["test/exact_accuracy"] == pytest.approx(0.8)
     after = set(query(mlflow_here, "SELECT run_uuid, key, value FROM tags"))
-    ours_too = {tracker.parent_id, *tracker._rows.values(), *(run.run_id for run in ours)}
+    ours_too = {tracker.tree.parent_id, *tracker.tree._rows.values(), *(run.run_id for run in ours)}
     assert {row for row in before if row[0] not in ours_too} <= after
     theirs = query(mlflow_here, "SELECT status FROM runs WHERE run_uuid NOT IN ('" + "','".join(ours_too) + "')")
     assert {status for (status,) in theirs} == {"RUNNING"}  # as they were
@@ -569,7 +569,7 @@ def test_what_mlflow_refuses_is_said_once_and_stops_nothing_else(mlflow_here: Pa
         for job in of.jobs():
             tracker.begin(job, "hash")
         send_all(tracker)
-        for run_id in (tracker._children[deleted.key].run_id, tracker.parent_id):  # somebody, in MLflow's pages
+        for run_id in (tracker._children[deleted.key].run_id, tracker.tree.parent_id):  # somebody, in MLflow's pages
             tracker._client.delete_run(run_id)
         tracker._parent_beat_at = 0.0
         for job in of.jobs():
