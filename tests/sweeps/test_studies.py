@@ -388,7 +388,7 @@ sweeps.study.find_study = with_one_row_more
 def test_a_row_more_in_every_study_breaks_none_of_these_tests(tmp_path: Path) -> None:
     (tmp_path / "one_row_more.py").write_text(ONE_ROW_MORE)
     root = Path(__file__).parents[2]
-    options = "-vv -p one_row_more -p no:xdist -p no:cacheprovider".split()
+    options = ["-vv", "-p", "one_row_more", "-p", "no:xdist", "-p", "no:cacheprovider"]
     answer = subprocess.run(
         [sys.executable, "-m", "pytest", *options, "-k", "not a_row_more", __file__],
         cwd=root,
