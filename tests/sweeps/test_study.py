@@ -120,6 +120,12 @@ def test_a_study_is_found_in_a_file_outside_the_repository_and_nothing_is_left_o
     assert not list(here.rglob("__pycache__"))
 
 
+def test_a_study_file_is_python_as_it_stands_with_a_byte_order_mark_or_without(here: Path) -> None:
+    source = f"def f(x: int): ...\n\nassert f.__annotations__['x'] is int\n{MINE}"
+    (here / "my_study.py").write_text(source, encoding="utf-8-sig")
+    assert find_study("my_study.py").name == "mine"
+
+
 def test_a_file_changed_a_moment_ago_is_read_anew(here: Path) -> None:
     for title in ("Mine", "Ours"):
         (here / "my_study.py").write_text(MINE.replace('"Mine"', f'"{title}"'))
