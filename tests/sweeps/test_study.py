@@ -113,10 +113,11 @@ def test_a_study_is_found_in_a_file_outside_the_repository_and_nothing_is_left_o
     (here / "folder").mkdir()
     for path in ("my_study.py", "folder/my_study.py"):
         (here / path).write_text(MINE)
-    path_before, modules_before = list(sys.path), set(sys.modules)
+    before = list(sys.path)
     for name in ("my_study.py", "./my_study.py", "folder/my_study.py", str(here / "my_study.py")):
         assert find_study(name).name == "mine"
-    assert (sys.path, set(sys.modules)) == (path_before, modules_before)
+    assert sys.path == before
+    assert not [name for name in sys.modules if "my_study" in name]
     assert not list(here.rglob("__pycache__"))
 
 
