@@ -199,7 +199,7 @@ def _read_file(path: Path) -> Study:
             raise BadStudy(f"{path}: no such file; {hint}")
         if not path.is_file():
             raise BadStudy(f"{path}: a folder or a device; give the path of a Python file that declares a study")
-        source = path.read_text(encoding="utf-8")
+        source = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise BadStudy(f"{path}: cannot be read ({error.strerror}); see its permissions") from None
     except UnicodeDecodeError as error:
@@ -208,7 +208,7 @@ def _read_file(path: Path) -> Study:
     module.__file__ = str(path)
     with _importable(module, path.parent):
         try:
-            exec(compile(source, str(path), "exec"), module.__dict__)
+            exec(compile(source, str(path), "exec", dont_inherit=True), module.__dict__)
         except (Exception, SystemExit) as error:  # a person's own code: whatever it raises is told with its line
             raise BadStudy(_fault(path, str(path), error)) from error
     study = _declared(path, module)

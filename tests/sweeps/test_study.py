@@ -113,11 +113,18 @@ def test_a_study_is_found_in_a_file_outside_the_repository_and_nothing_is_left_o
     (here / "folder").mkdir()
     for path in ("my_study.py", "folder/my_study.py"):
         (here / path).write_text(MINE)
-    path_before, modules_before = list(sys.path), set(sys.modules)
+    before = list(sys.path)
     for name in ("my_study.py", "./my_study.py", "folder/my_study.py", str(here / "my_study.py")):
         assert find_study(name).name == "mine"
-    assert (sys.path, set(sys.modules)) == (path_before, modules_before)
+    assert sys.path == before
+    assert not [name for name in sys.modules if "my_study" in name]
     assert not list(here.rglob("__pycache__"))
+
+
+def test_a_study_file_is_python_as_it_stands_with_a_byte_order_mark_or_without(here: Path) -> None:
+    source = f"def f(x: int): ...\n\nassert f.__annotations__['x'] is int\n{MINE}"
+    (here / "my_study.py").write_text(source, encoding="utf-8-sig")
+    assert find_study("my_study.py").name == "mine"
 
 
 def test_a_file_changed_a_moment_ago_is_read_anew(here: Path) -> None:
