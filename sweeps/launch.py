@@ -125,7 +125,7 @@ def _fit(queue: _Queue, arrangement: Arrangement, out: Path, watch: _Watch) -> N
                 )
 
             needs = {"CPU": 0.0, "node:__internal_head__": 0.001}  # it only waits: a CPU of its own could deadlock
-        watch.device = device
+        watch.device, watch.workers = device, arrangement.workers
         watch.check()
         tune.Tuner(
             tune.with_resources(trial, needs),
@@ -233,7 +233,7 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
         progress: Progress,
     ) -> None:
         self.jobs, self.sets, self.runs, self.trackers, self.progress = jobs, sets, runs, trackers, progress
-        self.device = "cpu"
+        self.device, self.workers = "cpu", 1
         self.finished: list[str] = []
         self.failed: dict[str, str] = {}
         self.full_disk: list[str] = []
@@ -271,7 +271,8 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
     def begin(self, job: Job) -> str:
         """Claim a run: "ours"; "elsewhere", to be asked again; or "over", finished or failed by another launch."""
         of = self.sets[job.key]
-        begun = self.trackers[job.key].begin(job, of.content_hash, tags=of.tags)
+        tags = {**of.tags, "workers": str(self.workers)}
+        begun = self.trackers[job.key].begin(job, of.content_hash, tags=tags)
         if begun.what == "elsewhere":
             self._owners[job.key] = begun.owner
             return "elsewhere"

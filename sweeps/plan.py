@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import enum
-import fnmatch
 import heapq
+import re
 import statistics
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -175,16 +175,12 @@ def select_rows(study: Study, profile: ProfileName, patterns: Sequence[str] = ()
     """
     rows = study.rows_of(profile)
     for pattern in patterns:
-        if not any(_matches(row, pattern) for row in rows):
+        if not any(row.matches(pattern) for row in rows):
             names = "; ".join(row.name for row in rows)
-            elsewhere = [row for row in study.rows if _matches(row, pattern)]
+            elsewhere = [row for row in study.rows if row.matches(pattern)]
             other = f" ({elsewhere[0].name} is in {', '.join(elsewhere[0].profiles)} only)" if elsewhere else ""
             raise NoSuchRow(f"--only {pattern!r} matches no row of {study.name} in {profile}{other}; rows are: {names}")
-    return tuple(row for row in rows if not patterns or any(_matches(row, pattern) for pattern in patterns))
-
-
-def _matches(row: Row, pattern: str) -> bool:
-    return fnmatch.fnmatchcase(row.name.lower(), f"*{pattern.lower()}*")
+    return tuple(row for row in rows if not patterns or any(row.matches(pattern) for pattern in patterns))
 
 
 # --- what they cost --------------------------------------------------------------------------------------------------
@@ -213,15 +209,16 @@ def run_work(run: RunConfig, test_puzzles: int | None = None) -> Work:
 def recorded_rates(records: Iterable[RunRecord], device: str, workers: int = 1) -> dict[str, Rate]:
     """What finished runs on this device say: a rate per row (its newest run), and under "" the median of all.
 
-    device: "cpu", a GPU's name or a part of it ("H100"), or "" for any GPU. workers: of the runs to come, and taken to
-    have been those of the finished ones, whose records do not say.
+    device: "cpu", a GPU's name or a part of it ("H100"), or "" for any GPU. workers: taken to have shared a run whose
+    record does not say how many did.
     """
     rates: dict[str, float] = {}
     for record in sorted(records, key=lambda record: record.started.timestamp()):
         there = record.tags.get("device", "")
         here = device in there if device else there not in ("", "cpu")
         if record.status == "FINISHED" and here and (rate := _recorded_rate(record)) is not None:
-            rates[record.row] = rate / workers
+            said = record.tags.get("workers", "")
+            rates[record.row] = rate / (int(said) if re.fullmatch(r"[1-9][0-9]{0,3}", said) else workers)
     if not rates:
         return {}
     known = {row: Rate(rate, "finished runs of the same row on this device") for row, rate in rates.items()}

@@ -32,7 +32,7 @@ if __package__ in (None, ""):  # run as a script, from wherever: the repository'
 from sweeps import explain
 from sweeps.budget import read_budget
 from sweeps.campaign import Campaign, declare, read_seeds
-from sweeps.changes import read_grid
+from sweeps.changes import read_assignment, read_grid
 from sweeps.conduct import Asked, Ended, conduct, plan_only
 from sweeps.guard import termination_as_interrupt
 from sweeps.machines import Found, find_machines
@@ -191,6 +191,9 @@ def _asked(options: argparse.Namespace, arguments: Sequence[str], *, plan: bool 
             f"--launcher inline with --workers {options.workers}: inline runs have one; use --launcher train"
         )
     changes, grid = _joined(options.set), read_grid(_joined(options.grid))
+    gridded = {str(read_assignment(one)).partition("=")[0] for combination in grid for one in combination}
+    if both := [one for one in changes if str(read_assignment(one)).partition("=")[0] in gridded]:
+        raise BadCommand(f"--set {both[0]}: --grid has values for that too; leave one of them out")
     card = find_card(options.on) if options.on else None
     price = read_price(options.price) if options.price else card.price if card else None
     found = find_machines()

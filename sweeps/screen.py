@@ -15,6 +15,7 @@ from pathlib import Path
 
 from sweeps.budget import Budget, within
 from sweeps.plan import Plan, PlannedRun
+from sweeps.words import shorten
 from trm_core.memory import gigabytes
 
 NARROWEST = 40  # columns; below that lines run over
@@ -50,14 +51,6 @@ def dollars_words(dollars: float) -> str:
     if 0 < dollars < 0.005:
         return "<$0.01"
     return f"${dollars:.2f}" if dollars < 100 else f"${dollars:,.0f}"
-
-
-def shortened(name: str, room: int) -> str:
-    """A name in so much room: its middle goes, its end, which tells it from others, stays longest."""
-    if len(name) <= room:
-        return name
-    tail = min(room - 2, (room - 1) * 2 // 3)
-    return f"{name[: room - 1 - tail].rstrip()}…{name[-tail:].lstrip()}"
 
 
 def paragraph(text: str) -> str:
@@ -175,7 +168,7 @@ def _table(
 
     rows = []
     for at, (row, seeds) in enumerate(names):
-        name = f"{shortened(row, max(2, for_names - len(seeds) - 3))} · {seeds}"
+        name = shorten(row, f"· {seeds}", for_names)
         rows.append(line(name, [cells[at] for cells in columns.values()]))
     rule = "-" * (for_names + sum(len(GAP) + each for each in widths.values()))
     total = line(left, [totals.get(column, "") for column in columns])

@@ -112,6 +112,7 @@ def small_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ([*MINI, "--grid", "optim.lrr=1,2"], "did you mean optim.lr?"),
         ([*MINI, "--grid", "optim.lr=1e-3,0.001"], "optim.lr"),
         ([*MINI, "--grid", "optim.lr"], "--grid optim.lr"),
+        ([*MINI, "--grid", "optim.lr=1,2", "--set", "optim.lr=3"], "--set optim.lr=3: --grid has values for that too"),
         ([*MINI, "--budget", "soon"], "--budget soon: no budget"),
         ([*MINI, "--budget", "$5"], "dollars without a price"),
         ([*MINI, "--plan", "--on", "h1000"], "did you mean h100?"),

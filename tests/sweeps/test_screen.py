@@ -16,7 +16,6 @@ from sweeps.screen import (
     print_plan,
     say_what_is_left,
     say_what_was_not_begun,
-    shortened,
 )
 from sweeps.study import ProfileName, find_study
 
@@ -82,19 +81,6 @@ def test_without_a_price_there_is_no_money_and_on_a_cpu_no_gpu_hour() -> None:
 def test_what_does_not_fit_into_the_memory_is_said() -> None:
     plan = replace(plan_of("arc_agi"), memory=80 * 10**9)
     assert "8 run(s) do not fit into the 80.0 GB there are" in "\n".join(plan_lines(plan, "", 200))
-
-
-@pytest.mark.parametrize(
-    ("name", "room", "short"),
-    [
-        ("TRM k=1", 7, "TRM k=1"),
-        ("w/ separate f_H, f_L", 14, "w/ se…f_H, f_L"),
-        ("TRM-Att, ARC-AGI-1", 12, "TRM-…C-AGI-1"),
-    ],
-)
-def test_a_name_is_shortened_in_its_middle(name: str, room: int, short: str) -> None:
-    assert shortened(name, room) == short
-    assert len(short) <= room
 
 
 @pytest.mark.parametrize(
