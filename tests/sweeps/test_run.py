@@ -19,9 +19,10 @@ import pytest
 
 from data_prep.sudoku import generate
 from sweeps import run as command
+from sweeps.campaign import Campaign
 from sweeps.profiles import PROFILES, configure
 from sweeps.puzzles import build_puzzles
-from sweeps.records.read import read_curve, read_runs
+from sweeps.records.read import anywhere, read_curve, read_runs, runs_of
 from sweeps.records.types import RunRecord
 from sweeps.study import find_study
 from trm_core.memory import gigabytes, peak_bytes
@@ -481,6 +482,27 @@ def test_a_study_on_two_puzzles_trains_each_row_on_its_own_set_and_the_same_comm
     assert "left: 0 of 2" in capsys.readouterr().out
 
 
+@pytest.mark.ray
+def test_a_grid_leaves_a_report_of_each_setting_and_a_comparison_and_shares_what_rows_have_in_common(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = ["--grid", "trm:optim.lr=1e-3,2e-3", "trm:optim.weight_decay=0.2,1"]
+    assert command.main([*MINI, *SMALL, *FEW, *grid]) == 0
+    said = capsys.readouterr().out
+    documents = [json.loads(path.read_text()) for path in Path("results").rglob("campaign.json")]
+    assert len({document["id"] for document in documents}) == len(documents) == 4
+    (comparison,) = Path("results/mini/recursion_depth").glob("grid-*")
+    assert {path.name for path in comparison.iterdir()} >= {"comparison.md", "comparison.csv", "comparison.png"}
+    assert str(comparison) in said
+    assert len(list(Path("results/runs").iterdir())) == 5, "HRM is one run in all four, TRM four"
+    trained = [run for run in anywhere([run["key"] for each in documents for run in each["runs"]]) if not run.is_reused]
+    assert sorted(run.row for run in trained) == ["HRM k=1, T=1", *["TRM k=1, T=1"] * 4]
+    assert {run.status for run in trained} == {"FINISHED"}
+    for document in documents:
+        ours, _ = runs_of(Campaign.model_validate(document))
+        assert [(run.status, run.campaign) for run in ours.runs] == [("FINISHED", document["id"])] * 2
+
+
 def test_an_error_of_ours_that_no_user_made_is_shown_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object, **__: object) -> None:
         raise ValueError("a bug")
@@ -566,6 +588,47 @@ def test_a_study_ended_by_ctrl_c_then_killed_and_given_again_ends_as_one_never_s
             ).fetchone()
         assert (children, doubled) == (2, 0)
     assert results[0] == results[1]
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_two_commands_on_one_store_and_two_folders_share_the_runs_and_both_end_with_every_one(
+    tmp_path: Path, mlflow_here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands = []
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        commands.append(
+            subprocess.Popen(
+                [sys.executable, str(SCRIPT), *MINI, *SMALL, *FEW, "--seeds", "3"],
+                cwd=tmp_path / name,
+                env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "RAY_ADDRESS": "local"},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        )
+    said = [process.communicate(timeout=250)[0] for process in commands]
+    assert [process.returncode for process in commands] == [0, 0], said
+    assert [(status, reused) for _, status, reused in _children(mlflow_here)] == [("FINISHED", False)] * 6
+    keys = [{path.name for path in (tmp_path / name / "results" / "runs").iterdir()} for name in ("one", "other")]
+    assert len(keys[0] | keys[1]) == 6
+    assert not keys[0] & keys[1], "no run was begun in both folders"
+    reports = [next((tmp_path / name).rglob("table.md")).read_bytes() for name in ("one", "other")]
+    assert reports[0] == reports[1]
+
+
+def _children(store: Path) -> list[tuple[str, str, bool]]:
+    """(key, status, whether it stands for another campaign's) of every training run in the database."""
+    with contextlib.closing(sqlite3.connect(store)) as database:
+        return sorted(
+            database.execute(
+                "SELECT t.value, r.status, EXISTS (SELECT 1 FROM tags o WHERE o.run_uuid = r.run_uuid"
+                " AND o.key = 'reused_from') FROM runs r JOIN tags t ON t.run_uuid = r.run_uuid AND t.key = 'key'"
+                " WHERE r.lifecycle_stage = 'active'"
+            )
+        )
 
 
 @pytest.mark.ray
