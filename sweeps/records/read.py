@@ -84,14 +84,15 @@ def finished(keys: Collection[str]) -> dict[str, RunRecord]:
 
 
 def anywhere(keys: Collection[str]) -> tuple[RunRecord, ...]:
-    """All records of these keys, in any study. Raises TrackingUnavailable."""
+    """All records of these keys, in any study, each once. Raises TrackingUnavailable."""
+    keys = frozenset(keys)
     if not keys or _nothing_there():
         return ()
     client = connect(address())
     with explained("look for runs by their keys"):
         names = experiments(client)
         if len(keys) <= ONE_BY_ONE:
-            runs = [run for key in keys for run in with_key(client, names, key)]
+            runs = [run for key in sorted(keys) for run in with_key(client, names, key)]
         else:
             runs = list(search(client, list(names), f"tags.{KEY} LIKE '%'"))
     return tuple(run for run in _readable(runs, names).runs if run.key in keys)

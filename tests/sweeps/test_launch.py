@@ -390,7 +390,7 @@ def test_a_torn_checkpoint_is_said_and_tagged_and_the_one_before_it_used(here: H
     assert here.launch([only]).finished == (only.key,)
     (run,) = here.in_mlflow().values()
     assert f"{torn.name}/training.safetensors: torn" in run.tags["torn_checkpoint"]
-    assert f"row 0 seed 0: {run.tags['torn_checkpoint']}" in here.shown.getvalue()
+    assert "using the one before it" in " ".join(here.shown.getvalue().split())
     assert timeless(run.metrics) == here.expected(only)
 
 

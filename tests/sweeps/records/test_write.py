@@ -132,8 +132,8 @@ from tests.conftest import a_study, campaign
 from tests.sweeps.records.stores import rows
 for turn, other in enumerate(("B", sys.argv[1])):
     of = campaign(a_study("A", other), seeds=range(8 * turn, 8 * turn + 8))
+    print("ready", flush=True); input()
     with Tracker.open(of) as tracker:
-        print("ready", flush=True); input()
         waiting, ours = [job for job in of.jobs() if job.row == "A"], []
         while waiting:
             for job in tuple(waiting):
