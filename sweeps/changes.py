@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from itertools import product
 from typing import NamedTuple
 
-from sweeps.study import EVERY_BASE, EVERY_PUZZLE, BaseName, PuzzleName, Row, Study, nearest
+from sweeps.declared import nearest
+from sweeps.study import EVERY_BASE, EVERY_PUZZLE, BaseName, PuzzleName, Row, Study
 from trm_core.config import (
     NOT_IN_THE_KEY,
     BadSetting,

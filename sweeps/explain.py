@@ -14,9 +14,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from sweeps.declared import nearest
 from sweeps.profiles import PROFILES, Difference, configure, differences, find_profile, shared_puzzles
 from sweeps.puzzles import PUZZLE_WORDS
-from sweeps.study import EVERY_BASE, BaseName, ProfileName, PuzzleName, Row, Study, nearest, studies_and_faults
+from sweeps.study import EVERY_BASE, BaseName, ProfileName, PuzzleName, Row, Study, studies_and_faults
 from trm_core.command_line import BadCommand
 from trm_core.config import RunConfig, describe, setting_text
 

@@ -25,22 +25,39 @@ class FolderHeld(ValueError):
     """Another process trains this run."""
 
 
+class FileHeld(ValueError):
+    """Another process has the right that a lock file stands for."""
+
+    def __init__(self, holder: str) -> None:
+        super().__init__(f"{holder} has it")
+        self.holder = holder  # "process 123 on host"
+
+
 # --- locks -----------------------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
 def hold_folder(folder: Path, wait_s: float = WAIT_FOR_LOCK_S) -> Iterator[None]:
     """The right to train in this folder; waits for a holder to end. Raises FolderHeld."""
-    path = folder / ".lock"
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(hold_file(folder / ".lock", wait_s))
+        except FileHeld as error:
+            raise FolderHeld(
+                f"{folder}: {error.holder} trains here, waited {wait_s:.0f} s; end it, or wait for it, then run again"
+            ) from None
+        yield
+
+
+@contextlib.contextmanager
+def hold_file(path: Path, wait_s: float) -> Iterator[None]:
+    """The right that this lock file stands for; waits for a holder to end. The file stays. Raises FileHeld, OSError."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         deadline = time.monotonic() + wait_s
         while not _locked(descriptor):
             if time.monotonic() > deadline:
-                holder = os.pread(descriptor, 200, 0).decode(errors="replace") or "an unknown process"
-                raise FolderHeld(
-                    f"{folder}: {holder} trains here, waited {wait_s:.0f} s; end it, or wait for it, then run again"
-                )
+                raise FileHeld(os.pread(descriptor, 200, 0).decode(errors="replace") or "an unknown process")
             time.sleep(0.2)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)

@@ -12,8 +12,9 @@ from itertools import product
 from typing import Any
 
 from sweeps.changes import for_row
+from sweeps.declared import nearest
 from sweeps.recipes import recipe
-from sweeps.study import EVERY_BASE, EVERY_PUZZLE, BaseName, ProfileName, PuzzleName, Row, Study, nearest
+from sweeps.study import EVERY_BASE, EVERY_PUZZLE, BaseName, ProfileName, PuzzleName, Row, Study
 from trm_core.config import BadSetting, RunConfig, Settings
 
 

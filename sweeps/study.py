@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import difflib
 import fnmatch
-import importlib
-import os
-import pkgutil
-import re
-import sys
-import traceback
-from collections.abc import Iterable, Iterator
-from pathlib import Path
-from types import ModuleType
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from trm_core.config import RunConfig, Settings, find_setting, shortened
+from sweeps.declared import Shelf
+from trm_core.config import RunConfig, Settings, find_setting
 
 BaseName = Literal["trm", "trm_att", "hrm", "direct"]
 PuzzleName = Literal["sudoku", "maze", "arc"]
@@ -30,9 +20,6 @@ EVERY_PROFILE: tuple[ProfileName, ...] = ("mini", "official", "paper")
 
 class UnknownStudy(ValueError):
     """A study name that no file in sweeps/studies carries."""
-
-
-FOLDER = Path(__file__).resolve().parent / "studies"  # of the studies that ship
 
 
 class BadStudy(ValueError):
@@ -133,20 +120,14 @@ class Study(Settings):
         return tuple(row for row in self.rows if profile in row.profiles)
 
 
-def nearest(name: str, names: Iterable[str], what: str, between: str = ", ") -> str:
-    """A hint at the name meant, for an error: "did you mean mini?", else "profiles are mini, official, paper"."""
-    names = tuple(names)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
-    return f"did you mean {close[0]}?" if close else f"{what} are {between.join(names)}"
-
-
 # --- the files -------------------------------------------------------------------------------------------------------
+
+STUDIES = Shelf("sweeps.studies", Study, (Study, Row, Quoted, Losses), unknown=UnknownStudy, bad=BadStudy)
 
 
 def study_names() -> tuple[str, ...]:
     """The studies there are: the module names in sweeps/studies, sorted."""
-    package = importlib.import_module("sweeps.studies")
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(package.__path__)))
+    return STUDIES.names()
 
 
 def find_study(name: str) -> Study:
@@ -154,128 +135,14 @@ def find_study(name: str) -> Study:
 
     Raises UnknownStudy with the nearest right name, BadStudy.
     """
-    if name.endswith(".py") or "/" in name:
-        path = Path(name)
-        if os.path.realpath(path.parent) != str(FOLDER):
-            return _read_file(path)
-        name = path.stem
-    names = study_names()
-    if name not in names:
-        hint = f"did you mean {name}.py?" if Path(f"{name}.py").is_file() else nearest(name, names, "studies")
-        raise UnknownStudy(f"{name!r}: no such study; {hint}")
-    path = Path("sweeps", "studies", f"{name}.py")
-    try:
-        module = importlib.import_module(f"sweeps.studies.{name}")
-    except Exception as error:  # a file that somebody is writing: whatever it raises is told with its line
-        raise BadStudy(_fault(path, str(FOLDER / path.name), error)) from error
-    study = _declared(path, module)
-    if study.name != name:
-        raise BadStudy(f"{path}: study.name is {study.name!r}, must be {name!r}, as its file")
-    return study
+    return STUDIES.find(name)
 
 
 def all_studies() -> tuple[Study, ...]:
     """Every study that ships, by name. Raises BadStudy."""
-    return tuple(find_study(name) for name in study_names())
+    return STUDIES.all()
 
 
 def studies_and_faults() -> tuple[tuple[Study, ...], dict[str, str]]:
     """The studies that ship, by name; and of each file that declares none, by its name, what is wrong in it."""
-    studies, faults = [], {}
-    for name in study_names():
-        try:
-            studies.append(find_study(name))
-        except BadStudy as error:
-            faults[name] = str(error)
-    return tuple(studies), faults
-
-
-def _read_file(path: Path) -> Study:
-    """The study that a file outside the package declares. Raises BadStudy."""
-    try:
-        if not path.exists():
-            close = difflib.get_close_matches(str(path), [str(file) for file in sorted(path.parent.glob("*.py"))], n=1)
-            hint = f"did you mean {close[0]}?" if close else "give the path of a Python file that declares a study"
-            raise BadStudy(f"{path}: no such file; {hint}")
-        if not path.is_file():
-            raise BadStudy(f"{path}: a folder or a device; give the path of a Python file that declares a study")
-        source = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise BadStudy(f"{path}: cannot be read ({error.strerror}); see its permissions") from None
-    except UnicodeDecodeError as error:
-        raise BadStudy(f"{path}: byte {error.start} is no UTF-8; save it as UTF-8") from None
-    module = ModuleType(f"study_file_{path.stem}")
-    module.__file__ = str(path)
-    with _importable(module, path.parent):
-        try:
-            exec(compile(source, str(path), "exec", dont_inherit=True), module.__dict__)
-        except (Exception, SystemExit) as error:  # a person's own code: whatever it raises is told with its line
-            raise BadStudy(_fault(path, str(path), error)) from error
-    study = _declared(path, module)
-    if not re.fullmatch("[a-z0-9_]+", study.name):
-        raise BadStudy(f"{path}: study.name is {study.name!r}; expected a-z, 0-9 and _ alone, for its folder")
-    if study.name in study_names():
-        raise BadStudy(f"{path}: study.name is {study.name!r}, that of a study that ships; choose another")
-    return study
-
-
-@contextlib.contextmanager
-def _importable(module: ModuleType, folder: Path) -> Iterator[None]:
-    """The module is known while it runs, and what lies beside it can be imported, the repository's own first."""
-    before = list(sys.path)
-    sys.modules[module.__name__] = module  # where classes that it declares are looked up
-    sys.path.append(str(folder.resolve()))
-    try:
-        yield
-    finally:
-        sys.path[:] = before
-        sys.modules.pop(module.__name__, None)
-
-
-def _declared(path: Path, module: ModuleType) -> Study:
-    """The module's `study`. Raises BadStudy."""
-    found = vars(module).get("study")
-    if isinstance(found, Study):
-        return found
-    if found is not None:
-        raise BadStudy(f"{path}: `study` is of type {type(found).__name__}, must be a Study: study = Study(name=…)")
-    others = [name for name, value in vars(module).items() if isinstance(value, Study)]
-    hint = f"did you mean {others[0]}? Call it study" if others else "declare one: study = Study(name=…)"
-    raise BadStudy(f"{path}: no `study` in it; {hint}")
-
-
-def _fault(path: Path, filename: str, error: BaseException) -> str:
-    """What a file raised, as one line: the file, the line of it that was running, what is wrong.
-
-    path: as a person knows it; filename: as Python does.
-    """
-    ran = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == filename]
-    if isinstance(error, SyntaxError) and error.filename == filename:
-        ran.append(error.lineno)
-    where = f"{path}, line {ran[-1]}" if ran and ran[-1] else str(path)
-    if isinstance(error, ValidationError):
-        return f"{where}: {_in_one_line(error)}"
-    if isinstance(error, SyntaxError):
-        elsewhere = "" if error.filename in (filename, None) else f"{error.filename}, line {error.lineno}: "
-        return f"{where}: {elsewhere}{error.msg}"
-    return f"{where}: {' '.join(traceback.format_exception_only(error)[0].split())}"
-
-
-def _in_one_line(error: ValidationError) -> str:
-    """Pydantic's errors about a declaration: the field, what was found, what was expected."""
-    fields = {kind.__name__: tuple(kind.model_fields) for kind in (Study, Row, Quoted, Losses)}
-    said = []
-    for offence in error.errors():
-        name = ".".join(str(part) for part in offence["loc"])
-        match offence["type"]:
-            case "value_error":
-                text = str(offence["ctx"]["error"])
-                said.append(f"{name}: {text}" if name else text)
-            case "extra_forbidden" if error.title in fields:
-                said.append(f"{name}: {error.title} has no such field; {nearest(name, fields[error.title], 'fields')}")
-            case "missing":
-                said.append(f"{error.title} needs {name}")
-            case _:
-                text = f"{offence['msg'][0].lower()}{offence['msg'][1:]}"
-                said.append(f"{name}={shortened(offence['input'])}: {text}")
-    return "; ".join(said)
+    return STUDIES.sound_and_faults()

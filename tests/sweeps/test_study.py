@@ -277,7 +277,6 @@ def test_a_broken_file_among_the_studies_breaks_only_itself(
     (tmp_path / f"{name}.py").write_text(text)
     names = study_names()
     monkeypatch.setattr(sweeps.studies, "__path__", [*sweeps.studies.__path__, str(tmp_path)])
-    monkeypatch.setattr(sweeps.study, "FOLDER", tmp_path)
     studies, faults = studies_and_faults()
     sys.modules.pop(f"sweeps.studies.{name}", None)
     assert tuple(study.name for study in studies) == names

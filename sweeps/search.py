@@ -1,0 +1,577 @@
+"""The only door to Optuna: what a search proposes next, and how its trials ended, in Optuna's own storage.
+
+A proposal is a pure function of the search, the trial's number and what it may know: the results of trials up to
+number - lag, whoever was faster. It enters the storage in one transaction, and what is RUNNING there is to be run, or
+run again: so a driver may be killed at any moment, and the same command goes on as if nothing had happened. Optuna's
+heartbeat, its pruners and `ask` are not used; each of them depends on timing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import re
+import socket
+import sqlite3
+import warnings
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
+from urllib.parse import urlsplit
+
+import optuna
+import sqlalchemy
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.exceptions import ExperimentalWarning, OptunaError
+from optuna.samplers import TPESampler
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from sweeps.guard import FileHeld, hold_file, one_at_a_time
+from sweeps.records.address import address, one_line, shown, sqlite_path
+from sweeps.search_spec import Choices, Dimension, Floats, Params, Search, Value, decide
+from trm_core.config import BadSetting, RunConfig
+
+ANSWERS_WITHIN_S = 10  # a storage, when it is opened
+ENDS_WITHIN_S = 5.0  # a driver that was killed a moment ago
+ADVICE = "set --optuna-storage to a file (sqlite:///optuna.db) or a database (postgresql://user@host/name)"
+IDENTITY, KEYS, SEEDS, WHY, PRUNING_CURVE = "identity", "keys", "seeds", "why", "pruning_curve"  # user attributes
+
+State = Literal["running", "complete", "pruned", "failed"]
+STATES: dict[TrialState, State] = {
+    TrialState.WAITING: "running",
+    TrialState.RUNNING: "running",
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+}
+TRIAL_STATES = {state: trial_state for trial_state, state in STATES.items()}
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)  # the driver says what there is to say
+
+
+class StorageUnavailable(ValueError):
+    """Optuna's storage answers nothing, cannot be written, is not there, or is no storage of Optuna's. One line."""
+
+
+class OtherSearch(ValueError):
+    """What the storage holds under this name is another search, or none that this program has made."""
+
+
+class SearchHeld(ValueError):
+    """Another driver makes this search."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run has ended; or a trial: the mean of its runs."""
+
+    state: State
+    values: tuple[float, ...] = ()  # of the objectives, in their order, where it is complete
+    curve: Mapping[int, float] = field(default_factory=dict)  # step → the objective, where there is one
+    pruning_curve: Mapping[int, float] = field(default_factory=dict)  # step → what pruning looks at
+    why: str = ""  # it failed
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A proposal as the storage has it, and what became of it."""
+
+    number: int
+    params: Params
+    keys: tuple[str, ...]  # of its runs, one per seed; none where its settings contradict each other
+    state: State = "running"
+    values: tuple[float, ...] = ()  # of one that was pruned: its last
+    curve: Mapping[int, float] = field(default_factory=dict)
+    pruning_curve: Mapping[int, float] = field(default_factory=dict)
+    why: str = ""  # it failed
+    began: datetime | None = None
+    ended: datetime | None = None
+
+
+class Proposal(NamedTuple):
+    """What is to be run now."""
+
+    number: int
+    params: Params
+    keys: tuple[str, ...]  # of its runs, in the order of the seeds
+    to_run: tuple[str, ...]  # those of them that no one has run or is running
+
+
+# --- what is proposed ------------------------------------------------------------------------------------------------
+
+
+def known_to(number: int, trials: Iterable[Trial], lag: int) -> tuple[Trial, ...]:
+    """What trial `number` may know: results up to number - lag; of later ones only that they are under way."""
+    return tuple(
+        trial if trial.number <= number - lag else Trial(trial.number, trial.params, trial.keys)
+        for trial in trials
+        if trial.number < number
+    )
+
+
+def propose(search: Search, base: Mapping[str, Any], number: int, known: Sequence[Trial]) -> dict[str, Value]:
+    """The values of trial `number`; the same for the same arguments, whenever and wherever it is asked.
+
+    base: every setting of the base row, as RunConfig.flat(). known: the trials before it, as known_to() shows them.
+    """
+    directions = [objective.direction for objective in search.objectives]
+    scratch = optuna.create_study(directions=directions, sampler=_sampler(search, number))
+    dimensions = {dimension.name: _distribution(dimension) for dimension in search.space}
+    scratch.add_trials([_frozen(trial, dimensions) for trial in known])
+    trial = scratch.ask()
+    return decide(search.space, base, lambda dimension: _suggest(trial, dimension))
+
+
+def _sampler(search: Search, number: int) -> TPESampler:
+    """Grouped, multivariate TPE, with a seed of this trial's own."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return TPESampler(
+            seed=zlib.crc32(f"{search.seed}/{number}".encode()),
+            multivariate=True,
+            group=True,
+            n_startup_trials=search.startup,
+        )
+
+
+def _distribution(dimension: Dimension) -> BaseDistribution:
+    values = dimension.range
+    if isinstance(values, Choices):
+        return CategoricalDistribution(values.values)
+    if isinstance(values, Floats):
+        return FloatDistribution(values.low, values.high, log=values.log)
+    return IntDistribution(values.low, values.high, log=values.log, step=values.step)
+
+
+def _suggest(trial: optuna.Trial, dimension: Dimension) -> Value:
+    name, values = dimension.name, dimension.range
+    if isinstance(values, Choices):
+        return trial.suggest_categorical(name, values.values)
+    if isinstance(values, Floats):
+        return trial.suggest_float(name, values.low, values.high, log=values.log)
+    return trial.suggest_int(name, values.low, values.high, log=values.log, step=values.step)
+
+
+def _frozen(trial: Trial, dimensions: Mapping[str, BaseDistribution]) -> FrozenTrial:
+    return create_trial(
+        state=TRIAL_STATES[trial.state],
+        params=dict(trial.params),
+        distributions={name: dimensions[name] for name in trial.params},
+        values=trial.values or None,
+        intermediate_values=dict(trial.curve),
+    )
+
+
+def mean_of(results: Sequence[Result]) -> Result:
+    """A trial's result from those of its runs: failed if one is, else pruned if one is, else the mean of each value.
+
+    The curves: means at the steps that every run has come to.
+    """
+    states = {result.state for result in results}
+    state: State = "failed" if "failed" in states else "pruned" if "pruned" in states else "complete"
+    values = [result.values for result in results] if state == "complete" else []
+    return Result(
+        state,
+        tuple(_mean(of_one) for of_one in zip(*values, strict=True)),
+        _mean_curve([result.curve for result in results]),
+        _mean_curve([result.pruning_curve for result in results]),
+        next((result.why for result in results if result.why), ""),
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _mean_curve(curves: Sequence[Mapping[int, float]]) -> dict[int, float]:
+    shared = set(curves[0]).intersection(*curves[1:])
+    return {step: _mean([curve[step] for curve in curves]) for step in sorted(shared)}
+
+
+# --- what is kept ----------------------------------------------------------------------------------------------------
+
+
+class Ledger:
+    """A search as it stands in the storage: what to run next, and where the results are told. Made by open_ledger().
+
+    One driver, one thread. Every method raises StorageUnavailable where the storage does not answer, and may then be
+    called again: nothing that was told is lost while this object is there.
+    """
+
+    def __init__(
+        self,
+        search: Search,
+        base: RunConfig,
+        study: optuna.Study,
+        storage: RDBStorage,
+        *,
+        trials: int,
+        key_of: Callable[[Params], tuple[str, ...]],
+        known: Callable[[str], Result | None],
+    ) -> None:
+        self.search, self.n_trials = search, trials
+        self._base, self._study, self._storage = base.flat(), study, storage
+        self._study_id = storage.get_study_id_from_name(study.study_name)
+        self._key_of, self._known = key_of, known
+        self._open: dict[int, tuple[str, ...]] = {}  # trials that have not ended, and their keys
+        self._to_hand_out: list[int] = []  # of them
+        self._ended: dict[str, Result] = {}  # runs whose trial has not
+        self._under_way: set[str] = set()
+        there = self.trials()
+        self._told = {trial.keys: _result(trial) for trial in there if trial.state != "running" and trial.keys}
+        self._take_on(there)
+
+    def trials(self) -> tuple[Trial, ...]:
+        """All trials there are, by number."""
+        with explained(self._storage.url, "read its trials"):
+            return tuple(map(_trial, self._study.get_trials(deepcopy=False)))
+
+    def known_to(self, number: int) -> tuple[Trial, ...]:
+        """The trials that have ended and that trial `number` may be compared with."""
+        return tuple(trial for trial in known_to(number, self.trials(), self.search.lag) if trial.state != "running")
+
+    def left(self) -> bool:
+        """Whether there is anything to hand out, now or when earlier trials have ended."""
+        return bool(self._to_hand_out) or len(self.trials()) < self.n_trials
+
+    def next(self) -> Proposal | None:
+        """What to run now: first what an earlier driver left behind. None: wait for a trial to end, if any is left.
+
+        A proposal whose runs are all known is told without being run; one whose runs are under way, with its twin.
+        """
+        while True:
+            self._tell_what_has_ended()
+            there = self.trials()
+            self._take_on(there)
+            if not self._to_hand_out:
+                number = len(there)
+                if number >= self.n_trials or any(earlier <= number - self.search.lag for earlier in self._open):
+                    return None
+                self._add(number, there)
+                continue
+            number = self._to_hand_out[0]
+            keys = self._open[number]
+            to_run = tuple(dict.fromkeys(key for key in keys if not self._is_cared_for(key)))
+            self._under_way.update(to_run)
+            self._to_hand_out.remove(number)
+            if to_run:
+                return Proposal(number, there[number].params, keys, to_run)
+
+    def end(self, key: str, result: Result) -> tuple[int, ...]:
+        """A run has ended. Returns the numbers of the trials that have ended with it, each now told.
+
+        A value that is no finite number makes its trial a failed one; of a curve, points that are none are left out.
+        """
+        assert result.state != "running", key
+        self._under_way.discard(key)
+        self._ended[key] = result
+        return self._tell_what_has_ended()
+
+    def _is_cared_for(self, key: str) -> bool:
+        """Whether a run has ended or is under way."""
+        if key not in self._ended and key not in self._under_way and (known := self._known(key)) is not None:
+            self._ended[key] = known
+        return key in self._ended or key in self._under_way
+
+    def _take_on(self, there: Sequence[Trial]) -> None:
+        """Every trial that is RUNNING and new here is open. Raises OtherSearch."""
+        for trial in there:
+            if trial.state != "running" or trial.number in self._open:
+                continue
+            if not trial.keys:
+                raise OtherSearch(
+                    f"{self._study.study_name}: trial {trial.number} was added by another program; remove it, or start"
+                    " a search under another name"
+                )
+            self._open[trial.number] = trial.keys
+            if trial.number < self.n_trials:
+                self._to_hand_out.append(trial.number)
+
+    def _add(self, number: int, there: Sequence[Trial]) -> None:
+        """Propose trial `number` and write it down, in one transaction."""
+        params = propose(self.search, self._base, number, known_to(number, there, self.search.lag))
+        keys: tuple[str, ...] = ()
+        why = ""
+        try:
+            keys = self._key_of(params)
+        except BadSetting as error:
+            why = str(error)
+        dimensions = {dimension.name: _distribution(dimension) for dimension in self.search.space}
+        trial = create_trial(
+            state=TrialState.FAIL if why else TrialState.RUNNING,
+            params=params,
+            distributions={name: dimensions[name] for name in params},
+            user_attrs={WHY: why} if why else {KEYS: list(keys), SEEDS: list(range(self.search.seeds))},
+        )
+        with explained(self._storage.url, f"add trial {number}"):
+            self._study.add_trial(trial)
+
+    def _tell_what_has_ended(self) -> tuple[int, ...]:
+        """Tell each open trial whose runs have all ended, and its twins."""
+        told = []
+        for number, keys in tuple(self._open.items()):
+            if keys not in self._told and all(key in self._ended for key in keys):
+                self._told[keys] = self._checked(mean_of([self._ended[key] for key in keys]))
+            if keys in self._told:
+                self._tell(number, self._told[keys])
+                del self._open[number]
+                self._to_hand_out = [other for other in self._to_hand_out if other != number]
+                told.append(number)
+        wanted = {key for keys in self._open.values() for key in keys}
+        self._ended = {key: result for key, result in self._ended.items() if key in wanted}
+        return tuple(told)
+
+    def _checked(self, result: Result) -> Result:
+        """The result as it can be told: Optuna takes an infinite value for a good one, and NaN for none."""
+        n = len(self.search.objectives)
+        curve = {step: value for step, value in result.curve.items() if math.isfinite(value)} if n == 1 else {}
+        state, values, why = result.state, result.values, result.why
+        if state == "complete" and (len(values) != n or not all(map(math.isfinite, values))):
+            state, why = "failed", f"no finite value of every objective: {', '.join(map(str, values)) or 'none'}"
+        return Result(state, values if state == "complete" else (), curve, result.pruning_curve, why)
+
+    def _tell(self, number: int, result: Result) -> None:
+        """Write a result down; its state last, so that a trial is RUNNING until all else is there."""
+        with explained(self._storage.url, f"end trial {number}"):
+            trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
+            for step, value in result.curve.items():
+                self._storage.set_trial_intermediate_value(trial_id, step, value)
+            if result.pruning_curve:
+                self._storage.set_trial_user_attr(trial_id, PRUNING_CURVE, list(result.pruning_curve.items()))
+            if result.why:
+                self._storage.set_trial_user_attr(trial_id, WHY, result.why)
+            self._study.tell(number, list(result.values) or None, TRIAL_STATES[result.state])
+
+
+def _trial(trial: FrozenTrial) -> Trial:
+    attributes = trial.user_attrs
+    return Trial(
+        trial.number,
+        trial.params,
+        tuple(attributes.get(KEYS, ())),
+        STATES[trial.state],
+        tuple(trial.values or ()),
+        dict(sorted(trial.intermediate_values.items())),
+        dict(attributes.get(PRUNING_CURVE, ())),
+        attributes.get(WHY, ""),
+        trial.datetime_start,
+        trial.datetime_complete,
+    )
+
+
+def _result(trial: Trial) -> Result:
+    """What a trial's twin is told."""
+    values = trial.values if trial.state == "complete" else ()
+    return Result(trial.state, values, trial.curve, trial.pruning_curve, trial.why)
+
+
+# --- the storage -----------------------------------------------------------------------------------------------------
+
+
+def default_storage() -> str:
+    """optuna.db beside MLflow's SQLite file; in the current folder where MLflow is a server."""
+    path = sqlite_path(address())
+    return f"sqlite:///{path.with_name('optuna.db') if path and path.name else 'optuna.db'}"
+
+
+@contextlib.contextmanager
+def open_ledger(
+    search: Search,
+    base: RunConfig,
+    *,
+    name: str,
+    key_of: Callable[[Params], tuple[str, ...]],
+    known: Callable[[str], Result | None],
+    storage: str | None = None,
+    data: str = "",
+    trials: int | None = None,
+    retry_failed: bool = False,
+) -> Iterator[Ledger]:
+    """The search `name` in this storage, begun or gone on with, and no other driver's meanwhile.
+
+    base: the base row at its profile with the command's changes, data: the hash of its puzzles. key_of: the keys of a
+    proposal's runs, one per seed; where it raises BadSetting, the proposal has failed. known: how a run has ended that
+    this search has not made, None where it is to be made. trials: more than before to go on, instead of search.trials.
+    retry_failed: what has failed is run again, under its number.
+    Raises StorageUnavailable within about 15 s, OtherSearch, SearchHeld.
+    """
+    url = storage or default_storage()
+    with contextlib.ExitStack() as stack:
+        _check(url)
+        _create(url)
+        database = _connected(url)
+        stack.callback(database.engine.dispose)
+        stack.enter_context(_held(database, name))
+        with explained(url, f"open {name}"):
+            study = _opened(database, name, search, search.identity(base, data))
+            if retry_failed:
+                _reopen_failed(database, name)
+        yield Ledger(search, base, study, database, trials=trials or search.trials, key_of=key_of, known=known)
+
+
+def read_trials(name: str, storage: str | None = None) -> tuple[Trial, ...]:
+    """The trials of a search as they stand; nothing is written. Raises StorageUnavailable, OtherSearch."""
+    url = storage or default_storage()
+    _check(url, must_be_there=True)
+    database = _connected(url, to_write=False)
+    try:
+        with explained(url, "be read"):
+            names = [study.study_name for study in database.get_all_studies()]
+            if name not in names:
+                raise OtherSearch(f"{name}: no such search in {shown(url)}; {_those_there(names)}")
+            return tuple(map(_trial, database.get_all_trials(database.get_study_id_from_name(name))))
+    finally:
+        database.engine.dispose()
+
+
+def _those_there(names: Sequence[str]) -> str:
+    return f"there are {', '.join(names)}" if names else "it is empty"
+
+
+def _check(url: str, *, must_be_there: bool = False) -> None:
+    """What can be seen of an address without opening it. Raises StorageUnavailable; creates nothing."""
+    scheme = url.partition(":")[0].partition("+")[0]
+    if scheme == "sqlite":
+        path = sqlite_path(url)
+        if path is None or not path.name:
+            raise StorageUnavailable(f"{url}: no path (expected sqlite:///file or sqlite:////absolute/file); {ADVICE}")
+        if path.is_dir():
+            raise StorageUnavailable(f"{url}: {path} is a folder; give a file in it, sqlite:///{path}/optuna.db")
+        if not path.parent.is_dir():
+            raise StorageUnavailable(f"{url}: no folder {path.parent}; make it, or {ADVICE}")
+        if must_be_there and not path.exists():
+            raise StorageUnavailable(f"{url}: no such file, so no search has been kept there; {ADVICE}")
+        return
+    if scheme != "postgresql":
+        raise StorageUnavailable(f"{shown(url)}: no storage address (expected sqlite:/// or postgresql://); {ADVICE}")
+    try:
+        parts = urlsplit(url)
+        with socket.create_connection((parts.hostname or "localhost", parts.port or 5432), timeout=5):
+            pass
+    except (OSError, ValueError) as error:
+        raise StorageUnavailable(f"{shown(url)}: nothing answers ({error}); start the server, or {ADVICE}") from None
+
+
+def _create(url: str) -> None:
+    """An empty storage, where there is no file yet: whole or not at all, whoever is killed or comes second."""
+    path = sqlite_path(url)
+    if path is None:
+        return
+    try:
+        with one_at_a_time(path.resolve().parent):
+            if path.exists() and path.stat().st_size:
+                return
+            new = path.with_name(f".{path.name}.new")
+            new.unlink(missing_ok=True)
+            with explained(url, "be made"):
+                _database(f"sqlite:///{new}").engine.dispose()
+            new.replace(path)
+    except OSError as error:
+        raise StorageUnavailable(f"{url}: cannot be made ({error.strerror}); {ADVICE}") from None
+
+
+def _connected(url: str, *, to_write: bool = True) -> RDBStorage:
+    """A storage that has answered and holds Optuna's tables; to be written, also one without any table.
+
+    Raises StorageUnavailable.
+    """
+    path = sqlite_path(url)
+    if path is not None and to_write:
+        try:
+            with contextlib.closing(sqlite3.connect(path, timeout=ANSWERS_WITHIN_S)) as database:
+                database.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            raise StorageUnavailable(f"{url}: {path} cannot be written ({error}); {ADVICE}") from None
+    with explained(url, "be opened"):
+        engine = sqlalchemy.create_engine(url, connect_args=_patience(url))
+        tables = set(sqlalchemy.inspect(engine).get_table_names())
+        engine.dispose()
+        if not {"studies", "trials", "version_info"} <= tables and (tables or not to_write):
+            found = f"it has a table {min(tables)!r}, and Optuna's are missing" if tables else "it is empty"
+            raise StorageUnavailable(f"{shown(url)}: no storage of Optuna's ({found}); {ADVICE}")
+        return _database(url, new=to_write)
+
+
+def _database(url: str, *, new: bool = True) -> RDBStorage:
+    escaped = url.replace("{", "{{").replace("}", "}}")  # Optuna fills in its schema's version
+    return RDBStorage(escaped, engine_kwargs={"connect_args": _patience(url)}, skip_table_creation=not new)
+
+
+def _patience(url: str) -> dict[str, Any]:
+    """How long the database's driver waits: SQLite for another's lock, the others for a server."""
+    return {"timeout" if url.startswith("sqlite") else "connect_timeout": ANSWERS_WITHIN_S}
+
+
+def _opened(database: RDBStorage, name: str, search: Search, identity: Mapping[str, Any]) -> optuna.Study:
+    """The study of that name, new or this search's own. Raises OtherSearch."""
+    directions = [objective.direction for objective in search.objectives]
+    study = optuna.create_study(storage=database, study_name=name, directions=directions, load_if_exists=True)
+    kept = study.user_attrs.get(IDENTITY)
+    if kept is None and not study.get_trials(deepcopy=False):
+        study.set_user_attr(IDENTITY, dict(identity))
+        kept = identity
+    if kept is None:
+        raise OtherSearch(f"{name}: was made by another program; give the search another name, or {ADVICE}")
+    other = [what for what in identity if kept.get(what) != identity[what]]
+    if other or [direction.name.lower() for direction in study.directions] != directions:
+        raise OtherSearch(
+            f"{name}: {shown(database.url)} holds another search under this name (other {', '.join(other)});"
+            f" undo what has changed since, give the search another name, or {ADVICE}"
+        )
+    return study
+
+
+def _reopen_failed(database: RDBStorage, name: str) -> None:
+    """What has failed in being run is RUNNING again, in one transaction; Optuna itself changes no trial that ended."""
+    trials = database.get_all_trials(database.get_study_id_from_name(name))
+    numbers = [trial.number for trial in trials if trial.state is TrialState.FAIL and trial.user_attrs.get(KEYS)]
+    study_id = database.get_study_id_from_name(name)
+    with database.engine.begin() as connection:
+        for number in numbers:
+            at = {"id": database.get_trial_id_from_study_id_trial_number(study_id, number)}
+            for statement in (
+                "DELETE FROM trial_intermediate_values WHERE trial_id = :id",
+                f"DELETE FROM trial_user_attributes WHERE trial_id = :id AND key IN ('{WHY}', '{PRUNING_CURVE}')",
+                "UPDATE trials SET state = 'RUNNING', datetime_complete = NULL WHERE trial_id = :id",
+            ):
+                connection.execute(sqlalchemy.text(statement), at)
+
+
+@contextlib.contextmanager
+def _held(database: RDBStorage, name: str) -> Iterator[None]:
+    """The right to drive this search: a lock beside the SQLite file, in Postgres an advisory one. Raises SearchHeld."""
+    path = sqlite_path(database.url)
+    again = "wait for it, or end it, then run again"
+    with contextlib.ExitStack() as stack:
+        if path is None:
+            lock = sqlalchemy.select(sqlalchemy.func.pg_try_advisory_lock(zlib.crc32(name.encode())))
+            with explained(database.url, "be locked"):
+                connection = stack.enter_context(database.engine.connect())
+                connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+                if not connection.scalar(lock):
+                    raise SearchHeld(f"{name}: another command makes this search; {again}")
+        else:
+            slug = f"{re.sub('[^A-Za-z0-9_]+', '-', name)[:80]}-{zlib.crc32(name.encode()):08x}"
+            try:
+                stack.enter_context(hold_file(path.with_name(f".{path.name}.{slug}.lock"), ENDS_WITHIN_S))
+            except FileHeld as error:
+                raise SearchHeld(f"{name}: {error.holder} makes this search; {again}") from None
+            except OSError as error:
+                raise StorageUnavailable(f"{database.url}: cannot be locked ({error.strerror}); {ADVICE}") from None
+        yield
+
+
+@contextlib.contextmanager
+def explained(url: str, doing: str) -> Iterator[None]:
+    """Errors of the storage, its database and a driver that is not there as one line."""
+    try:
+        yield
+    except (OptunaError, sqlalchemy.exc.SQLAlchemyError, ImportError, OSError, RuntimeError) as error:
+        cause = error.__cause__ if isinstance(error, OptunaError) and error.__cause__ is not None else error
+        raise StorageUnavailable(
+            f"{shown(url)}: Optuna's storage could not {doing} ({one_line(cause)}); see that it is one of this version"
+            f" and can be written, or {ADVICE}"
+        ) from None
