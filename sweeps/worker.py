@@ -157,7 +157,7 @@ def train_run(
                     step, int(time.time() * 1000), {name: float(value) for name, value in metrics.items()}
                 )
                 waiting += journal.add(row)
-            evaluated = any(name.startswith("test/") for name in metrics)  # the same on all workers
+            evaluated = any(name.startswith(("validation/", "test/")) for name in metrics)  # the same on all workers
             if evaluated or agreed(time.monotonic() - passed_on_at > PASS_ON_EVERY_S):
                 rows, waiting, passed_on_at = waiting, [], time.monotonic()
                 pass_on(rows, torn.take())
@@ -185,7 +185,8 @@ def has_ended(task: Task, rows: Sequence[Measurement], data: PuzzleSet) -> bool:
     """Whether nothing is left to do in a run's folder: journal at its end, and the weights that were evaluated."""
     if not rows or rows[-1].step != task.run.train.steps:
         return False
-    if len(data.test) and not any(name.startswith("test/") for name in rows[-1].metrics):
+    split = "test" if task.run.looks_at_test else "validation"
+    if len(data.splits[split]) and not any(name.startswith(f"{split}/") for name in rows[-1].metrics):
         return False
     try:
         facts = json.loads((task.folder / "config.json").read_bytes())

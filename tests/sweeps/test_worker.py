@@ -131,6 +131,16 @@ def test_a_run_that_had_ended_passes_its_rows_on_again_and_trains_nothing(
     assert {path: path.read_bytes() for path in task.folder.rglob("*") if path.is_file()} == files
 
 
+@pytest.mark.usefixtures("_nothing_is_trained")
+def test_so_does_one_that_had_looked_at_validation_alone(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = replace(task, run=task.run.change({"train": {"evaluate_on": "validation"}}))
+    with monkeypatch.context() as patched:
+        patched.setattr("sweeps.worker.train", train)
+        first = rows_of(task)
+    assert not any(name.startswith("test/") for row in first for name in row.metrics)
+    assert rows_of(task) == first
+
+
 def test_a_run_killed_between_its_last_row_and_the_trimming_is_trimmed_when_given_again(
     task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
