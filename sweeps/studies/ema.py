@@ -1,4 +1,4 @@
-"""How slow an average of the weights: TRM's EMA at several rates, and none, on Sudoku-Extreme. 6 rows.
+"""How slow an average of the weights: TRM's EMA at several rates, and none, on Sudoku-Extreme. 5 rows, in mini 4.
 
 An EMA of rate r averages over about 1/(1-r) steps. The paper has 0.999 and none (arXiv 2510.04871v1, section 4.7 and
 Table 1); a reproduction that reached 87.1 % has 0.9 (jvdillon/sic). Expect an optimum that a shorter run moves towards
