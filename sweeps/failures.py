@@ -33,6 +33,7 @@ class Verdict(Enum):
     """What is done about a run that raised."""
 
     AGAIN = "begun again from its last checkpoint"
+    RECOMPUTE = "begun again so, with activation checkpointing"
     GIVE_UP = "failed"
 
 
@@ -74,12 +75,16 @@ def _and_causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__
 
 
-def verdict_on_failure(kind: Kind, reached: Sequence[int]) -> Verdict:
+def verdict_on_failure(kind: Kind, reached: Sequence[int], *, recomputes: bool) -> Verdict:
     """Whether a run that raised is begun again: at most twice, and only if it came further than the time before.
 
     reached: the last step of its journal when this launch began it, then at each of its failures, this one last.
+    recomputes: whether it trained with activation checkpointing, which moves no number. Out of memory without it, a run
+    is begun again with it, however far it came; with it there is nothing left to save.
     What diverged would diverge again, and a full disk is a person's to mend.
     """
+    if kind == "out of memory":
+        return Verdict.GIVE_UP if recomputes else Verdict.RECOMPUTE
     *_, before, now = reached
     failures = len(reached) - 1
     if kind in ("diverged", "disk full") or failures > RETRIES or now <= before:

@@ -192,7 +192,7 @@ def run_work(run: RunConfig, test_puzzles: int | None = None) -> Work:
     test_puzzles: how many there are (None: not known, then as many as were published).
     """
     train, model = run.train, run.model
-    n_test = test_puzzles or run.data.test or PUBLISHED_TESTS[run.data.puzzle]
+    n_test = (test_puzzles or run.data.test or PUBLISHED_TESTS[run.data.puzzle]) if run.looks_at_test else 0
     held_out = (run.data.validation, n_test)
     limit = train.eval_puzzles or max(held_out)
     n_midway = (train.steps - 1) // train.eval_every

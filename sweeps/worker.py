@@ -14,6 +14,7 @@ What a trial reports to the driver, each report one of these:
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import logging
 import os
@@ -21,7 +22,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self, TypeGuard, get_args
 
@@ -157,7 +158,7 @@ def train_run(
                     step, int(time.time() * 1000), {name: float(value) for name, value in metrics.items()}
                 )
                 waiting += journal.add(row)
-            evaluated = any(name.startswith("test/") for name in metrics)  # the same on all workers
+            evaluated = any(name.startswith(("validation/", "test/")) for name in metrics)  # the same on all workers
             if evaluated or agreed(time.monotonic() - passed_on_at > PASS_ON_EVERY_S):
                 rows, waiting, passed_on_at = waiting, [], time.monotonic()
                 pass_on(rows, torn.take())
@@ -185,7 +186,8 @@ def has_ended(task: Task, rows: Sequence[Measurement], data: PuzzleSet) -> bool:
     """Whether nothing is left to do in a run's folder: journal at its end, and the weights that were evaluated."""
     if not rows or rows[-1].step != task.run.train.steps:
         return False
-    if len(data.test) and not any(name.startswith("test/") for name in rows[-1].metrics):
+    split = "test" if task.run.looks_at_test else "validation"
+    if len(data.splits[split]) and not any(name.startswith(f"{split}/") for name in rows[-1].metrics):
         return False
     try:
         facts = json.loads((task.folder / "config.json").read_bytes())
@@ -270,6 +272,7 @@ def device_name(device: str) -> str:
 def train_alone(task: Task, report: Callable[[dict[str, Any]], None]) -> None:
     """Train a run in this very process, begin it again where that may help, and report what comes of it.
 
+    Out of memory, it goes on with activation checkpointing, which is no part of its key and moves none of its numbers.
     A failed run is a result: reported, and the others go on.
     """
     reached = [_last_step(task.folder / "metrics.jsonl")]
@@ -287,14 +290,22 @@ def train_alone(task: Task, report: Callable[[dict[str, Any]], None]) -> None:
         except Exception as error:
             failure = Failure.of(error)
             reached.append(step)
-            if verdict_on_failure(failure.kind, reached) is Verdict.GIVE_UP:
+            recomputes = task.run.train.activation_checkpointing
+            verdict = verdict_on_failure(failure.kind, reached, recomputes=recomputes)
+            if verdict is Verdict.GIVE_UP:
                 note_failure(task.folder, task.launch, error)
                 report(failure.told())
                 return
         # The error is gone by now, and with it what the failed try held in memory.
+        gc.collect()
+        torch.cuda.empty_cache()  # what torch keeps for itself would not count as free
         saved = checkpoint.last_step(task.folder / "checkpoints")
         goes_on = "begins anew" if saved is None else f"goes on from step {saved}"
-        report({"retry": f"{failure.reason}; {goes_on} (try {len(reached)} of {RETRIES + 1})"})
+        how = f"(try {len(reached)} of {RETRIES + 1})"
+        if verdict is Verdict.RECOMPUTE:
+            task = replace(task, run=task.run.change({"train": {"activation_checkpointing": True}}))
+            how = "with train.activation_checkpointing=true"
+        report({"retry": f"{failure.reason}; {goes_on} {how}"})
 
 
 def _last_step(journal: Path) -> int:

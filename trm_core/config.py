@@ -215,8 +215,9 @@ class ModelSettings(Section):
 class OptimSettings(Section):
     """Optimisers, learning-rate schedule and EMA (PAPER: hyper-parameters; released code: AdamATan2, SignSGD)."""
 
-    name: Literal["adam_atan2", "adamw"] = "adam_atan2"
-    """The optimiser of all weights but the puzzle embedding's."""
+    name: Literal["adam_atan2", "adamw", "muon"] = "adam_atan2"
+    """The optimiser of all weights but the puzzle embedding's; muon: of the networks' matrices, and adam_atan2 of the
+    other weights."""
     lr: Annotated[float, Field(gt=0)] = 1e-4
     """Learning rate after the warm-up."""
     beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
@@ -258,6 +259,8 @@ class TrainSettings(Section):
     """Puzzles of each split at an evaluation in mid-run; none: all."""
     eval_N_sup: Positive | None = None
     """Supervision steps at evaluation; none: model.N_sup."""
+    evaluate_on: Literal["validation and test", "validation"] = "validation and test"
+    """The held-out puzzles that the run looks at; validation: not a test puzzle is read, nor does ARC vote."""
     votes: Positive | None = None
     """ARC, at the end: so many variants of each test task vote; none: all there are."""
     log_every: Positive = 10
@@ -281,6 +284,20 @@ class RunConfig(Settings):
     model: ModelSettings = ModelSettings()
     optim: OptimSettings = OptimSettings()
     train: TrainSettings = TrainSettings()
+
+    @model_validator(mode="after")
+    def _has_puzzles_to_look_at(self) -> Self:
+        if self.train.evaluate_on == "validation" and not self.data.validation:
+            raise ValueError(
+                f'train.evaluate_on="validation" with data.validation={self.data.validation}: no puzzles are held out;'
+                ' set data.validation, or train.evaluate_on="validation and test"'
+            )
+        return self
+
+    @property
+    def looks_at_test(self) -> bool:
+        """Whether the test puzzles are evaluated, and ARC's vote is held."""
+        return self.train.evaluate_on == "validation and test"
 
     @classmethod
     def parse(cls, settings: Mapping[str, Any]) -> RunConfig:
@@ -325,15 +342,19 @@ class RunConfig(Settings):
 
     def parameters(self) -> int:
         """Trained parameters of the network, puzzle embedding rows not counted (as the paper and the released code)."""
+        tokens = self.data.vocabulary * self.model.D  # embedded, and read out
+        heads = tokens * (1 if self.model.output_head == "tied" else 2) + 2 * self.model.D + 2
+        return self.matrices() + heads
+
+    def matrices(self) -> int:
+        """Of them, those of the one network or the two: without embedding and heads."""
         m, positions = self.model, self.sequence
         swiglu = 3 * m.D * m.inner_width(m.D)
         if m.channel_mlp == "mixture of experts":
             swiglu = m.n_experts * (swiglu + m.D)
         mixer = 4 * m.D * m.D if m.mixer == "attention" else 3 * positions * m.inner_width(positions)
         networks = 2 if m.networks == "separate" else 1
-        tokens = self.data.vocabulary * m.D  # embedded, and read out
-        heads = tokens * (1 if m.output_head == "tied" else 2) + 2 * m.D + 2
-        return networks * m.n_layers * (swiglu + mixer) + heads
+        return networks * m.n_layers * (swiglu + mixer)
 
     def forward_flops(self) -> int:
         """Operations of one forward supervision step on one puzzle: matrix products, 2 per multiply-add."""

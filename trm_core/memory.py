@@ -52,14 +52,14 @@ def peak_bytes(run: RunConfig, *, workers: int = 1, n_puzzle_ids: int = 1) -> in
 def memory(run: RunConfig, *, workers: int = 1, n_puzzle_ids: int = 1) -> Memory:
     """The formula."""
     m, size = run.model, _Sizes(run, run.train.batch_size // workers)
-    weights = FLOAT32 * run.parameters()
+    weights, muon = FLOAT32 * run.parameters(), run.optim.name == "muon"
     embedding = FLOAT32 * n_puzzle_ids * m.D if m.puzzle_prefix else 0
     n_features = {"y,z": 2, "single z": 1, "multi-scale z": m.n + 1, "y": 1}[m.features]
     puzzles = 2 * INT64 * size.B * run.data.cells  # inputs and labels
     features = n_features * size.u
     held = {
         "weights": weights,
-        "optimiser state": 2 * weights,
+        "optimiser state": 2 * weights - (FLOAT32 * run.matrices() if muon else 0),  # Muon has one moment, not two
         "EMA": 0 if run.optim.ema is None else weights + (embedding if run.optim.ema_covers == "all" else 0),
         "puzzle embedding": embedding,
         "slots": features + puzzles,
@@ -74,7 +74,7 @@ def memory(run: RunConfig, *, workers: int = 1, n_puzzle_ids: int = 1) -> Memory
     moments = {
         "loss": step + n_kept * kept + size.loss_at_work(),
         "start of the backward": step + size.kept_by_the_loss() + n_kept * kept + again + size.backward_at_work(),
-        "optimiser step": step + 3 * weights,  # gradients, and two temporaries of their size
+        "optimiser step": step + weights + size.optimiser_at_work(),
         "evaluation": _Sizes(run, run.train.batch_size).forward_at_work(n_features),
     }
     if n_kept > 1:  # the weights have gradients by now, and those of the features and of x are on their way down
@@ -148,8 +148,7 @@ class _Sizes:
             channels = self.u + m.n_experts * (4 * self.over_channels + self.u)
         casts = 0
         if self.number != FLOAT32:
-            heads = run.data.vocabulary * m.D * (1 if m.output_head == "tied" else 2) + 2 * m.D + 2
-            casts = self.number * (run.parameters() - heads) // (2 if m.networks == "separate" else 1)
+            casts = self.number * run.matrices() // (2 if m.networks == "separate" else 1)
         return m.n_layers * (mixer + channels + 2 * self.f) + casts
 
     def kept_by_the_loss(self) -> int:
@@ -165,6 +164,16 @@ class _Sizes:
     def backward_at_work(self) -> int:
         """On top of what is kept, at the start of a network's backward: in rms_norm's, or in SwiGLU's product."""
         return max(5 * self.f, self.u - self.f + 2 * self.over_channels)
+
+    def optimiser_at_work(self) -> int:
+        """On top of the gradients: two temporaries of their size, but Muon comes to one matrix after the other."""
+        m, run = self.run.model, self.run
+        if run.optim.name != "muon":
+            return 2 * FLOAT32 * run.parameters()
+        mixer = 3 * m.D * m.D if m.mixer == "attention" else 2 * self.L * m.inner_width(self.L)
+        largest = max(mixer, 2 * m.D * m.inner_width(m.D))
+        # The update in float32 and, by Newton-Schulz, twice in bf16; two products of it with itself are no larger.
+        return max(3 * FLOAT32 * largest, 2 * FLOAT32 * (run.parameters() - run.matrices()))
 
     def forward_at_work(self, n_features: int) -> int:
         """The most of a forward pass without gradient: x, the features old and new, and one sublayer at work."""

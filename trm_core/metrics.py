@@ -11,6 +11,7 @@ time/steps_per_second   optimiser steps, since the last report
 {validation,test}/exact_accuracy   [0..1]
 {validation,test}/cell_accuracy    [0..1]
 {validation,test}/puzzles          how many were evaluated
+With train.evaluate_on=validation there is no test/*.
 
 Mazes have a second accuracy beside exact_accuracy:
 {validation,test}/shortest_path_accuracy   [0..1] of the mazes answered by a shortest path, whichever

@@ -76,6 +76,11 @@ class Model(nn.Module):
         """The network that refines y: f_z again unless networks="separate"."""
         return self.f_z if self.f_y_apart is None else self.f_y_apart
 
+    def matrices(self) -> list[nn.Parameter]:
+        """The networks' weights, which are matrices all; neither the embeddings nor the heads."""
+        networks = [self.f_z] if self.f_y_apart is None else [self.f_z, self.f_y_apart]
+        return [parameter for network in networks for parameter in network.parameters()]
+
     def initial_features(self, B: int) -> Features:
         """y_init and z_init, the same at every position of every puzzle: [B, L, D] each."""
         L = self.cells + self.settings.puzzle_prefix

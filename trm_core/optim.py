@@ -1,15 +1,15 @@
-"""AdamATan2 in plain torch, AdamW from torch, and the learning-rate schedule."""
+"""AdamATan2 in plain torch, AdamW and Muon from torch, and the learning-rate schedule."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
-from trm_core.config import OptimSettings
+from trm_core.config import BadSetting, OptimSettings
 
 
 class AdamATan2(Optimizer):
@@ -56,9 +56,62 @@ class AdamATan2(Optimizer):
             torch._foreach_add_(params, turns)
 
 
-def make_optimiser(params: Iterable[nn.Parameter], settings: OptimSettings) -> Optimizer:
-    """The network's optimiser; the puzzle embedding has its own (PuzzleEmbedding.sign_sgd)."""
+class MuonAndAdamATan2(Optimizer):
+    """torch's Muon on matrices (Jordan et al. 2024), AdamATan2 on all else, at one learning rate and weight decay.
+
+    m ← 0.95·m + 0.05·g;  p ← p·(1 − lr·wd) − 0.2·√max(rows, columns)·lr · O(0.05·g + 0.95·m), and O(UΣVᵀ) ≈ UVᵀ by five
+    Newton-Schulz steps in bf16. The factor gives a step the size of AdamW's, so AdamW's learning rate and weight decay
+    serve (Liu et al. 2025, "Muon is scalable for LLM training").
+    """
+
+    def __init__(
+        self,
+        matrices: Iterable[nn.Parameter],
+        others: Iterable[nn.Parameter],
+        lr: float,
+        betas: tuple[float, float],
+        weight_decay: float,
+    ) -> None:
+        if not hasattr(torch.optim, "Muon"):
+            raise BadSetting(
+                f'optim.name="muon": torch {torch.__version__} has no Muon, torch 2.9 is the first that has; install'
+                ' that, or set optim.name="adam_atan2"'
+            )
+        muon = torch.optim.Muon(
+            matrices,
+            lr=lr,
+            weight_decay=weight_decay,
+            momentum=0.95,
+            nesterov=True,
+            ns_steps=5,
+            adjust_lr_fn="match_rms_adamw",
+        )
+        self.parts = (muon, AdamATan2(others, lr=lr, betas=betas, weight_decay=weight_decay))
+        # One optimiser from outside: the groups are the parts' own, and so is the state.
+        super().__init__([group for part in self.parts for group in part.param_groups], {})
+        for part in self.parts:
+            part.state = self.state
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """One update of every parameter that has a gradient."""
+        assert closure is None, "MuonAndAdamATan2 evaluates no closure"
+        for part in self.parts:
+            part.step()
+
+
+def make_optimiser(
+    params: Iterable[nn.Parameter], settings: OptimSettings, matrices: Collection[nn.Parameter] = ()
+) -> Optimizer:
+    """The network's optimiser; the puzzle embedding has its own (PuzzleEmbedding.sign_sgd).
+
+    matrices: those of params that Muon takes, where it is asked for. Raises BadSetting where torch has none.
+    """
     betas = (settings.beta1, settings.beta2)
+    if settings.name == "muon":
+        known = {id(matrix) for matrix in matrices}
+        others = [p for p in params if id(p) not in known]
+        return MuonAndAdamATan2(matrices, others, lr=settings.lr, betas=betas, weight_decay=settings.weight_decay)
     if settings.name == "adamw":
         return AdamW(params, lr=settings.lr, betas=betas, weight_decay=settings.weight_decay)
     return AdamATan2(params, lr=settings.lr, betas=betas, weight_decay=settings.weight_decay)

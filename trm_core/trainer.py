@@ -122,12 +122,17 @@ class Trainer:
                 "train.diagnostics=true: measured on the validation split, and these puzzles have none;"
                 " set train.diagnostics=false and use `python -m trm_core evaluate --diagnostics` afterwards"
             )
+        if not run.looks_at_test and not len(data.validation):
+            raise BadSetting(
+                f'train.evaluate_on="{run.train.evaluate_on}": these puzzles have no validation split, as released'
+                ' datasets have none; give it puzzles that have one, or set train.evaluate_on="validation and test"'
+            )
         free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
         refuse_what_does_not_fit(run, free, workers=self.workers, n_puzzle_ids=data.n_puzzle_ids)
         self.batches = TrainingBatches(data, run)
         self.model = Model(run, data.n_puzzle_ids).to(device)
         self.parameters = dict(self.model.named_parameters())
-        self.optimiser = make_optimiser(self.parameters.values(), run.optim)
+        self.optimiser = make_optimiser(self.parameters.values(), run.optim, self.model.matrices())
         self.ema = (
             None
             if run.optim.ema is None
@@ -207,10 +212,10 @@ class Trainer:
             raise Diverged(self.step, "a weight is no longer finite")
 
     def evaluate(self) -> dict[str, float]:
-        """validation/* and test/*; in mid-run on the first train.eval_puzzles of each, at the end on all."""
+        """validation/*, and test/* where the run looks there; in mid-run on the first train.eval_puzzles of each."""
         run = self.run
         metrics: dict[str, float] = {}
-        for name in ("validation", "test"):
+        for name in ("validation", "test") if run.looks_at_test else ("validation",):
             if not len(self.data.splits[name]):  # released datasets hold no validation puzzles out
                 continue
             scores = evaluate(
@@ -226,9 +231,9 @@ class Trainer:
         return metrics | self.diagnose() if run.train.diagnostics else metrics
 
     def vote(self, predictions: Path | None) -> dict[str, float]:
-        """test/* of ARC's vote over the variants of each test task; none where there are no variants to vote."""
+        """test/* of ARC's vote over the variants of each test task; none without variants, or on validation alone."""
         run = self.run
-        if self.data.groups is None or not len(self.data.test):
+        if not run.looks_at_test or self.data.groups is None or not len(self.data.test):
             return {}
         from trm_core.arc_vote import final_metrics
 

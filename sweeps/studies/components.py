@@ -16,6 +16,15 @@ Cost: mini, 5 to 10 minutes on two CPU cores; official, about 18 h on one L40S f
 
 from sweeps.study import Row, Study
 
+FOUR_LAYERS = Row(  # a row of `layers` too
+    name="w/ 4 layers, n=3",
+    base="trm",
+    change={"model": {"n_layers": 4, "n": 3}},
+    # With mini's own 0.003 and 0.1 it leaves chance at step 120 only (docs/LOG.md); 1 is the paper's decay.
+    change_in={"mini": {"optim": {"lr": 6e-3, "weight_decay": 1.0}}},
+    paper=79.5,
+)
+
 study = Study(
     name="components",
     title="Components",
@@ -27,14 +36,7 @@ study = Study(
         Row(name="w/ ACT", base="trm", change={"model": {"halting": "q_learning"}}, paper=86.1),
         Row(name="w/ separate f_H, f_L", base="trm", change={"model": {"networks": "separate"}}, paper=82.4),
         Row(name="no EMA", base="trm", change={"optim": {"ema": None}}, paper=79.9),
-        Row(
-            name="w/ 4 layers, n=3",
-            base="trm",
-            change={"model": {"n_layers": 4, "n": 3}},
-            # With mini's own 0.003 and 0.1 it leaves chance at step 120 only (docs/LOG.md); 1 is the paper's decay.
-            change_in={"mini": {"optim": {"lr": 6e-3, "weight_decay": 1.0}}},
-            paper=79.5,
-        ),
+        FOUR_LAYERS,
         Row(name="w/ self-attention", base="trm_att", paper=74.7),
         Row(name="w/ T=2, n=2", base="trm", change={"model": {"T": 2, "n": 2}}, paper=73.7),
         Row(name="w/ 1-step gradient", base="trm", change={"model": {"gradient": "one step"}}, paper=56.5),

@@ -10,7 +10,7 @@ from trm_core.checkpoint import BadCheckpoint, CheckpointNotWritten
 from trm_core.memory import NotEnoughMemory
 from trm_core.trainer import Diverged
 
-AGAIN, GIVE_UP = Verdict.AGAIN, Verdict.GIVE_UP
+AGAIN, RECOMPUTE, GIVE_UP = Verdict.AGAIN, Verdict.RECOMPUTE, Verdict.GIVE_UP
 
 
 @pytest.mark.parametrize(
@@ -29,13 +29,19 @@ AGAIN, GIVE_UP = Verdict.AGAIN, Verdict.GIVE_UP
 def test_a_run_that_raised_is_begun_again_twice_and_only_if_it_came_further(
     reached: tuple[int, ...], verdict: Verdict
 ) -> None:
-    assert verdict_on_failure("failed", reached) is verdict
-    assert verdict_on_failure("out of memory", reached) is verdict
+    for recomputes in (False, True):
+        assert verdict_on_failure("failed", reached, recomputes=recomputes) is verdict
+
+
+@pytest.mark.parametrize("reached", [(0, 0), (0, 500), (0, 500, 800, 900)])
+def test_what_is_out_of_memory_is_begun_again_once_with_activation_checkpointing(reached: tuple[int, ...]) -> None:
+    assert verdict_on_failure("out of memory", reached, recomputes=False) is RECOMPUTE
+    assert verdict_on_failure("out of memory", reached, recomputes=True) is GIVE_UP
 
 
 @pytest.mark.parametrize("kind", ["diverged", "disk full"])
 def test_what_would_happen_again_or_is_a_persons_to_mend_is_not_tried_again(kind: Kind) -> None:
-    assert verdict_on_failure(kind, (0, 500)) is GIVE_UP
+    assert verdict_on_failure(kind, (0, 500), recomputes=False) is GIVE_UP
 
 
 def _from(cause: Exception) -> RuntimeError:

@@ -93,6 +93,15 @@ def test_evaluation_at_the_last_step_is_not_counted_twice_and_may_go_deeper_than
     assert run_work(deeper).evaluation - run_work(run).evaluation == (2 * 20) * 16 * run.forward_flops()
 
 
+def test_a_run_on_validation_alone_costs_no_evaluation_of_a_test_puzzle_and_no_vote() -> None:
+    run = RunConfig().set(["train.steps=8", "train.eval_every=4", "data.test=10", "data.validation=20"])
+    arc = run.set(["data.puzzle=arc", "data.augmentations=7"])
+    for each in (run, arc):
+        alone = each.set(["train.evaluate_on=validation"])
+        assert run_work(alone, 5).evaluation == (20 + 20) * 16 * each.forward_flops()
+        assert run_work(alone).training == run_work(each).training
+
+
 def test_all_test_puzzles_are_counted_as_many_as_there_are_or_were_published() -> None:
     run = RunConfig()
     per_puzzle = 16 * run.forward_flops()

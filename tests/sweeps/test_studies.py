@@ -321,6 +321,98 @@ def test_the_ideas_that_failed_are_one_switch_each_and_the_paper_has_no_number_f
     assert all(find_study(name).has_paper_numbers for name in ("components", "latent_features", "recursion_depth"))
 
 
+# --- one factor at a time --------------------------------------------------------------------------------------------
+
+# What may differ from TRM in each study, and the rows of the paper's tables that it shows under another name.
+FACTORS: dict[str, tuple[set[str], dict[str, tuple[str, str]]]] = {
+    "layers": (
+        {"model.n_layers"},
+        {"2 layers": ("components", "TRM (T=3, n=6)"), "4 layers, n=3": ("components", "w/ 4 layers, n=3")},
+    ),
+    "cycles": (
+        {"model.T", "model.n"},
+        {
+            "T=3, n=6": ("components", "TRM (T=3, n=6)"),
+            "T=2, n=2": ("components", "w/ T=2, n=2"),
+            **{f"T={k}, n={2 * k}": ("recursion_depth", f"TRM k={k}, T={k}") for k in (1, 2, 3, 4)},
+        },
+    ),
+    "ema": ({"optim.ema"}, {"no EMA": ("components", "no EMA"), "EMA 0.999": ("components", "TRM (T=3, n=6)")}),
+    "mixer": (
+        {"model.mixer", "model.n_layers"},
+        {
+            "MLP, 2 layers": ("components", "TRM (T=3, n=6)"),
+            "attention, 2 layers": ("components", "w/ self-attention"),
+        },
+    ),
+    "interactions": (
+        {"model.mixer", "model.n_layers", "optim.ema", "optim.lr"},
+        {
+            "TRM": ("components", "TRM (T=3, n=6)"),
+            "attention": ("components", "w/ self-attention"),
+            "no EMA": ("components", "no EMA"),
+            "4 layers": ("mixer", "MLP, 4 layers"),
+            "attention, 4 layers": ("mixer", "attention, 4 layers"),
+        },
+    ),
+}
+
+
+def _key(study: str, row: str, profile: ProfileName) -> str:
+    return configure(find_study(study), _row(study, row), profile, seed=0).key("h")
+
+
+@pytest.mark.parametrize(
+    ("study", "row", "table", "other"),
+    [(study, row, *there) for study, (_, same) in FACTORS.items() for row, there in same.items()],
+)
+def test_a_row_that_a_table_of_the_paper_has_too_is_the_same_run_in_every_profile_that_has_both(
+    study: str, row: str, table: str, other: str
+) -> None:
+    here, there = _row(study, row), _row(table, other)
+    for profile in set(here.profiles) & set(there.profiles):
+        assert _key(study, row, profile) == _key(table, other, profile)
+
+
+@pytest.mark.parametrize("study", FACTORS)
+def test_the_papers_number_stands_beside_the_papers_own_run_and_nowhere_else(study: str) -> None:
+    tables = ("components", "recursion_depth")
+    printed = {_key(table, row.name, "official"): row.paper for table in tables for row in find_study(table).rows}
+    rows = find_study(study).rows_of("official")
+    assert {row.name: row.paper for row in rows} == {
+        row.name: printed.get(_key(study, row.name, "official")) for row in rows
+    }
+    assert find_study(study).has_paper_numbers
+
+
+@pytest.mark.parametrize("study", FACTORS)
+@pytest.mark.parametrize("profile", ["official", "paper"])
+def test_its_rows_differ_in_their_factors_and_in_nothing_else(study: str, profile: ProfileName) -> None:
+    factors, _ = FACTORS[study]
+    trm = configure(find_study("components"), _row("components", "TRM (T=3, n=6)"), profile, 0).flat()
+    for row in find_study(study).rows_of(profile):
+        if row.name in ("4 layers, n=3", "one more"):
+            continue  # Table 1's, which holds the depth; and what another test adds
+        run = configure(find_study(study), row, profile, 0).flat()
+        assert {name for name in run if run[name] != trm[name]} <= factors
+
+
+def test_the_grid_of_recursions_is_whole_and_mini_has_an_ema_of_its_own_rate() -> None:
+    cells = {(row.place["T"], row.place["model"]) for row in find_study("cycles").rows if row.place}
+    assert cells == {(str(T), f"n={n}") for T in (1, 2, 3, 4) for n in (2, 4, 6, 8)}
+    assert _key("ema", "EMA 0.95", "mini") == _key("components", "TRM (T=3, n=6)", "mini")
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_the_learning_rates_of_interactions_are_a_third_and_three_times_the_profiles_own(profile: ProfileName) -> None:
+    study = find_study("interactions")
+    own = configure(study, _row("interactions", "TRM"), profile, 0).optim.lr
+    for row in study.rows:
+        factor = {"lr / 3": 1 / 3, "lr": 1, "lr x 3": 3}[row.place.get("learning rate", "lr")]
+        if row.base == "trm":
+            assert configure(study, row, profile, 0).optim.lr == pytest.approx(factor * own)
+
+
 def test_the_recipes_are_the_released_codes() -> None:
     trm, attention, hrm = (recipe(base, "sudoku") for base in ("trm", "trm_att", "hrm"))
     assert (trm.parameters(), attention.parameters(), hrm.parameters()) == (5_028_866, 6_828_034, 27_275_266)

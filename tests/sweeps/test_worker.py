@@ -131,6 +131,16 @@ def test_a_run_that_had_ended_passes_its_rows_on_again_and_trains_nothing(
     assert {path: path.read_bytes() for path in task.folder.rglob("*") if path.is_file()} == files
 
 
+@pytest.mark.usefixtures("_nothing_is_trained")
+def test_so_does_one_that_had_looked_at_validation_alone(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = replace(task, run=task.run.change({"train": {"evaluate_on": "validation"}}))
+    with monkeypatch.context() as patched:
+        patched.setattr("sweeps.worker.train", train)
+        first = rows_of(task)
+    assert not any(name.startswith("test/") for row in first for name in row.metrics)
+    assert rows_of(task) == first
+
+
 def test_a_run_killed_between_its_last_row_and_the_trimming_is_trimmed_when_given_again(
     task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -258,6 +268,48 @@ def test_the_third_failure_or_one_without_progress_ends_it(
     assert sum("retry" in report for report in reports) == tries - 1
     assert reports[-1] == {"failure": "RuntimeError: again", "kind": "failed"}
     assert "Traceback" in (task.folder / "failure.txt").read_text()
+
+
+class OutOfMemory:
+    """train(), with a device that has room for a run only if it recomputes its activations, or not even then."""
+
+    def __init__(self, *, at_step: int, always: bool = False) -> None:
+        self.at_step, self.always = at_step, always
+
+    def __call__(self, run: RunConfig, data: PuzzleSet, report: Any, **options: Any) -> dict[str, float]:
+        def failing(step: int, metrics: Mapping[str, float], path: Path | None) -> None:
+            if step > self.at_step and (self.always or not run.train.activation_checkpointing):
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+            report(step, metrics, path)
+
+        return train(run, data, failing, **options)
+
+
+@pytest.mark.parametrize(("at_step", "from_where"), [(0, "begins anew"), (8, "goes on from step 8")])
+def test_a_run_out_of_memory_goes_on_with_activation_checkpointing_and_ends_as_one_that_had_room(
+    task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_step: int, from_where: str
+) -> None:
+    whole = rows_of(replace(task, folder=tmp_path / "whole"))
+    monkeypatch.setattr("sweeps.worker.train", OutOfMemory(at_step=at_step))
+    reports = reports_of(task)
+    assert [report["retry"] for report in reports if "retry" in report] == [
+        f"OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.; {from_where} with"
+        " train.activation_checkpointing=true"
+    ]
+    assert not any("failure" in report for report in reports)
+    assert timeless(read_journal(task.folder / "metrics.jsonl")) == timeless(whole)
+
+
+@pytest.mark.parametrize("recomputes", [False, True])
+def test_a_run_that_is_out_of_memory_all_the_same_fails_as_that_after_one_retry_at_most(
+    task: Task, monkeypatch: pytest.MonkeyPatch, recomputes: bool
+) -> None:
+    task = replace(task, run=task.run.change({"train": {"activation_checkpointing": recomputes}}))
+    monkeypatch.setattr("sweeps.worker.train", OutOfMemory(at_step=4, always=True))
+    reports = reports_of(task)
+    assert sum("retry" in report for report in reports) == (0 if recomputes else 1)
+    assert reports[-1]["kind"] == "out of memory"
+    assert "kind out of memory" in (task.folder / "failure.txt").read_text()
 
 
 def test_what_fails_before_its_first_step_is_not_tried_again_however_far_an_earlier_launch_came(

@@ -267,7 +267,7 @@ def test_every_other_setting_and_the_puzzles_change_the_key() -> None:
         "model.channel_mlp": "mixture of experts", "model.output_head": "tied", "data.puzzle": "maze",
         "model.gradient_k": 4, "data.least_path": 18, "data.subsets": "training2,evaluation2",
         "data.test_subset": "evaluation2", "data.allow_leak": "true", "data.maze_augmentation": "recomputed",
-        "data.side": 10, "train.votes": 8,
+        "data.side": 10, "train.votes": 8, "train.evaluate_on": "validation",
     }  # fmt: skip
     base = RunConfig().set(["data.source=generated", "data.test=10"])
     left_out = {"data.source", *(f"train.{name}" for name in NOT_IN_THE_KEY)}
@@ -281,6 +281,15 @@ def test_every_other_setting_and_the_puzzles_change_the_key() -> None:
         together = ["model.gradient=last k"] if name == "model.gradient_k" else []  # has no sense alone
         keys.add(base.set([f"{name}={value}", *together]).key("h"))
     assert len(keys) == len(names) + 3
+
+
+def test_a_run_that_looks_at_validation_alone_needs_validation_puzzles() -> None:
+    alone = RunConfig().set(["train.evaluate_on=validation"])
+    assert (RunConfig().looks_at_test, alone.looks_at_test) == (True, False)
+    with pytest.raises(
+        BadSetting, match=r'^train.evaluate_on="validation" with data.validation=0: no puzzles are held'
+    ):
+        alone.set(["data.validation=0"])
 
 
 # --- depth and cost --------------------------------------------------------------------------------------------------

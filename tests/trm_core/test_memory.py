@@ -92,10 +92,22 @@ def test_so_it_is_for_every_switch(model: dict[str, Any], checkpointing: bool, p
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
-def test_where_weights_outweigh_activations_the_optimiser_is_counted(checkpointing: bool, puzzles: PuzzleSet) -> None:
+@pytest.mark.parametrize("name", ["adam_atan2", "muon"])
+def test_where_weights_outweigh_activations_the_optimiser_is_counted(
+    name: str, checkpointing: bool, puzzles: PuzzleSet
+) -> None:
     train = {"batch_size": 2, "activation_checkpointing": checkpointing}
-    run = _small("trm", {"model": {"D": 128, "n_layers": 4, "n": 1}, "train": train})
-    _assert_predicted(run, puzzles)
+    model = {"D": 128, "n_layers": 4, "n": 1}
+    _assert_predicted(_small("trm", {"model": model, "train": train, "optim": {"name": name}}), puzzles)
+
+
+@pytest.mark.parametrize("mixer", ["mlp", "attention"])
+def test_muon_keeps_one_moment_of_each_matrix_and_two_of_the_rest(mixer: str, puzzles: PuzzleSet) -> None:
+    run = _small("trm", {"model": {"mixer": mixer}, "optim": {"name": "muon"}})
+    trainer = Trainer(run, puzzles, torch.device("cpu"))
+    trainer.take_step()
+    state = [tensor for of in trainer.optimiser.state.values() for key, tensor in of.items() if key != "step"]
+    assert memory(run).held["optimiser state"] == sum(tensor.nbytes for tensor in state)
 
 
 def test_at_official_size_table_3s_oom_rows_fit_48_gb_with_checkpointing_only() -> None:

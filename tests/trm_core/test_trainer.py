@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import pickle
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from data_prep.puzzle_set import PuzzleSet
+from data_prep.puzzle_set import PuzzleSet, Split
 from trm_core.checkpoint import BadCheckpoint, CheckpointNotWritten, load, newest, save
 from trm_core.config import BadSetting, RunConfig
 from trm_core.trainer import Diverged, Trainer, train
@@ -61,11 +62,12 @@ def _assert_close(name: str, found: torch.Tensor, expected: torch.Tensor) -> Non
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=atol, msg=lambda text: f"{name}: {text}")
 
 
-@pytest.fixture(params=["TRM", "HRM", "TRM with AdamW, no EMA, bf16", "TRM with an EMA of the network alone"])
+@pytest.fixture(params=["TRM", "HRM", "TRM with AdamW, no EMA, bf16", "TRM with an EMA of the network alone", "Muon"])
 def run(request: pytest.FixtureRequest, tiny: RunConfig, tiny_hrm: RunConfig) -> RunConfig:
     changed: dict[str, dict[str, Any]] = {"optim": {"name": "adamw", "ema": None}, "train": {"precision": "bf16"}}
     network = tiny.change({"optim": {"ema_covers": "network"}})
-    known = {"TRM": tiny, "HRM": tiny_hrm, "TRM with an EMA of the network alone": network}
+    muon = tiny.change({"optim": {"name": "muon"}})
+    known = {"TRM": tiny, "HRM": tiny_hrm, "TRM with an EMA of the network alone": network, "Muon": muon}
     return known.get(request.param, tiny.change(changed))
 
 
@@ -99,11 +101,12 @@ def test_a_checkpoint_holds_a_puzzle_embedding_that_the_ema_shares_only_once(
         assert sum(name.endswith("puzzle_embedding.weights") for name in _end(tmp_path / covers)) == copies
 
 
-@pytest.mark.parametrize("kind", ["TRM", "HRM"])
+@pytest.mark.parametrize("kind", ["TRM", "HRM", "Muon"])
 def test_a_run_killed_at_a_random_moment_and_resumed_ends_bit_for_bit_as_one_never_killed(
     kind: str, tiny: RunConfig, tiny_hrm: RunConfig, puzzles: PuzzleSet, puzzle_folder: Path, tmp_path: Path
 ) -> None:
-    run = (tiny if kind == "TRM" else tiny_hrm).change({"train": {"steps": 60, "checkpoint_every": 7}})
+    known = {"TRM": tiny, "HRM": tiny_hrm, "Muon": tiny.change({"optim": {"name": "muon"}})}
+    run = known[kind].change({"train": {"steps": 60, "checkpoint_every": 7}})
     train(run, puzzles, Reports(), checkpoints=tmp_path / "whole")
     process = _start(run, puzzle_folder, tmp_path / "killed")
     deadline = time.monotonic() + 60
@@ -187,6 +190,52 @@ def test_reports_come_when_they_are_due_and_name_what_is_due(tiny: RunConfig, pu
     evaluated = {step: row["test/puzzles"] for step, row in reports.rows if "test/puzzles" in row}
     assert evaluated == {5: 16, 10: 16, 12: 24}  # all of them only at the end
     assert reports.rows[-1][1] == final
+
+
+# --- what it looks at ------------------------------------------------------------------------------------------------
+
+
+class _NotToBeRead:
+    """A split that ends the test where anything of it is asked for."""
+
+    def __getattribute__(self, name: str) -> object:
+        pytest.fail(f"the test split was asked for {name}")
+
+    def __len__(self) -> int:
+        pytest.fail("the test split was asked for its length")
+
+
+def _without_test(puzzles: PuzzleSet) -> PuzzleSet:
+    splits: dict[str, Any] = {**puzzles.splits, "test": _NotToBeRead()}
+    return dataclasses.replace(puzzles, splits=splits)
+
+
+def test_a_run_on_validation_alone_reads_no_test_puzzle_and_is_otherwise_the_same_run(
+    tiny: RunConfig, puzzles: PuzzleSet
+) -> None:
+    both, alone = Reports(), Reports()
+    train(tiny, puzzles, both)
+    final = train(tiny.change({"train": {"evaluate_on": "validation"}}), _without_test(puzzles), alone)
+    assert final["validation/puzzles"] == 16
+    assert alone.without_times() == [
+        (step, {name: value for name, value in row.items() if not name.startswith("test/")})
+        for step, row in both.without_times()
+    ]
+
+
+def test_on_validation_alone_arc_holds_no_vote(tiny_arc: RunConfig, arc: PuzzleSet, tmp_path: Path) -> None:
+    run = tiny_arc.change({"train": {"evaluate_on": "validation", "steps": 2}})
+    final = train(run, _without_test(arc), Reports(), predictions=tmp_path)
+    assert "validation/exact_accuracy" in final
+    assert not any(name.startswith("test/") for name in final)
+    assert not list(tmp_path.iterdir())
+
+
+def test_validation_alone_is_refused_where_the_puzzles_have_none(tiny: RunConfig, puzzles: PuzzleSet) -> None:
+    none = Split(**{name: array[:0] for name, array in puzzles.validation.arrays().items()})
+    released = dataclasses.replace(puzzles, splits={**puzzles.splits, "validation": none})
+    with pytest.raises(BadSetting, match='train.evaluate_on="validation": these puzzles have no validation split'):
+        train(tiny.change({"train": {"evaluate_on": "validation"}}), released, Reports())
 
 
 def test_a_run_that_had_ended_is_not_trained_again_and_says_its_result_again(
