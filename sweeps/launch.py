@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import ray
 from ray import tune
@@ -68,6 +68,16 @@ class Outcome:
     not_begun: tuple[str, ...] = ()  # there was no budget for them
 
 
+class Source(Protocol):
+    """Where runs come from that are not known when a launch begins, and who hears how every run has ended."""
+
+    def more(self) -> Sequence[Job] | None:
+        """Jobs to be made now; none where one has to wait for others to end first; None where there are no more."""
+
+    def ended(self, job: Job, failure: Failure | None) -> None:
+        """A run has ended, here or elsewhere."""
+
+
 def launch(
     jobs: Sequence[Job],
     *,
@@ -78,24 +88,26 @@ def launch(
     launcher: LauncherName | None = None,
     workers: int = 1,
     may_begin: Callable[[Job], bool] = lambda _: True,
+    source: Source | None = None,
+    expected: int = 0,
 ) -> Outcome:
     """Train every job, in this order, tell trackers and progress of it, and say how it ended.
 
     Each job's files: <out>/runs/<key>/. sets, trackers: each job's puzzles and its campaign's tracker, by its key.
     may_begin: asked when there is room for a run; a job it says no to is asked for again when there is room once more,
-    and is not begun if it stays so.
+    and is not begun if it stays so. source: further jobs, so many `expected`; sets and trackers may grow with them.
     A failed run stops no other; one that another launch makes is waited for. Ctrl-C and SIGTERM end within seconds,
     with what is unfinished KILLED; a second one ends at once. Raises NoCluster, NotEnoughMachines.
     """
-    if not jobs:
+    if not jobs and source is None:
         return Outcome()
-    watch = _Watch({job.key: job for job in jobs}, sets, out / "runs", trackers, progress)
+    watch = _Watch({job.key: job for job in jobs}, sets, out / "runs", trackers, progress, source)
     queue = _Queue(watch, jobs, may_begin)
     with asked_to_end(watch.interrupt):
         try:
             progress.say("starting Ray")
             with cluster() as machines:
-                arrangement = arrange(machines, len(jobs), launcher, workers)
+                arrangement = arrange(machines, max(expected, len(jobs)), launcher, workers)
                 progress.say(_in_words(arrangement, machines))
                 _fit(queue, arrangement, out, watch)
         except Exception:  # Interrupted, in whatever Tune has wrapped it
@@ -157,6 +169,7 @@ class _Queue(Searcher):  # type: ignore[misc]  # Ray is not typed
         self.watch, self.waiting, self.may_begin = watch, list(jobs), may_begin
         self.elsewhere: dict[str, Owner | None] = {}  # of those waiting
         self.ask_again_s = ASK_AGAIN_S
+        self._more_to_come = True
         self._ask_at = 0.0
         self._said: set[str] = set()
 
@@ -170,13 +183,25 @@ class _Queue(Searcher):  # type: ignore[misc]  # Ray is not typed
         if self.watch.interrupted:
             return Searcher.FINISHED
         self.waiting += self.watch.take_back()
-        if time.monotonic() >= self._ask_at:
-            if (job := self._next()) is not None:
+        if self.watch.take_news() or time.monotonic() >= self._ask_at:
+            if (job := self._next()) is not None or (self._take_more() and (job := self._next()) is not None):
                 return {"key": job.key, "task": self.watch.task(job)}
             self._ask_at = time.monotonic() + random.uniform(0.5, 1.5) * self.ask_again_s
         if self.elsewhere or (self.waiting and self.watch.running and any(map(self.may_begin, self.waiting))):
             return None
-        return None if self.watch.silent and self.waiting else Searcher.FINISHED
+        if self._more_to_come or (self.watch.silent and self.waiting):
+            return None
+        return Searcher.FINISHED
+
+    def _take_more(self) -> bool:
+        """Whether there are further jobs now; none are begun for which there is no budget."""
+        if self.waiting and not any(job.key in self.elsewhere for job in self.waiting):
+            self._more_to_come = False  # what waits may not begin: nor may what comes after it
+            return False
+        more = self.watch.more()
+        self._more_to_come = more is not None
+        self.waiting += more or ()
+        return bool(more)
 
     def _next(self) -> Job | None:
         """The first job that is ours by now. Of those that others make, a few are asked for at a time, in turn."""
@@ -231,8 +256,10 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
         runs: Path,
         trackers: Mapping[str, Tracker],
         progress: Progress,
+        source: Source | None = None,
     ) -> None:
-        self.jobs, self.sets, self.runs, self.trackers, self.progress = jobs, sets, runs, trackers, progress
+        self.jobs, self.sets, self.runs, self.trackers, self.progress = dict(jobs), sets, runs, trackers, progress
+        self.source = source
         self.device, self.workers = "cpu", 1
         self.finished: list[str] = []
         self.failed: dict[str, str] = {}
@@ -241,6 +268,7 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
         self.lost: set[str] = set()  # taken over by another launch
         self.interrupted = False
         self.silent = False  # MLflow did not answer when a run was to begin
+        self._news = False
         self._owners: dict[str, Owner | None] = {}
         self._taken_back: list[Job] = []
         self._failures: dict[str, Failure] = {}  # reported by the run itself
@@ -268,6 +296,26 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
 
     # --- what the queue asks -----------------------------------------------------------------------------------------
 
+    def more(self) -> Sequence[Job] | None:
+        """Further jobs; none where one has to wait for them, None where there are no more."""
+        try:
+            found = self.source.more() if self.source else None
+        except TrackingUnavailable:
+            self.silent = True
+            return ()
+        self.jobs |= {job.key: job for job in found or ()}
+        return found
+
+    def take_news(self) -> bool:
+        """Whether any run has ended since the last time."""
+        news, self._news = self._news, False
+        return news
+
+    def _ended(self, key: str, failure: Failure | None = None) -> None:
+        self._news = True
+        if self.source:
+            self.source.ended(self.jobs[key], failure)
+
     def begin(self, job: Job) -> str:
         """Claim a run: "ours"; "elsewhere", to be asked again; or "over", finished or failed by another launch."""
         of = self.sets[job.key]
@@ -285,6 +333,7 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
         else:
             self.finished.append(job.key)
         self.progress.elsewhere(job.name, job.run.train_work(), failure=reason if begun.what == "failed" else "")
+        self._ended(job.key, Failure("failed", reason) if begun.what == "failed" else None)
         return "over"
 
     def owner(self, job: Job) -> Owner | None:
@@ -372,6 +421,7 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
         self.finished.append(key)
         self.trackers[key].finish(key, "FINISHED", artefacts=self._artefacts(key))
         self.progress.end(key)
+        self._ended(key)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """A run's process died once too often, or could not be started at all."""
@@ -409,6 +459,7 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
         state = "" if failure.kind == "failed" else failure.kind
         self.trackers[key].finish(key, status, reason=failure.reason, state=state, artefacts=self._artefacts(key))
         self.progress.end(key, failure=failure.reason)
+        self._ended(key, failure)
 
     def _artefacts(self, key: str) -> tuple[Path, ...]:
         """What is kept with the run in MLflow, where it is there."""

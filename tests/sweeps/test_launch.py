@@ -59,6 +59,7 @@ class Shelf:
     def __init__(self, **who: str) -> None:
         self.who, self.interrupted, self.silent, self.said = who, False, False, io.StringIO()
         self.running: set[str] = set()
+        self.coming: list[list[Job]] = []  # from a source, call by call; an empty one: wait
         self.progress = Progress(runs=9, done=0, work=1.0, stream=self.said)
 
     def begin(self, job: Job) -> str:
@@ -77,6 +78,16 @@ class Shelf:
 
     def take_back(self) -> list[Job]:
         return []
+
+    def take_news(self) -> bool:
+        return False
+
+    def more(self) -> Sequence[Job] | None:
+        if not self.coming:
+            return None
+        found = self.coming.pop(0)
+        self.running |= {"another"} if not found else set()
+        return found
 
 
 def queue(shelf: Shelf, *keys: str, may_begin: Callable[[Job], bool] = lambda _: True) -> _Queue:
@@ -126,6 +137,12 @@ def test_while_mlflow_is_silent_nothing_begins_and_nothing_is_given_up() -> None
     assert asked(line, 2) == [None, None]
     shelf.who["a"] = "ours"
     assert asked(line, 2) == ["a", Searcher.FINISHED]
+
+
+def test_jobs_that_come_later_are_waited_for_and_given_in_their_turn() -> None:
+    shelf = Shelf()
+    shelf.coming = [[], [Job("b", "a_study", "row b", "trm", "mini", 0, RunConfig())]]
+    assert asked(queue(shelf, "a"), 4) == ["a", None, "b", Searcher.FINISHED]
 
 
 def test_an_interrupted_queue_gives_nothing_more() -> None:
