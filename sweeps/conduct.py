@@ -7,26 +7,21 @@ puzzles, the plan, a person's consent, Ray. Torch, Ray and MLflow are imported w
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweeps import campaign as campaigns_of
-from sweeps.budget import Budget, Spending, refuse_too_small
-from sweeps.calibration import measure_cpu
+from sweeps.budget import Spending, refuse_too_small
 from sweeps.campaign import MOST_RUNS, Campaign, Job
-from sweeps.machines import Found
-from sweeps.packing import LauncherName, arrange
-from sweeps.plan import Consent, Plan, card_rate, gpu_rate, make_plan, needs_consent, recorded_rates
+from sweeps.means import Means, ask, leave_document, plan_of, results_in
+from sweeps.packing import arrange
+from sweeps.plan import Plan
 from sweeps.power import in_words, seed_sd
-from sweeps.prices import Card, Price, find_card
-from sweeps.puzzles import BuiltSet, CannotWrite, Sources, assumed, build_all, check_sources, look_up, set_of
-from sweeps.screen import paragraph, print_plan, say_what_is_left, say_what_was_not_begun
+from sweeps.puzzles import BuiltSet, assumed, build_all, check_sources, look_up, set_of
+from sweeps.screen import paragraph, say_what_is_left, say_what_was_not_begun
 from sweeps.study import Row
 from trm_core.command_line import BadCommand, is_for_the_user
 from trm_core.config import DataSettings
@@ -39,29 +34,14 @@ if TYPE_CHECKING:
 REPORTED_WITHIN_S = 20.0  # how long the end waits for an MLflow that is silent
 
 
-class NeedsYes(ValueError):
-    """More than one GPU-hour of work, and nobody to ask."""
-
-
-@dataclass(frozen=True)
-class Asked:
+@dataclass(frozen=True, kw_only=True)
+class Asked(Means):
     """What was asked for, checked as far as it can be without looking at anything."""
 
     campaigns: tuple[Campaign, ...]  # of one study, without runs; several where settings are gridded
     rows: tuple[Row, ...]  # to be run now
     seeds: tuple[int, ...]
     data_seeds: tuple[int, ...]
-    out: Path
-    data: Sources
-    launcher: LauncherName | None
-    workers: int
-    yes: bool
-    retry_failed: bool
-    on: Card | None  # what the plan is for, where it is not for this machine
-    price: Price | None  # of one place, where it was given
-    budget: Budget | None
-    found: Found
-    command: str  # as it was typed, for the record
 
     @property
     def study(self) -> str:
@@ -79,21 +59,11 @@ class Asked:
         return len(self.campaigns) * len(self.rows) * len(self.seeds) * len(self.data_seeds)
 
     @property
-    def places(self) -> int:
-        """GPUs, or CPU cores where there are none."""
-        return len(self.found.gpus) or (self.found.cluster.cpus if self.found.cluster else os.cpu_count() or 1)
-
-    @property
     def name(self) -> str:
         """For a person: "recursion_depth in mini", and the changes or how many there are."""
         if len(self.campaigns) == 1:
             return self.campaigns[0].name
         return f"{self.study} in {self.profile} at {len(self.campaigns)} settings"
-
-    @property
-    def device(self) -> str:
-        """As runs record it: "cpu", a GPU's name, or "" for any GPU."""
-        return self.found.gpus[0] if self.found.gpus else "cpu"
 
 
 @dataclass(frozen=True)
@@ -116,7 +86,7 @@ def conduct(asked: Asked, report: Reporter) -> Ended:
 
     settings = check(asked)
     address.check_address()
-    with _results_in(asked.out):
+    with results_in(asked.out):
         sets = build_all(settings, asked.data, asked.out)
         campaigns = with_runs(asked, lambda data: sets[set_of(data)].content_hash)
         jobs = _jobs(campaigns)
@@ -127,7 +97,7 @@ def conduct(asked: Asked, report: Reporter) -> Ended:
         if asked.budget is not None:
             refuse_too_small(asked.budget, plan)
         say_what_is_left(plan, asked.name, asked.budget, n_failed=len(failed))
-        _ask(asked, plan)
+        ask(asked, plan)
         of = {key: sets[set_of(job.run.data)] for key, job in jobs.items()}
         for campaign in campaigns:
             leave_document(campaign, asked.out)
@@ -163,48 +133,6 @@ def with_runs(asked: Asked, data_hash: Callable[[DataSettings], str]) -> tuple[C
     return tuple(
         campaign.asked(asked.rows, asked.seeds, asked.data_seeds, data_hash, asked.command)
         for campaign in asked.campaigns
-    )
-
-
-def plan_of(
-    asked: Asked,
-    jobs: Sequence[Job],
-    over: Collection[str],
-    records: Sequence[RunRecord],
-    test_puzzles: Callable[[DataSettings], int | None],
-    notes: Sequence[str] = (),
-) -> Plan:
-    """What is left and what it costs: by finished runs on this device, else measured (CPU) or assumed (GPU).
-
-    over: keys of runs that are not to be made, since they are finished or have failed. With --on it is another device.
-    """
-    here, card = asked.found.gpus, asked.on
-    on_cpu = card.device == "cpu" if card else not here
-    rates = recorded_rates(records, card.device if card else asked.device, asked.workers)
-    at_once = max(1, min(asked.places // asked.workers, len(jobs)))
-    if card is not None and (card.device == "cpu") == bool(here):  # not what is here: how many there are is not known
-        at_once = 1
-        notes = (*notes, f"On one {card.name}: one run at a time.")
-    measured = {}
-    if on_cpu:
-        unknown = [job.run for job in jobs if job.key not in over and job.row not in rates]
-        if unknown and card is None:
-            print("measuring how fast this CPU trains", flush=True)
-        measured = measure_cpu(unknown, at_once)
-    fallback = card_rate(card) if card else card_rate(find_card("cpu")) if on_cpu else gpu_rate(here[0])
-    return make_plan(
-        jobs,
-        over,
-        rates,
-        fallback,
-        measured=measured,
-        at_once=at_once,
-        workers=asked.workers,
-        inline=on_cpu and asked.workers == 1 and asked.launcher != "train",
-        price=asked.price or (card.price if card else None),
-        unit="core" if on_cpu else "GPU",
-        notes=notes,
-        test_puzzles=test_puzzles,
     )
 
 
@@ -248,26 +176,6 @@ def plan_only(asked: Asked) -> tuple[Plan, str]:
     return plan, in_words(len(asked.rows), len(asked.seeds) * len(asked.data_seeds), sd, source)
 
 
-def _ask(asked: Asked, plan: Plan) -> None:
-    """A person's consent where it is needed. Raises NeedsYes, also for a no, for Ctrl-D and where nobody can answer."""
-    is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
-    consent = needs_consent(plan, len(asked.found.gpus), asked.yes, is_terminal)
-    if consent in (Consent.ASK, Consent.MISSING):
-        print_plan(plan)
-    if consent is Consent.MISSING:
-        raise NeedsYes(
-            "this is more than one GPU-hour of work and there is no terminal to ask at; add --yes to start it"
-        )
-    if consent is Consent.ASK:
-        try:
-            answer = input("More than one GPU-hour of work. Start? [y/N] ")
-        except EOFError:  # Ctrl-D
-            print()
-            answer = ""
-        if answer.strip().lower() not in ("y", "yes"):
-            raise NeedsYes("not started; --only, --set and --seeds make it smaller")
-
-
 # --- what is there ---------------------------------------------------------------------------------------------------
 
 
@@ -300,42 +208,6 @@ def _lacking(campaigns: Sequence[Campaign], there: Sequence[RunRecord], done: Ma
     """Whether any campaign has no record yet, in MLflow, of a run of its that is finished."""
     own = {(run.campaign, run.key) for run in there}
     return any((campaign.id, key) not in own and key in done for campaign in campaigns for key in campaign.keys)
-
-
-def leave_document(campaign: Campaign, out: Path) -> None:
-    """Extend the campaign's document in its report folder, and note where its runs are recorded. Raises CannotWrite."""
-    from sweeps.records import address
-
-    folder = campaign.folder(out)
-    path = folder / campaigns_of.FILE
-    with contextlib.suppress(campaigns_of.BadCampaign):  # torn: it is written anew
-        campaign = campaigns_of.read_file(path).extended(campaign)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        new = path.with_name(f".{path.name}.{os.getpid()}")
-        new.write_text(campaign.text(), encoding="utf-8")
-        new.replace(path)
-    except OSError as error:
-        raise CannotWrite(f"{path}: cannot be written ({error.strerror}); choose another --out") from None
-    address.note(out)
-
-
-@contextlib.contextmanager
-def _results_in(out: Path) -> Iterator[None]:
-    """A folder for results; what ends before anything was written leaves no empty one behind. Raises CannotWrite."""
-    missing = [folder for folder in (out, *out.parents) if not folder.exists()]
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        raise CannotWrite(f"{out}: cannot be written ({error.strerror}); choose another --out") from None
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            for folder in missing:
-                folder.rmdir()
 
 
 # --- the runs --------------------------------------------------------------------------------------------------------

@@ -86,6 +86,12 @@ class Tree:
         self.client.update_run(run.info.run_id, status="RUNNING")
         return str(run.info.run_id)
 
+    def extend(self, campaign: Campaign) -> None:
+        """More runs of the same campaign."""
+        if not campaign.keys <= self.campaign.keys:
+            self.campaign = self.campaign.extended(campaign)
+            self.write_document()
+
     def write_document(self) -> None:
         """The document with the campaign's run, extended; twice where another launch wrote between our two looks."""
         for look in range(4):

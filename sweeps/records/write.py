@@ -218,6 +218,11 @@ class Tracker:
             self._children[job.key] = child
         self._wake.set()
 
+    def extend(self, campaign: Campaign) -> None:
+        """More runs of this campaign: its document is extended. Raises TrackingUnavailable."""
+        with explained("extend the campaign's document"):
+            self.tree.extend(campaign)
+
     def again(self, key: str) -> None:
         """A run of ours begins again: its process died."""
         with self._lock:

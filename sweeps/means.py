@@ -1,0 +1,155 @@
+"""What every verb that makes runs is given, and does before any starts: the means, the plan, a person's consent.
+
+Nothing here starts a run; torch, Ray and MLflow are not imported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweeps import campaign as campaigns_of
+from sweeps.budget import Budget
+from sweeps.calibration import measure_cpu
+from sweeps.campaign import Campaign, Job
+from sweeps.machines import Found
+from sweeps.packing import LauncherName
+from sweeps.plan import Consent, Plan, card_rate, gpu_rate, make_plan, needs_consent, recorded_rates
+from sweeps.prices import Card, Price, find_card
+from sweeps.puzzles import CannotWrite, Sources
+from sweeps.records import address
+from sweeps.records.types import RunRecord
+from sweeps.screen import print_plan
+from trm_core.config import DataSettings
+
+
+class NeedsYes(ValueError):
+    """More than one GPU-hour of work, and nobody to ask."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Means:
+    """On what runs are made, where they lie, and what was said about it."""
+
+    out: Path
+    data: Sources
+    launcher: LauncherName | None
+    workers: int
+    yes: bool
+    retry_failed: bool
+    on: Card | None  # what the plan is for, where it is not for this machine
+    price: Price | None  # of one place, where it was given
+    budget: Budget | None
+    found: Found
+    command: str  # as it was typed, for the record
+
+    @property
+    def places(self) -> int:
+        """GPUs, or CPU cores where there are none."""
+        return len(self.found.gpus) or (self.found.cluster.cpus if self.found.cluster else os.cpu_count() or 1)
+
+    @property
+    def device(self) -> str:
+        """As runs record it: "cpu", a GPU's name, or "" for any GPU."""
+        return self.found.gpus[0] if self.found.gpus else "cpu"
+
+
+def plan_of(
+    means: Means,
+    jobs: Sequence[Job],
+    over: Collection[str],
+    records: Sequence[RunRecord],
+    test_puzzles: Callable[[DataSettings], int | None],
+    notes: Sequence[str] = (),
+) -> Plan:
+    """What is left and what it costs: by finished runs on this device, else measured (CPU) or assumed (GPU).
+
+    over: keys of runs that are not to be made, since they are finished or have failed. With --on it is another device.
+    """
+    here, card = means.found.gpus, means.on
+    on_cpu = card.device == "cpu" if card else not here
+    rates = recorded_rates(records, card.device if card else means.device, means.workers)
+    at_once = max(1, min(means.places // means.workers, len(jobs)))
+    if card is not None and (card.device == "cpu") == bool(here):  # not what is here: how many there are is not known
+        at_once = 1
+        notes = (*notes, f"On one {card.name}: one run at a time.")
+    measured = {}
+    if on_cpu:
+        unknown = [job.run for job in jobs if job.key not in over and job.row not in rates]
+        if unknown and card is None:
+            print("measuring how fast this CPU trains", flush=True)
+        measured = measure_cpu(unknown, at_once)
+    fallback = card_rate(card) if card else card_rate(find_card("cpu")) if on_cpu else gpu_rate(here[0])
+    return make_plan(
+        jobs,
+        over,
+        rates,
+        fallback,
+        measured=measured,
+        at_once=at_once,
+        workers=means.workers,
+        inline=on_cpu and means.workers == 1 and means.launcher != "train",
+        price=means.price or (card.price if card else None),
+        unit="core" if on_cpu else "GPU",
+        notes=notes,
+        test_puzzles=test_puzzles,
+    )
+
+
+def ask(means: Means, plan: Plan) -> None:
+    """A person's consent where it is needed. Raises NeedsYes, also for a no, for Ctrl-D and where nobody can answer."""
+    is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    consent = needs_consent(plan, len(means.found.gpus), means.yes, is_terminal)
+    if consent in (Consent.ASK, Consent.MISSING):
+        print_plan(plan)
+    if consent is Consent.MISSING:
+        raise NeedsYes(
+            "this is more than one GPU-hour of work and there is no terminal to ask at; add --yes to start it"
+        )
+    if consent is Consent.ASK:
+        try:
+            answer = input("More than one GPU-hour of work. Start? [y/N] ")
+        except EOFError:  # Ctrl-D
+            print()
+            answer = ""
+        if answer.strip().lower() not in ("y", "yes"):
+            raise NeedsYes("not started; --only, --set and --seeds make it smaller")
+
+
+@contextlib.contextmanager
+def results_in(out: Path) -> Iterator[None]:
+    """A folder for results; what ends before anything was written leaves no empty one behind. Raises CannotWrite."""
+    missing = [folder for folder in (out, *out.parents) if not folder.exists()]
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise CannotWrite(f"{out}: cannot be written ({error.strerror}); choose another --out") from None
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            for folder in missing:
+                folder.rmdir()
+
+
+def leave_document(campaign: Campaign, out: Path) -> None:
+    """Extend the campaign's document in its report folder, and note where its runs are recorded. Raises CannotWrite."""
+    folder = campaign.folder(out)
+    path = folder / campaigns_of.FILE
+    with contextlib.suppress(campaigns_of.BadCampaign):  # torn: it is written anew
+        campaign = campaigns_of.read_file(path).extended(campaign)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        new = path.with_name(f".{path.name}.{os.getpid()}")
+        new.write_text(campaign.text(), encoding="utf-8")
+        new.replace(path)
+    except OSError as error:
+        raise CannotWrite(f"{path}: cannot be written ({error.strerror}); choose another --out") from None
+    address.note(out)

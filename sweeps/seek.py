@@ -1,0 +1,410 @@
+"""A search, top to bottom in `seek`: Optuna proposes, runs are made like any other, the best are confirmed.
+
+Selection never sees the test set: a trial's runs look at validation alone (train.evaluate_on). When the trials have
+ended, the best of them are made again with fresh seeds, and only these are evaluated on the test set, once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sweeps.budget import may_begin
+from sweeps.campaign import Campaign, CampaignRow, CampaignRun, Job
+from sweeps.changes import label, normal
+from sweeps.means import Means, ask, leave_document, plan_of, results_in
+from sweeps.packing import arrange
+from sweeps.plan import Plan
+from sweeps.profiles import PROFILES, configure
+from sweeps.puzzles import BuiltSet, build_all, check_sources, set_of
+from sweeps.screen import say_what_is_left
+from sweeps.search_spec import Params, Search
+from sweeps.study import ProfileName, Row, Study
+from trm_core.command_line import BadCommand
+from trm_core.config import DataSettings, RunConfig
+
+if TYPE_CHECKING:
+    from sweeps.failures import Failure
+    from sweeps.launch import Outcome
+    from sweeps.records.types import RunRecord
+    from sweeps.records.write import Tracker
+    from sweeps.search import Ledger, Result, Trial
+
+VALIDATION_ALONE = "train.evaluate_on=validation"
+TOLD_WITHIN_S = 20.0  # MLflow has a run's end before Optuna does
+EVERYTHING = "validation and test"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sought(Means):
+    """A search as it was asked for."""
+
+    search: Search
+    profile: ProfileName
+    changes: tuple[str, ...]
+    trials: int
+    storage: str | None  # Optuna's; None: beside MLflow's
+
+    @property
+    def study(self) -> Study:
+        """The search as a study of one row, which a profile can configure."""
+        return Study(
+            name=f"search_{self.search.name}",
+            title=self.search.title,
+            puzzle=self.search.puzzle,
+            source="a search of this project",
+            rows=(self.search.row,),
+            metric=self.search.objectives[0].metric,
+            note=self.search.note,
+        )
+
+    @property
+    def base(self) -> RunConfig:
+        """The base row at its scale, looking at validation alone. Raises BadSetting."""
+        changes = [*self.changes, VALIDATION_ALONE]
+        return configure(self.study, self.search.row, self.profile, 0, changes)
+
+    @property
+    def name(self) -> str:
+        """In Optuna's storage: "lr_wd/mini", "lr_wd/mini/D=96"."""
+        return "/".join(part for part in (self.search.name, self.profile, label(self.changes)) if part)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What came of a search."""
+
+    campaign: Campaign
+    trials: tuple[Trial, ...]
+    best: tuple[Trial, ...]  # those that were confirmed, or are to be
+    confirmed: Mapping[int, tuple[RunRecord, ...]]  # trial number → its runs with fresh seeds, where they are finished
+    failed: Mapping[str, str]  # key → reason, of runs of this launch
+    n_left: int  # trials that the budget was not enough for
+    storage: str
+
+
+def check(sought: Sought, *, may_lack_files: bool = False) -> RunConfig:
+    """The base run, after everything was checked that needs no puzzles.
+
+    Raises BadSetting, BadCommand, NoPuzzles, NotEnoughMachines.
+    """
+    base = sought.base
+    if sought.trials < 1:
+        raise BadCommand(f"--trials {sought.trials}: expected 1 or more")
+    if base.train.batch_size % sought.workers:
+        raise BadCommand(
+            f"--workers {sought.workers}: they share train.batch_size={base.train.batch_size}, and it does not divide"
+        )
+    check_sources([base.data], sought.data, may_be_missing=may_lack_files)
+    if sought.found.cluster is not None or sought.workers > 1:  # else it fits anywhere
+        arrange(sought.found.machines, jobs=1, launcher=sought.launcher, workers=sought.workers)
+    return base
+
+
+def plan_search(sought: Sought, n_runs: int, records: Sequence[RunRecord]) -> Plan:
+    """So many runs like the base row's: what a search costs, since nobody knows yet what it will propose."""
+    base = sought.base
+    row = sought.search.row
+    jobs = [
+        Job(f"run-{at}", sought.study.name, row.name, row.base, sought.profile, at, base)
+        for at in range(max(1, n_runs))
+    ]
+    done = [] if n_runs else [jobs[0].key]
+    return plan_of(sought, jobs, done, records, lambda data: data.test)
+
+
+def seek(sought: Sought, report: Callable[[Found], Path | None]) -> Found:
+    """All that is left of a search. Raises what a person can mend, and KeyboardInterrupt."""
+    from sweeps.records import address
+    from sweeps.records.read import read_runs
+    from sweeps.records.write import Tracker
+    from sweeps.search import default_storage, open_ledger
+
+    base = check(sought)
+    address.check_address()
+    with results_in(sought.out), contextlib.ExitStack() as stack:
+        sets = _Sets(sought)
+        sets[base.data]  # the base row's, now: a fault in the files is told before anything begins
+        storage = sought.storage or default_storage()
+        runs = _Runs(sought, base, sets)
+        ledger = stack.enter_context(
+            open_ledger(
+                sought.search,
+                base,
+                name=sought.name,
+                key_of=runs.keys_of,
+                known=runs.known,
+                storage=storage,
+                data=sets[base.data].content_hash,
+                trials=sought.trials,
+                retry_failed=sought.retry_failed,
+            )
+        )
+        runs.follow(ledger)
+        plan = plan_search(sought, runs.n_left, read_runs(sought.study.name, sought.profile))
+        say_what_is_left(plan, f"search {sought.name}, trials and then the best again")
+        ask(sought, plan)
+        leave_document(runs.campaign, sought.out)
+        say: list[Callable[[str], None]] = [lambda text: print(text, file=sys.stderr)]
+        tracker = stack.enter_context(Tracker.open(runs.campaign, say=lambda text: say[-1](text)))
+        runs.tracker = tracker
+        outcomes = [_launch(sought, runs, plan, (), say, source=runs)] if ledger.left() or runs.open else []
+        if not any(outcome.interrupted for outcome in outcomes) and not ledger.left():
+            outcomes.append(_launch(sought, runs, plan, runs.confirm(), say, source=None))
+        if any(outcome.interrupted for outcome in outcomes):
+            for problem in tracker.close("KILLED"):
+                print(problem, file=sys.stderr)
+            raise KeyboardInterrupt
+        tracker.settle(TOLD_WITHIN_S)
+        failed = {key: reason for outcome in outcomes for key, reason in outcome.failed.items()}
+        trials = ledger.trials()
+        n_left = sought.trials - sum(trial.state != "running" for trial in trials)
+        found = Found(tracker.campaign, trials, runs.best(), runs.confirmed(), failed, max(0, n_left), storage)
+        folder = report(found)
+        for problem in tracker.close("KILLED" if n_left > 0 else "FINISHED", folder):
+            print(problem, file=sys.stderr)
+        return found
+
+
+def _launch(
+    sought: Sought,
+    runs: _Runs,
+    plan: Plan,
+    jobs: Sequence[Job],
+    say: list[Callable[[str], None]],
+    source: _Runs | None,
+) -> Outcome:
+    from sweeps.launch import Outcome, launch
+    from sweeps.progress import Progress
+
+    if not jobs and source is None:
+        return Outcome()
+    n = len(jobs) or runs.n_left
+    work = n * runs.base.train_work()
+    with Progress(runs=n, done=0, work=work) as progress:
+        say.append(progress.say)
+        try:
+            return launch(
+                jobs,
+                sets=runs.sets_by_key,
+                out=sought.out,
+                trackers=runs.trackers,
+                progress=progress,
+                launcher=sought.launcher,
+                workers=sought.workers,
+                may_begin=runs.spending(plan),
+                source=source,
+                expected=n,
+            )
+        finally:
+            say.pop()
+
+
+class _Sets(dict[DataSettings, BuiltSet]):
+    """The puzzle set of each data settings, built when it is first asked for."""
+
+    def __init__(self, sought: Sought) -> None:
+        super().__init__()
+        self._sought = sought
+
+    def __missing__(self, data: DataSettings) -> BuiltSet:
+        self[data] = build_all([data], self._sought.data, self._sought.out)[set_of(data)]
+        return self[data]
+
+
+class _Runs:
+    """The runs of a search: trials as Optuna proposes them, and what it is told of their ends."""
+
+    def __init__(self, sought: Sought, base: RunConfig, sets: _Sets) -> None:
+        self.sought, self.base, self.sets = sought, base, sets
+        self.search = sought.search
+        self.sets_by_key: dict[str, BuiltSet] = {}
+        self.trackers: dict[str, Tracker] = {}
+        self.tracker: Tracker | None = None
+        self.open: set[str] = set()  # keys under way
+        self._number: dict[str, int] = {}  # key → trial
+        self._to_tell: list[tuple[str, Result]] = []
+
+    def follow(self, ledger: Ledger) -> None:
+        """From now on trials come from this ledger."""
+        self.ledger = ledger
+        self.campaign = self._campaign(ledger.trials())
+
+    @property
+    def n_left(self) -> int:
+        """Runs of trials that have not ended, and of what is to be confirmed."""
+        ended = sum(trial.state != "running" for trial in self.ledger.trials())
+        trials = max(0, self.sought.trials - ended) * self.search.seeds
+        confirming = self.search.confirmation.best * self.search.confirmation.seeds
+        return trials + (confirming if trials else len(self._unconfirmed()))
+
+    # --- trials as runs ----------------------------------------------------------------------------------------------
+
+    def run_of(self, params: Params, seed: int, *, confirmed: bool = False) -> RunConfig:
+        """The run of a proposal at a seed. Raises BadSetting."""
+        change = {section: dict(values) for section, values in self.search.change_of(params).items()}
+        train = {"seed": seed, **({"evaluate_on": EVERYTHING} if confirmed else {})}
+        return self.base.change(change).change({"train": train})
+
+    def _key(self, run: RunConfig) -> str:
+        return run.key(self.sets[run.data].content_hash)
+
+    def keys_of(self, params: Params) -> tuple[str, ...]:
+        """The keys of a proposal's runs, one per seed. Raises BadSetting."""
+        return tuple(self._key(self.run_of(params, seed)) for seed in range(self.search.seeds))
+
+    def _campaign(self, trials: Sequence[Trial], confirmed: Sequence[Trial] = ()) -> Campaign:
+        """The campaign of these trials: a row of each, and one of each that is confirmed."""
+        rows: list[CampaignRow] = []
+        runs: list[CampaignRun] = []
+        for trial, again in (*((trial, False) for trial in trials if trial.keys), *((one, True) for one in confirmed)):
+            name = row_name(trial.number, confirmed=again)
+            rows.append(CampaignRow(name=name, settings=self.run_of(trial.params, 0, confirmed=again)))
+            for seed in self.search.confirming_seeds if again else range(self.search.seeds):
+                run = self.run_of(trial.params, seed, confirmed=again)
+                data = self.sets[run.data].content_hash
+                runs.append(CampaignRun(row=name, seed=seed, data_seed=run.data.seed, data=data, key=run.key(data)))
+        study = self.sought.study
+        declared = [Row(name=row.name, base=self.search.row.base, puzzle=self.search.on) for row in rows]
+        return Campaign(
+            id=self._id,
+            label=label(self.sought.changes),
+            study=study.model_copy(update={"rows": tuple(declared) or study.rows}),
+            profile=self.sought.profile,
+            comparable=False,
+            profile_note=PROFILES[self.sought.profile].note,
+            changes=normal(self.sought.changes),
+            rows=tuple(rows) or (CampaignRow(name=self.search.row.name, settings=self.base),),
+            runs=tuple(runs),
+            command=self.sought.command,
+        )
+
+    @property
+    def _id(self) -> str:
+        identity = self.search.identity(self.base, self.sets[self.base.data].content_hash)
+        text = json.dumps([self.sought.name, identity], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def _take_on(self, jobs: Sequence[Job]) -> None:
+        assert self.tracker is not None
+        self.tracker.extend(self.campaign)
+        for job in jobs:
+            self.sets_by_key[job.key] = self.sets[job.run.data]
+            self.trackers[job.key] = self.tracker
+
+    # --- what the launch asks and tells --------------------------------------------------------------------------------
+
+    def more(self) -> Sequence[Job] | None:
+        """The runs of the next trial."""
+        if not self._tell():
+            return ()
+        proposal = self.ledger.next()
+        if proposal is None:
+            return () if self.ledger.left() or self.open else None
+        self.campaign = self._campaign(self.ledger.trials())
+        jobs = self.campaign.jobs(proposal.to_run)
+        self._take_on(jobs)
+        self._number |= {job.key: proposal.number for job in jobs}
+        self.open |= {job.key for job in jobs}
+        return jobs
+
+    def ended(self, job: Job, failure: Failure | None) -> None:
+        """A run has ended; Optuna hears of it once MLflow has it."""
+        from sweeps.search import Result
+
+        self.open.discard(job.key)
+        result = Result("failed", why=failure.reason) if failure is not None else self._result(job)
+        self._to_tell.append((job.key, result))
+        self._tell()
+
+    def _tell(self) -> bool:
+        """Whether Optuna knows all that is known."""
+        assert self.tracker is not None
+        if self._to_tell and not self.tracker.settle(TOLD_WITHIN_S):
+            return False
+        while self._to_tell:
+            key, result = self._to_tell[0]
+            self.ledger.end(key, result)
+            self._to_tell.pop(0)
+        return True
+
+    def _result(self, job: Job) -> Result:
+        """What a finished run says: its journal here, else its record in MLflow."""
+        from sweeps.search import Result
+        from sweeps.worker import read_journal
+
+        rows = read_journal(self.sought.out / "runs" / job.key / "metrics.jsonl")
+        if not rows or rows[-1].step < job.run.train.steps:
+            return self.known(job.key) or Result("failed", why="finished elsewhere, and its record is gone")
+        last = {name: value for row in rows for name, value in row.metrics.items()}
+        metric = self.search.objectives[0].metric
+        curve = {row.step: row.metrics[metric] for row in rows if metric in row.metrics}
+        return Result("complete", self.search.values(job.run, last), curve)
+
+    def known(self, key: str) -> Result | None:
+        """How a run has ended that this search has not made, as MLflow has it; None where it is to be made."""
+        from sweeps.plan import recorded_settings
+        from sweeps.records.read import finished, read_curve
+        from sweeps.search import Result
+
+        record = finished([key]).get(key)
+        run = record and recorded_settings(record.params)
+        if record is None or run is None:
+            return None
+        curve = dict(read_curve(record.run_id, self.search.objectives[0].metric))
+        return Result("complete", self.search.values(run, record.metrics), curve)
+
+    def spending(self, plan: Plan) -> Callable[[Job], bool]:
+        """Whether a run may begin: one that costs what its settings say beside the base row's."""
+        import time
+
+        budget, began = self.sought.budget, time.monotonic()
+        if budget is None:
+            return lambda _: True
+        second = plan.runs[0].seconds / self.base.train_work()
+        return lambda job: may_begin(budget, second * job.run.train_work(), time.monotonic() - began)
+
+    # --- confirmation --------------------------------------------------------------------------------------------------
+
+    def best(self) -> tuple[Trial, ...]:
+        """The trials to be confirmed: the best by validation, each settings once; of several objectives, of the front."""
+        from sweeps.search import best_of
+
+        return best_of(self.search, self.ledger.trials())[: self.search.confirmation.best]
+
+    def _unconfirmed(self) -> list[str]:
+        from sweeps.records.read import finished
+
+        keys = [self._key(run) for trial in self.best() for run in self._confirming(trial)]
+        done = finished(keys)
+        return [key for key in keys if key not in done]
+
+    def _confirming(self, trial: Trial) -> list[RunConfig]:
+        return [self.run_of(trial.params, seed, confirmed=True) for seed in self.search.confirming_seeds]
+
+    def confirm(self) -> tuple[Job, ...]:
+        """The best trials again, with fresh seeds, and with the test set; the first seed of each before the second."""
+        self.campaign = self._campaign(self.ledger.trials(), self.best())
+        jobs = self.campaign.jobs(self._unconfirmed())
+        self._take_on(jobs)
+        return tuple(sorted(jobs, key=lambda job: job.seed))
+
+    def confirmed(self) -> dict[int, tuple[RunRecord, ...]]:
+        """The finished runs with fresh seeds, by trial."""
+        from sweeps.records.read import finished
+
+        keys = {trial.number: [self._key(run) for run in self._confirming(trial)] for trial in self.best()}
+        done = finished([key for of_trial in keys.values() for key in of_trial])
+        found = {number: tuple(done[key] for key in of_trial if key in done) for number, of_trial in keys.items()}
+        return {number: records for number, records in found.items() if records}
+
+
+def row_name(number: int, *, confirmed: bool = False) -> str:
+    """A trial's row in its campaign."""
+    return f"trial {number}, confirmed" if confirmed else f"trial {number}"
