@@ -33,7 +33,7 @@ class Verdict(Enum):
     """What is done about a run that raised."""
 
     AGAIN = "begun again from its last checkpoint"
-    RECOMPUTE = "begun again so, with activation checkpointing"
+    RECOMPUTE = "begun again from its last checkpoint, with activation checkpointing"
     GIVE_UP = "failed"
 
 

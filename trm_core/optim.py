@@ -109,8 +109,8 @@ def make_optimiser(
     """
     betas = (settings.beta1, settings.beta2)
     if settings.name == "muon":
-        known = {id(matrix) for matrix in matrices}
-        others = [p for p in params if id(p) not in known]
+        known = set(matrices)
+        others = [p for p in params if p not in known]
         return MuonAndAdamATan2(matrices, others, lr=settings.lr, betas=betas, weight_decay=settings.weight_decay)
     if settings.name == "adamw":
         return AdamW(params, lr=settings.lr, betas=betas, weight_decay=settings.weight_decay)

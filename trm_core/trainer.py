@@ -212,7 +212,7 @@ class Trainer:
             raise Diverged(self.step, "a weight is no longer finite")
 
     def evaluate(self) -> dict[str, float]:
-        """validation/*, and test/* where the run looks there; in mid-run on the first train.eval_puzzles of each."""
+        """validation/*, and test/* if the run looks there; in mid-run on the first train.eval_puzzles, then on all."""
         run = self.run
         metrics: dict[str, float] = {}
         for name in ("validation", "test") if run.looks_at_test else ("validation",):
