@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from reports.layout import lay_out, prose
@@ -41,7 +42,7 @@ def read_pruning_report(
 ) -> PruningReport[str]:
     """The report on a search's runs, one per trial, by their keys.
 
-    metric: of the curves; objective: of the end, which finished runs alone have. rungs: steps; none: those of `rungs_in`.
+    metric: of the curves; objective: of the end, which finished runs alone have. rungs: steps; none: `rungs_in`.
     Raises NoCurves, and TrackingUnavailable where MLflow does not answer.
     """
     curves = curves_of(runs, metric)
@@ -65,33 +66,31 @@ def read_pruning_report(
 
 
 def rungs_in(curves: Sequence[Curve], most: int = 6) -> tuple[int, ...]:
-    """Steps to try as rungs: measured by most of the curves and before their end, at doublings, the last ones."""
-    counts: dict[int, int] = {}
-    for curve in curves:
-        for step in sorted(curve)[:-1]:
-            counts[step] = counts.get(step, 0) + 1
-    shared = sorted(step for step, count in counts.items() if 2 * count > len(curves))
+    """Steps to try as rungs: of those that most of the curves have measured, at halvings of the longest one."""
+    counts = Counter(step for curve in curves for step in curve)
+    above = max(counts, default=0)
     chosen: list[int] = []
-    for step in reversed(shared):
-        if not chosen or 2 * step <= chosen[-1] * (1 + 1e-9):
+    for step in sorted((step for step, count in counts.items() if step > 0 and 2 * count > len(curves)), reverse=True):
+        if 2 * step <= above and len(chosen) < most:
             chosen.append(step)
-    return tuple(reversed(chosen[:most]))
+            above = step
+    return tuple(reversed(chosen))
 
 
 # --- forms -----------------------------------------------------------------------------------------------------------
 
 
-def verdict(rung: Rung, trust: float) -> str:
-    """What a rung is worth, in words."""
+def foretells(rung: Rung, trust: float) -> str:
+    """Whether the order at a rung foretells the one at the end, in words."""
     if rung.trials < 3:
         return "too few trials"
     if rung.spearman is None:
-        return "all equal: no order"
+        return "all equal"
     if rung.spearman.low is None:
         return "too few trials"
     if rung.spearman.low >= trust:
-        return "foretells the end"
-    return "not sure enough" if rung.spearman.low > 0 else "says nothing of the end"
+        return "yes"
+    return "unsure" if rung.spearman.low > 0 else "no"
 
 
 def text(report: PruningReport[Key], name: str, metric: str, width: int | None = None) -> str:
@@ -107,16 +106,17 @@ def text(report: PruningReport[Key], name: str, metric: str, width: int | None =
         labels=2,
     )
     under = [
-        "Order: Spearman's rank correlation with the end, its 95 % interval below it. A rule may prune at a step whose"
+        "Order: Spearman's rank correlation with the end, below it its 95 % interval. A rule may prune at a step whose"
         f" interval lies above {report.trust:g}: {_steps(report.trusted) or 'here at none'}.",
-        f"Pruned: had only that share of the trials gone on. Winners: the best {len(report.winners)} at the end"
-        f" ({', '.join(map(str, report.winners))}) that would have been killed.",
+        f"Pruned: so many of {report.trials} had only that share of them gone on. Winners, the best at the end: "
+        + ", ".join(f"#{rank} {key}" for rank, key in enumerate(report.winners, 1))
+        + ".",
     ]
     return "\n\n".join([prose(heading, width), rungs, replays, "\n".join(prose(one, width) for one in under)]) + "\n"
 
 
 def _rung_columns(report: PruningReport[Key]) -> list[str]:
-    return ["Trials", *(["On plateau"] if _has_plateau(report) else []), "Order", "Kendall", "It"]
+    return ["Trials", *(["On plateau"] if _has_plateau(report) else []), "Order", "Kendall", "Foretells"]
 
 
 def _rung_line(report: PruningReport[Key], rung: Rung) -> list[str]:
@@ -125,7 +125,7 @@ def _rung_line(report: PruningReport[Key], rung: Rung) -> list[str]:
         order += f"\n[{_signed(rung.spearman.low)}, {_signed(rung.spearman.high)}]"
     plateau = [str(rung.on_plateau)] if _has_plateau(report) else []
     kendall = NOTHING if rung.kendall is None else _signed(rung.kendall)
-    return [f"{rung.step:,}", str(rung.trials), *plateau, order, kendall, verdict(rung, report.trust)]
+    return [f"{rung.step:,}", str(rung.trials), *plateau, order, kendall, foretells(rung, report.trust)]
 
 
 def _replay_columns(report: PruningReport[Key]) -> list[str]:
@@ -135,9 +135,15 @@ def _replay_columns(report: PruningReport[Key]) -> list[str]:
 
 def _replay_line(report: PruningReport[Key], replay: Replay[Key]) -> list[str]:
     flops = [] if len(_replay_columns(report)) == 3 else [_share(replay.flops_saved)]
-    killed = ", ".join(map(str, replay.winners)) or "none"
-    pruned = f"{len(replay.pruned)} of {report.trials}"
-    return [_share(replay.keep), _steps(replay.rungs), pruned, _share(replay.steps_saved), *flops, killed]
+    killed = ", ".join(f"#{report.winners.index(key) + 1}" for key in replay.winners) or "none"
+    return [
+        _share(replay.keep),
+        _steps(replay.rungs),
+        str(len(replay.pruned)),
+        _share(replay.steps_saved),
+        *flops,
+        killed,
+    ]
 
 
 def _has_plateau(report: PruningReport[Key]) -> bool:
@@ -158,12 +164,12 @@ def _signed(value: float) -> str:
 
 def rungs_csv(report: PruningReport[Key]) -> str:
     """A line per rung, in full precision."""
-    header = ["step", "trials", "on_plateau", "spearman", "spearman95_low", "spearman95_high", "kendall", "verdict"]
+    header = ["step", "trials", "on_plateau", "spearman", "spearman95_low", "spearman95_high", "kendall", "foretells"]
     lines = []
     for rung in report.rungs:
         found = rung.spearman
         order = [None] * 3 if found is None else [found.value, found.low, found.high]
-        lines.append([rung.step, rung.trials, rung.on_plateau, *order, rung.kendall, verdict(rung, report.trust)])
+        lines.append([rung.step, rung.trials, rung.on_plateau, *order, rung.kendall, foretells(rung, report.trust)])
     return _csv(header, lines)
 
 
