@@ -41,12 +41,14 @@ from sweeps.plan import select_rows
 from sweeps.prices import find_card, read_price
 from sweeps.profiles import PROFILES, configure, find_profile
 from sweeps.puzzles import find_sources, source_overrides
-from sweeps.screen import paragraph, print_files
+from sweeps.screen import paragraph, print_files, print_plan
+from sweeps.seek import Sought, check, plan_search, record_of, seek, study_of
 from sweeps.study import EVERY_PUZZLE, ProfileName, Row, Study, find_study
 from trm_core.command_line import USER_ERROR, BadCommand, Parser, is_for_the_user, refuse, settle_output
 
 if TYPE_CHECKING:
     from reports.report import Report
+    from sweeps.seek import Found as FoundTrials
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130  # and command_line.USER_ERROR
 FULL = (errno.ENOSPC, errno.EDQUOT)  # the disk takes no more
@@ -85,6 +87,8 @@ def _main(arguments: Sequence[str]) -> int:
         explain.print_explanation(*options.explain)
     elif options.print_config or options.diff:
         _print_rows(options)
+    elif options.search:
+        return _search(options, arguments)
     elif options.plan:
         _print_plan(options, arguments)
     else:
@@ -105,6 +109,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     study = parser.add_argument_group("what to run")
     study.add_argument("--study", metavar="NAME", help="which table; --list shows them; or a file of your own, my.py")
+    study.add_argument(
+        "--search", metavar="NAME", help="or a search for settings: lr_wd, optimiser, recursion; or a file of your own"
+    )
+    study.add_argument("--trials", type=int, metavar="N", help="of a search (default: as it says itself)")
     study.add_argument(
         "--profile", metavar="NAME", help="mini, official or paper (default: official with a GPU, else mini)"
     )
@@ -139,6 +147,7 @@ def _parser() -> argparse.ArgumentParser:
         "the published puzzles: their folder, or hub to fetch them; where a study has several: sudoku=FOLDER"
         " maze=FOLDER arc=FOLDER, or a folder that holds sudoku-extreme/, maze-30x30-hard-1k/ and arc/",
     )
+    where.add_argument("--optuna-storage", metavar="URL", help="of searches (default: optuna.db beside MLflow's file)")
     where.add_argument(
         "--launcher",
         choices=("train", "inline"),
@@ -184,12 +193,9 @@ def _asked(options: argparse.Namespace, arguments: Sequence[str], *, plan: bool 
     """Options → what was asked for. Raises the named errors of everything that they can get wrong."""
     study = _study(options)
     seeds, data_seeds = read_seeds(options.seeds), read_seeds(options.data_seeds, "--data-seeds")
-    if options.workers < 1:
-        raise BadCommand(f"--workers {options.workers}: expected 1 or more")
-    if options.launcher == "inline" and options.workers > 1:
-        raise BadCommand(
-            f"--launcher inline with --workers {options.workers}: inline runs have one; use --launcher train"
-        )
+    workers = _workers(options)
+    if options.trials is not None or options.optuna_storage:
+        raise BadCommand("--trials and --optuna-storage are for a --search; leave them out")
     changes, grid = _joined(options.set), read_grid(_joined(options.grid))
     gridded = {str(read_assignment(one)).partition("=")[0] for combination in grid for one in combination}
     if both := [one for one in changes if str(read_assignment(one)).partition("=")[0] in gridded]:
@@ -215,7 +221,7 @@ def _asked(options: argparse.Namespace, arguments: Sequence[str], *, plan: bool 
         out=options.out,
         data=sources,
         launcher=options.launcher,
-        workers=options.workers,
+        workers=workers,
         yes=options.yes,
         retry_failed=options.retry_failed,
         on=card,
@@ -227,6 +233,15 @@ def _asked(options: argparse.Namespace, arguments: Sequence[str], *, plan: bool 
     if card is not None and not plan:
         raise BadCommand(f"--on {options.on}: runs are made on what is here; --on is for --plan, --price for --budget")
     return replace(asked, budget=read_budget(options.budget, price, asked.places)) if options.budget else asked
+
+
+def _workers(options: argparse.Namespace) -> int:
+    workers: int = options.workers
+    if workers < 1:
+        raise BadCommand(f"--workers {workers}: expected 1 or more")
+    if options.launcher == "inline" and workers > 1:
+        raise BadCommand(f"--launcher inline with --workers {workers}: inline runs have one; use --launcher train")
+    return workers
 
 
 def _campaign(
@@ -303,6 +318,78 @@ def _run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
             print(f"\n{one.text}\n")
             print_files(one.folder, one.files)
     return _last_words(asked, ended)
+
+
+# --- a search --------------------------------------------------------------------------------------------------------
+
+
+def _sought(options: argparse.Namespace, arguments: Sequence[str]) -> Sought:
+    """Options → the search that was asked for. Raises the named errors of everything that they can get wrong."""
+    from sweeps.search_spec import find_search
+
+    for name, given in (("--study", options.study), ("--grid", options.grid), ("--only", options.only)):
+        if given:
+            raise BadCommand(f"{name} with --search: a search has its own row and space; leave one of them out")
+    if options.seeds != "1" or options.data_seeds != "1":
+        raise BadCommand("--seeds with --search: the search says how many seeds a trial has; leave it out")
+    search = find_search(options.search)
+    changes = _joined(options.set)
+    card = find_card(options.on) if options.on else None
+    price = read_price(options.price) if options.price else card.price if card else None
+    found = find_machines()
+    profile = _profile(options.profile, found)
+    of_row = configure(study_of(search), search.row, profile, seed=0).data
+    sources = find_sources(_joined(options.data), (search.on,))
+    sought = Sought(
+        search=search,
+        profile=profile,
+        changes=(*source_overrides({search.on: of_row}, sources, scoped=False), *changes),
+        trials=search.trials if options.trials is None else options.trials,
+        storage=options.optuna_storage,
+        out=options.out,
+        data=sources,
+        launcher=options.launcher,
+        workers=_workers(options),
+        yes=options.yes,
+        retry_failed=options.retry_failed,
+        on=card,
+        price=price,
+        budget=None,
+        found=found,
+        command=shlex.join(["python", "sweeps/run.py", *arguments]),
+    )
+    return replace(sought, budget=read_budget(options.budget, price, sought.places)) if options.budget else sought
+
+
+def _search(options: argparse.Namespace, arguments: Sequence[str]) -> int:
+    from sweeps.records.read import read_runs
+
+    sought = _sought(options, arguments)
+    _settle_address(sought.out)
+    if options.plan:
+        check(sought, may_lack_files=True)
+        n_runs = sought.trials * sought.search.seeds
+        print_plan(plan_search(sought, n_runs, read_runs(sought.study.name, sought.profile)))
+        return DONE
+
+    def report(found: FoundTrials) -> Path:
+        from reports.search_report import write_search_report
+
+        record = record_of(sought, found.trials, found.confirmed)
+        written = write_search_report(record, found.campaign.folder(sought.out))
+        print(f"\n{written.text}\n")
+        print_files(written.folder, written.files)
+        return written.folder
+
+    found = seek(sought, report)
+    print(_where_the_runs_are())
+    print(f"the trials: {shlex.join([_python(), '-m', 'optuna_dashboard', found.storage])}")
+    for key, reason in found.failed.items():
+        log = sought.out / "runs" / key / "failure.txt"
+        print(paragraph(f"failed: {reason} (all of it: {log})"), file=sys.stderr)
+    if found.n_left:
+        print(f"{found.n_left} trials are left; the same command goes on")
+    return FAILED if found.failed else DONE
 
 
 def _settle_address(out: Path) -> None:

@@ -24,7 +24,10 @@ from sweeps.plan import Plan
 from sweeps.profiles import PROFILES, configure
 from sweeps.puzzles import BuiltSet, build_all, check_sources, set_of
 from sweeps.screen import say_what_is_left
-from sweeps.search_spec import Params, Search
+from sweeps.search_record import Axis, Confirmed, Objective, SearchRecord
+from sweeps.search_record import State as Word
+from sweeps.search_record import Trial as Seen
+from sweeps.search_spec import Choices, Dimension, Floats, Params, Search
 from sweeps.study import ProfileName, Row, Study
 from trm_core.command_line import BadCommand
 from trm_core.config import DataSettings, RunConfig
@@ -39,6 +42,8 @@ if TYPE_CHECKING:
 VALIDATION_ALONE = "train.evaluate_on=validation"
 TOLD_WITHIN_S = 20.0  # MLflow has a run's end before Optuna does
 EVERYTHING = "validation and test"
+EXACT = "test/exact_accuracy"
+STATES: dict[str, Word] = {"running": "RUNNING", "complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,15 +59,7 @@ class Sought(Means):
     @property
     def study(self) -> Study:
         """The search as a study of one row, which a profile can configure."""
-        return Study(
-            name=f"search_{self.search.name}",
-            title=self.search.title,
-            puzzle=self.search.puzzle,
-            source="a search of this project",
-            rows=(self.search.row,),
-            metric=self.search.objectives[0].metric,
-            note=self.search.note,
-        )
+        return study_of(self.search)
 
     @property
     def base(self) -> RunConfig:
@@ -74,6 +71,19 @@ class Sought(Means):
     def name(self) -> str:
         """In Optuna's storage: "lr_wd/mini", "lr_wd/mini/D=96"."""
         return "/".join(part for part in (self.search.name, self.profile, label(self.changes)) if part)
+
+
+def study_of(search: Search) -> Study:
+    """A search as a study of one row."""
+    return Study(
+        name=f"search_{search.name}",
+        title=search.title,
+        puzzle=search.puzzle,
+        source="a search of this project",
+        rows=(search.row,),
+        metric=search.objectives[0].metric,
+        note=search.note,
+    )
 
 
 @dataclass(frozen=True)
@@ -298,7 +308,7 @@ class _Runs:
             self.sets_by_key[job.key] = self.sets[job.run.data]
             self.trackers[job.key] = self.tracker
 
-    # --- what the launch asks and tells --------------------------------------------------------------------------------
+    # --- what the launch asks and tells -------------------------------------------------------------------------------
 
     def more(self) -> Sequence[Job] | None:
         """The runs of the next trial."""
@@ -354,8 +364,7 @@ class _Runs:
         from sweeps.search import Result
 
         record = finished([key]).get(key)
-        run = record and recorded_settings(record.params)
-        if record is None or run is None:
+        if record is None or (run := recorded_settings(record.params)) is None:
             return None
         curve = dict(read_curve(record.run_id, self.search.objectives[0].metric))
         return Result("complete", self.search.values(run, record.metrics), curve)
@@ -370,13 +379,15 @@ class _Runs:
         second = plan.runs[0].seconds / self.base.train_work()
         return lambda job: may_begin(budget, second * job.run.train_work(), time.monotonic() - began)
 
-    # --- confirmation --------------------------------------------------------------------------------------------------
+    # --- confirmation -------------------------------------------------------------------------------------------------
 
     def best(self) -> tuple[Trial, ...]:
-        """The trials to be confirmed: the best by validation, each settings once; of several objectives, of the front."""
-        from sweeps.search import best_of
-
-        return best_of(self.search, self.ledger.trials())[: self.search.confirmation.best]
+        """The trials to be confirmed: the best by validation, each settings once; of several objectives the front's."""
+        trials = {trial.number: trial for trial in self.ledger.trials()}
+        record = record_of(self.sought, tuple(trials.values()))
+        ranked = [trials[one.number] for one in record.ranked if one in record.complete]
+        distinct = {trial.keys: trial for trial in reversed(ranked)}
+        return tuple(sorted(distinct.values(), key=ranked.index))[: self.search.confirmation.best]
 
     def _unconfirmed(self) -> list[str]:
         from sweeps.records.read import finished
@@ -403,6 +414,62 @@ class _Runs:
         done = finished([key for of_trial in keys.values() for key in of_trial])
         found = {number: tuple(done[key] for key in of_trial if key in done) for number, of_trial in keys.items()}
         return {number: records for number, records in found.items() if records}
+
+
+def record_of(
+    sought: Sought, trials: Sequence[Trial], confirmed: Mapping[int, Sequence[RunRecord]] | None = None
+) -> SearchRecord:
+    """What is known of a search, as its report reads it."""
+    objectives = tuple(Objective(one.metric, one.direction) for one in sought.search.objectives)
+    metric = sought.search.objectives[0].metric
+    test_metric = metric.replace("validation/", "test/") if metric.startswith("validation/") else EXACT
+    return SearchRecord(
+        name=sought.search.name,
+        profile=sought.profile,
+        objectives=objectives,
+        space=tuple(map(_axis, sought.search.space)),
+        trials=tuple(
+            Seen(
+                trial.number,
+                STATES[trial.state],
+                trial.params,
+                trial.values if trial.state == "complete" else (),
+                trial.pruning_curve or trial.curve,
+                trial.keys,
+                trial.began,
+                trial.ended,
+                trial.why,
+            )
+            for trial in trials
+        ),
+        confirmed=tuple(
+            Confirmed(
+                number,
+                tuple(run.seed for run in runs),
+                tuple(run.metrics[metric] for run in runs if metric in run.metrics),
+                tuple(run.metrics[test_metric] for run in runs if test_metric in run.metrics),
+            )
+            for number, runs in (confirmed or {}).items()
+        ),
+        test_metric=test_metric,
+        curve_metric=metric,
+        title=sought.search.title,
+        facts=(
+            ("Base row", sought.search.row.name),
+            ("Profile", sought.profile),
+            *([("Changes", ", ".join(sought.changes))] if sought.changes else []),
+        ),
+        notes=(sought.search.note,) if sought.search.note else (),
+    )
+
+
+def _axis(dimension: Dimension) -> Axis:
+    """A dimension as the report reads it."""
+    name, setting, values = dimension.name, dimension.setting, dimension.range
+    if isinstance(values, Choices):
+        return Axis(name, choices=values.values, setting=setting)
+    step = 0 if isinstance(values, Floats) else values.step
+    return Axis(name, values.low, values.high, values.log, step, setting=setting)
 
 
 def row_name(number: int, *, confirmed: bool = False) -> str:
