@@ -205,9 +205,14 @@ class Campaign(Settings):
             for run in self.runs
             if run.key not in newer.keys and drawn.get((run.row, run.data_seed), run.data) == run.data
         ]
-        order = {row.name: at for at, row in enumerate(self.rows)}
+        # a search's rows grow with its trials; a study's are the same
+        names = {row.name for row in newer.rows}
+        rows = (*newer.rows, *(row for row in self.rows if row.name not in names))
+        declared = (*newer.study.rows, *(row for row in self.study.rows if newer.row(row.name) is None))
+        order = {row.name: at for at, row in enumerate(rows)}
         runs = sorted((*kept, *newer.runs), key=lambda run: (run.data_seed, run.seed, order[run.row]))
-        return newer.model_copy(update={"runs": tuple(runs)})
+        study = newer.study.model_copy(update={"rows": declared})
+        return newer.model_copy(update={"rows": rows, "study": study, "runs": tuple(runs)})
 
     def folder(self, out: Path) -> Path:
         """Where its report lies: <out>/<profile>/<study>, and below that its label where there are changes.
