@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from reports import tables
@@ -12,9 +12,11 @@ from reports.collect import SeedRun, Table, said, setting_text
 from reports.figures import SCHEMES
 from sweeps.progress import duration
 
+COLOURS = [(name, light, dark) for light, (name, dark) in SCHEMES.items()]  # what style.css.jinja names
 
-def page(table: Table, figures: Sequence[tuple[str, str]]) -> str:
-    """The page as text. figures: (caption, inlined SVG), in order."""
+
+def template(name: str) -> Template:
+    """A page's template: every value is text, and one that is missing is an error."""
     environment = Environment(
         loader=PackageLoader("reports", "."),
         autoescape=True,
@@ -23,8 +25,13 @@ def page(table: Table, figures: Sequence[tuple[str, str]]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    return environment.get_template(name)
+
+
+def page(table: Table, figures: Sequence[tuple[str, str]]) -> str:
+    """The page as text. figures: (caption, inlined SVG), in order."""
     settings = _settings(table)
-    return environment.get_template("page.html.jinja").render(
+    return template("page.html.jinja").render(
         table=table,
         words=tables,
         sheet=tables.sheet(table),
@@ -36,7 +43,7 @@ def page(table: Table, figures: Sequence[tuple[str, str]]) -> str:
         duration=duration,
         common=[(name, values[0]) for name, values in settings if len(set(values)) == 1],
         varying=[(name, values) for name, values in settings if len(set(values)) > 1],
-        colours=[(name, light, dark) for light, (name, dark) in SCHEMES.items()],
+        colours=COLOURS,
     )
 
 

@@ -15,7 +15,7 @@ from matplotlib.axis import Axis
 from matplotlib.category import StrCategoryLocator
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
+from matplotlib.patheffects import AbstractPathEffect, withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from reports.figures import FAINT, INK, PAPER, STYLE
@@ -29,6 +29,7 @@ CAPTIONS = {
     "slices": "Each setting alone against the objective; the darker, the later the trial.",
     "timeline": "When each trial ran, in UTC, and how it ended.",
 }
+KINDS = tuple(CAPTIONS)
 ACROSS = 3  # slices in a line
 WIDE = 7.4  # inches
 
@@ -130,20 +131,20 @@ def _mend_importances(panels: Sequence[Axes], record: SearchRecord) -> None:
 
 def _mend_timeline(panels: Sequence[Axes], record: SearchRecord) -> None:
     for panel in panels:
-        locator = AutoDateLocator(maxticks=8)
+        locator = AutoDateLocator(maxticks=8)  # type: ignore[no-untyped-call]
         panel.xaxis.set_major_locator(locator)
-        panel.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+        panel.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
         panel.xaxis.get_offset_text().set(fontsize=8, color=INK)
         panel.tick_params(axis="x", rotation=0)
         for label in panel.get_xticklabels():
-            label.set_ha("center")
+            label.set_horizontalalignment("center")
         panel.set_xlabel("UTC")
 
 
 def _mend_parallel(panels: Sequence[Axes], record: SearchRecord) -> None:
     """An axis per setting: names upright, few numbers, each legible over the lines."""
     first, *others = panels
-    halo = [withStroke(linewidth=2.5, foreground=PAPER)]
+    halo: list[AbstractPathEffect] = [withStroke(linewidth=2.5, foreground=PAPER)]
     names = [label.get_text() for label in first.get_xticklabels()]
     first.set_xticks(first.get_xticks(), [name.rpartition("/")[2] for name in names], rotation=0, ha="center")
     for name, panel in zip(names[1:], others, strict=True):

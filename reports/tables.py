@@ -459,7 +459,7 @@ def markdown_table(
 def markdown_text(text: str) -> str:
     """Text that Markdown prints as it stands; an underscore inside a word needs no escape."""
     text = re.sub(r"([\\`*\[\]|<])", r"\\\1", " ".join(text.split()))
-    text = re.sub(r"\\\[([−\d., ]+)\\\]", r"[\1]", text)  # an interval is no link
+    text = re.sub(r"\\\[([−+\d., ]+)\\\]", r"[\1]", text)  # an interval is no link
     return re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", text)
 
 

@@ -267,7 +267,8 @@ def spearman(pairs: Sequence[tuple[float, float]]) -> RankCorrelation | None:
         return None
     from scipy import stats
 
-    value = float(stats.spearmanr(*zip(*pairs, strict=True)).statistic)
+    one, other = _sides(pairs)
+    value = float(stats.spearmanr(one, other).statistic)
     n = len(pairs)
     if n < FEWEST:
         return RankCorrelation(value)
@@ -282,8 +283,13 @@ def _kendall(pairs: Sequence[tuple[float, float]]) -> float | None:
         return None
     from scipy import stats
 
-    return float(stats.kendalltau(*zip(*pairs, strict=True)).statistic)
+    one, other = _sides(pairs)
+    return float(stats.kendalltau(one, other).statistic)
 
 
 def _can_rank(pairs: Sequence[tuple[float, float]]) -> bool:
-    return len(pairs) >= 3 and all(len(set(side)) > 1 for side in zip(*pairs, strict=True))
+    return len(pairs) >= 3 and all(len(set(side)) > 1 for side in _sides(pairs))
+
+
+def _sides(pairs: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    return [one for one, _ in pairs], [other for _, other in pairs]

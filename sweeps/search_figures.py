@@ -82,9 +82,9 @@ def why_not(record: SearchRecord) -> dict[str, str]:
 
 def _figures(record: SearchRecord, study: optuna.Study) -> Iterator[tuple[str, Callable[[], Any]]]:
     """Each figure's name and how Optuna draws it."""
-    names = [one.metric.rpartition("/")[2] for one in record.objectives]
+    names = list(record.metrics)
     if len(names) == 1:
-        (name,) = names
+        name = names[0]
         yield "history", lambda: optunas.plot_optimization_history(study, target_name=name)
         yield "importances", lambda: optunas.plot_param_importances(study, target_name=name)
         yield "parallel_coordinates", lambda: optunas.plot_parallel_coordinate(study, target_name=name)
@@ -93,17 +93,17 @@ def _figures(record: SearchRecord, study: optuna.Study) -> Iterator[tuple[str, C
         yield "pareto_front", lambda: optunas.plot_pareto_front(study, target_names=names)
         yield "parallel_coordinates", lambda: optunas.plot_parallel_coordinate(study)
         for at, (name, objective) in enumerate(zip(names, record.objectives, strict=True)):
-            raw = partial(_value, at=at)
-            of = {"target": raw, "target_name": name}
-            low = {"target": partial(_value, at=at, sign=objective.sign), "target_name": name}  # as PED-ANOVA wants it
-            yield f"history-{name}", partial(optunas.plot_optimization_history, study, **of)
-            yield f"importances-{name}", partial(optunas.plot_param_importances, study, **low)
-            yield f"slices-{name}", partial(optunas.plot_slice, study, **of)
+            of: dict[str, Any] = {"target": partial(_value, at=at), "target_name": name}
+            low = {**of, "target": partial(_value, at=at, sign=objective.sign)}  # PED-ANOVA asks what makes it low
+            end = name.replace("/", "_")
+            yield f"history-{end}", partial(optunas.plot_optimization_history, study, **of)
+            yield f"importances-{end}", partial(optunas.plot_param_importances, study, **low)
+            yield f"slices-{end}", partial(optunas.plot_slice, study, **of)
     yield "timeline", lambda: optunas.plot_timeline(study)
 
 
 def _value(trial: FrozenTrial, *, at: int, sign: int = 1) -> float:
-    return sign * trial.values[at]
+    return sign * float(trial.values[at])
 
 
 @contextmanager
@@ -136,7 +136,7 @@ def _figure(axes: Any) -> Figure:
 def study_of(record: SearchRecord) -> optuna.Study:
     """The search as a study in memory: its names short, its times in UTC. Trials under way are left out."""
     study = optuna.create_study(directions=[one.direction for one in record.objectives], study_name=record.name)
-    study.set_metric_names([one.metric.rpartition("/")[2] for one in record.objectives])
+    study.set_metric_names(list(record.metrics))
     axes = {axis.name: axis for axis in record.space}
     for trial in record.trials:
         if trial.state != "RUNNING":  # a figure would draw it up to now, another at each look

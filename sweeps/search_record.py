@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Literal
 
 from sweeps.pruning import Curve, Direction, Value
@@ -41,6 +42,7 @@ class Axis:
     log: bool = False
     step: int = 0  # of whole numbers; 0: every number
     choices: tuple[Value, ...] = ()  # instead of the range
+    setting: str = ""  # what it sets, where its name is another
 
 
 @dataclass(frozen=True)
@@ -89,21 +91,29 @@ class SearchRecord:
     facts: tuple[tuple[str, str], ...] = ()  # ("Base row", "TRM k=3, T=3"), for the page
     notes: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """The settings that were searched, in the space's order."""
         return tuple(dict.fromkeys([*(one.name for one in self.space), *(n for t in self.trials for n in t.params)]))
 
-    @property
+    @cached_property
     def complete(self) -> tuple[Trial, ...]:
         """The trials that have their values."""
         return tuple(trial for trial in self.trials if trial.state == "COMPLETE" and len(trial.values) > 0)
 
-    @property
+    @cached_property
     def labels(self) -> dict[str, str]:
         """Each setting's name as a column has it: its last part, "lr", where no other ends like it."""
-        lasts = [name.rpartition(".")[2] for name in self.names]
-        return {name: last if lasts.count(last) == 1 else name for name, last in zip(self.names, lasts, strict=True)}
+        return _short(self.names, ".")
+
+    @cached_property
+    def metrics(self) -> tuple[str, ...]:
+        """Each objective's name as a column has it: "exact_accuracy"."""
+        return tuple(_short([one.metric for one in self.objectives], "/").values())
+
+    def setting(self, name: str) -> str:
+        """What the dimension of this name sets."""
+        return next((axis.setting for axis in self.space if axis.name == name), "") or name
 
     def count(self, state: State) -> int:
         """Trials of a state."""
@@ -117,7 +127,7 @@ class SearchRecord:
         """Its values with the signs that make the less the better."""
         return tuple(one.sign * value for one, value in zip(self.objectives, trial.values, strict=True))
 
-    @property
+    @cached_property
     def front(self) -> tuple[Trial, ...]:
         """The best: of one objective the trials of the best value, of several those that no other one dominates."""
         return tuple(
@@ -126,7 +136,7 @@ class SearchRecord:
             if not any(_dominates(self.losses(other), self.losses(trial)) for other in self.complete)
         )
 
-    @property
+    @cached_property
     def ranked(self) -> tuple[Trial, ...]:
         """All trials: the front, the others by the first objective, the pruned ones by how far they came, the rest."""
         front = {trial.number for trial in self.front}
@@ -137,7 +147,7 @@ class SearchRecord:
 
         return tuple(sorted(self.trials, key=place))
 
-    @property
+    @cached_property
     def chosen(self) -> Trial | None:
         """The best with fresh seeds on validation; before any is confirmed, the first of the best as searched.
 
@@ -166,6 +176,12 @@ class SearchRecord:
             return None
         sign = -self.objectives[0].sign
         return spread([sign * (trial.values[0] - value) for value in one.validation])
+
+
+def _short(names: Sequence[str], separator: str) -> dict[str, str]:
+    """Each name's last part where no other ends like it, else the whole name."""
+    lasts = [name.rpartition(separator)[2] for name in names]
+    return {name: last if lasts.count(last) == 1 else name for name, last in zip(names, lasts, strict=True)}
 
 
 def _dominates(one: Sequence[float], other: Sequence[float]) -> bool:
