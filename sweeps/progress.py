@@ -36,6 +36,7 @@ class RunState:
     first_step_s: float = 0.0
     loss: float | None = None
     accuracy: float | None = None  # [0..1]
+    measured_on: str = "test"  # or "validation", "train"
     said_s: float = 0.0
 
     def left_s(self, now: float) -> float | None:
@@ -80,8 +81,8 @@ class StudyState:
         if self.first_row_s is None:
             self.first_row_s = now
         run.loss = metrics.get("train/loss", run.loss)
-        seen = [metrics[name] for name in ACCURACIES if name in metrics]
-        run.accuracy = seen[0] if seen else run.accuracy
+        if (seen := next((name for name in ACCURACIES if name in metrics), None)) is not None:
+            run.accuracy, run.measured_on = metrics[seen], seen.partition("/")[0]
 
     def end(self, key: str, *, failed: bool) -> RunState:
         """An active run has ended."""
@@ -255,7 +256,9 @@ class Progress:
         run = self.study.end(key, failed=bool(failure))
         took = duration(now - run.began_s)
         what = (
-            f"FAILED after {took}: {failure}" if failure else f"done, {percent(run.accuracy)} of test puzzles, {took}"
+            f"FAILED after {took}: {failure}"
+            if failure
+            else f"done, {percent(run.accuracy)} of {run.measured_on} puzzles, {took}"
         )
         self.say(f"{run.name}: {what} ({self.study.done} of {self.study.runs} runs done)")
 
