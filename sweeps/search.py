@@ -254,7 +254,8 @@ class Ledger:
                 continue
             number = self._to_hand_out[0]
             keys = self._open[number]
-            to_run = tuple(dict.fromkeys(key for key in keys if not self._is_cared_for(key)))
+            wanted = () if keys in self._told else dict.fromkeys(keys)
+            to_run = tuple(key for key in wanted if not self._is_cared_for(key))
             self._under_way.update(to_run)
             self._to_hand_out.remove(number)
             if to_run:
