@@ -72,7 +72,7 @@ def _search(*space: Dimension, **changes: Any) -> Search:
         (lambda: Integers(low=1, high=8, step=2), "1 to 8 in steps of 2 ends at 7; set high=7"),
         (lambda: Integers(low=1, high=3, step=5), "step=5 from 1 leaves 3 out; set it to 2 or less"),
         (lambda: Integers(low=1, high=3, step=0), "greater than or equal to 1"),
-        (lambda: Integers(low=1, high=2.5), "valid integer"),  # type: ignore[arg-type]
+        (lambda: Integers(low=1, high=2.5), "valid integer"),
         (lambda: Choices(values=("mlp",)), "at least 2 items"),
         (lambda: Choices(values=("mlp", "mlp")), "mlp is there twice; leave one out"),
     ],

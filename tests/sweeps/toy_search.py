@@ -19,9 +19,10 @@ from types import FrameType
 from typing import Any
 
 from sweeps.recipes import recipe
-from sweeps.search import Ledger, Result, Trial, known_to, open_ledger, propose
+from sweeps.search import Ledger, open_ledger, propose
 from sweeps.search_spec import Choices, Dimension, Floats, Integers, Objective, Params, Search
 from sweeps.study import Row
+from sweeps.trials import Result, Trial, known_to
 
 BASE = recipe("trm", "sudoku")
 NAME = "toy in mini"
@@ -85,7 +86,7 @@ def drive(
     order = order or random.Random(0)
     waiting: list[str] = []
     under_way: list[str] = []
-    ended = []
+    ended: list[str] = []
     while True:
         while len(under_way) < places:
             if not waiting and (proposal := of.next()) is not None:
@@ -117,7 +118,8 @@ def first(n: int) -> list[Params]:
 
 # --- lives -----------------------------------------------------------------------------------------------------------
 
-CALLS = 250_000  # of Python functions that a life has at most; the whole search calls 800,000
+KILLED_TRIALS = 12
+CALLS = 200_000  # of Python functions that a life has at most; all trials together call 500,000
 
 
 def live(folder: Path) -> None:
@@ -132,7 +134,7 @@ def live(folder: Path) -> None:
             file.write(f"{key}\n")
         return run(key)
 
-    with ledger(f"sqlite:///{folder / 'optuna.db'}", known=known) as of:
+    with ledger(f"sqlite:///{folder / 'optuna.db'}", known=known, trials=KILLED_TRIALS) as of:
         drive(of, order=random.Random(), end=end)
 
 
