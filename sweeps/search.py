@@ -227,6 +227,7 @@ class Ledger:
         why = ""
         try:
             keys = self._key_of(params)
+            assert keys, params
         except BadSetting as error:
             why = str(error)
         dimensions = {dimension.name: _distribution(dimension) for dimension in self.search.space}
@@ -339,7 +340,15 @@ def open_ledger(
             study = _opened(database, name, search, search.identity(base, data))
             if retry_failed:
                 _reopen_failed(database, name)
-        yield Ledger(search, base, study, database, trials=trials or search.trials, key_of=key_of, known=known)
+        yield Ledger(
+            search,
+            base,
+            study,
+            database,
+            trials=search.trials if trials is None else trials,
+            key_of=key_of,
+            known=known,
+        )
 
 
 def read_trials(name: str, storage: str | None = None) -> tuple[Trial, ...]:
