@@ -13,12 +13,11 @@ import math
 import re
 import socket
 import sqlite3
+import time
 import warnings
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 import optuna
@@ -32,6 +31,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sweeps.guard import FileHeld, hold_file, one_at_a_time
 from sweeps.records.address import address, one_line, shown, sqlite_path
 from sweeps.search_spec import Choices, Dimension, Floats, Params, Search, Value, decide
+from sweeps.trials import Proposal, Result, State, Trial, known_to, mean_of
 from trm_core.config import BadSetting, RunConfig
 
 ANSWERS_WITHIN_S = 10  # a storage, when it is opened
@@ -39,7 +39,6 @@ ENDS_WITHIN_S = 5.0  # a driver that was killed a moment ago
 ADVICE = "set --optuna-storage to a file (sqlite:///optuna.db) or a database (postgresql://user@host/name)"
 IDENTITY, KEYS, SEEDS, WHY, PRUNING_CURVE = "identity", "keys", "seeds", "why", "pruning_curve"  # user attributes
 
-State = Literal["running", "complete", "pruned", "failed"]
 STATES: dict[TrialState, State] = {
     TrialState.WAITING: "running",
     TrialState.RUNNING: "running",
@@ -64,52 +63,7 @@ class SearchHeld(ValueError):
     """Another driver makes this search."""
 
 
-@dataclass(frozen=True)
-class Result:
-    """How a run has ended; or a trial: the mean of its runs."""
-
-    state: State
-    values: tuple[float, ...] = ()  # of the objectives, in their order, where it is complete
-    curve: Mapping[int, float] = field(default_factory=dict)  # step → the objective, where there is one
-    pruning_curve: Mapping[int, float] = field(default_factory=dict)  # step → what pruning looks at
-    why: str = ""  # it failed
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A proposal as the storage has it, and what became of it."""
-
-    number: int
-    params: Params
-    keys: tuple[str, ...]  # of its runs, one per seed; none where its settings contradict each other
-    state: State = "running"
-    values: tuple[float, ...] = ()  # of one that was pruned: its last
-    curve: Mapping[int, float] = field(default_factory=dict)
-    pruning_curve: Mapping[int, float] = field(default_factory=dict)
-    why: str = ""  # it failed
-    began: datetime | None = None
-    ended: datetime | None = None
-
-
-class Proposal(NamedTuple):
-    """What is to be run now."""
-
-    number: int
-    params: Params
-    keys: tuple[str, ...]  # of its runs, in the order of the seeds
-    to_run: tuple[str, ...]  # those of them that no one has run or is running
-
-
 # --- what is proposed ------------------------------------------------------------------------------------------------
-
-
-def known_to(number: int, trials: Iterable[Trial], lag: int) -> tuple[Trial, ...]:
-    """What trial `number` may know: results up to number - lag; of later ones only that they are under way."""
-    return tuple(
-        trial if trial.number <= number - lag else Trial(trial.number, trial.params, trial.keys)
-        for trial in trials
-        if trial.number < number
-    )
 
 
 def propose(search: Search, base: Mapping[str, Any], number: int, known: Sequence[Trial]) -> dict[str, Value]:
@@ -133,6 +87,7 @@ def _sampler(search: Search, number: int) -> TPESampler:
             seed=zlib.crc32(f"{search.seed}/{number}".encode()),
             multivariate=True,
             group=True,
+            constant_liar=True,  # what is under way counts
             n_startup_trials=search.startup,
         )
 
@@ -163,32 +118,6 @@ def _frozen(trial: Trial, dimensions: Mapping[str, BaseDistribution]) -> FrozenT
         values=trial.values or None,
         intermediate_values=dict(trial.curve),
     )
-
-
-def mean_of(results: Sequence[Result]) -> Result:
-    """A trial's result from those of its runs: failed if one is, else pruned if one is, else the mean of each value.
-
-    The curves: means at the steps that every run has come to.
-    """
-    states = {result.state for result in results}
-    state: State = "failed" if "failed" in states else "pruned" if "pruned" in states else "complete"
-    values = [result.values for result in results] if state == "complete" else []
-    return Result(
-        state,
-        tuple(_mean(of_one) for of_one in zip(*values, strict=True)),
-        _mean_curve([result.curve for result in results]),
-        _mean_curve([result.pruning_curve for result in results]),
-        next((result.why for result in results if result.why), ""),
-    )
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
-
-
-def _mean_curve(curves: Sequence[Mapping[int, float]]) -> dict[int, float]:
-    shared = set(curves[0]).intersection(*curves[1:])
-    return {step: _mean([curve[step] for curve in curves]) for step in sorted(shared)}
 
 
 # --- what is kept ----------------------------------------------------------------------------------------------------
@@ -254,7 +183,8 @@ class Ledger:
                 continue
             number = self._to_hand_out[0]
             keys = self._open[number]
-            to_run = tuple(dict.fromkeys(key for key in keys if not self._is_cared_for(key)))
+            wanted = () if keys in self._told else dict.fromkeys(keys)
+            to_run = tuple(key for key in wanted if not self._is_cared_for(key))
             self._under_way.update(to_run)
             self._to_hand_out.remove(number)
             if to_run:
@@ -297,6 +227,7 @@ class Ledger:
         why = ""
         try:
             keys = self._key_of(params)
+            assert keys, params
         except BadSetting as error:
             why = str(error)
         dimensions = {dimension.name: _distribution(dimension) for dimension in self.search.space}
@@ -409,7 +340,15 @@ def open_ledger(
             study = _opened(database, name, search, search.identity(base, data))
             if retry_failed:
                 _reopen_failed(database, name)
-        yield Ledger(search, base, study, database, trials=trials or search.trials, key_of=key_of, known=known)
+        yield Ledger(
+            search,
+            base,
+            study,
+            database,
+            trials=search.trials if trials is None else trials,
+            key_of=key_of,
+            known=known,
+        )
 
 
 def read_trials(name: str, storage: str | None = None) -> tuple[Trial, ...]:
@@ -543,16 +482,18 @@ def _reopen_failed(database: RDBStorage, name: str) -> None:
 @contextlib.contextmanager
 def _held(database: RDBStorage, name: str) -> Iterator[None]:
     """The right to drive this search: a lock beside the SQLite file, in Postgres an advisory one. Raises SearchHeld."""
-    path = sqlite_path(database.url)
     again = "wait for it, or end it, then run again"
     with contextlib.ExitStack() as stack:
-        if path is None:
-            lock = sqlalchemy.select(sqlalchemy.func.pg_try_advisory_lock(zlib.crc32(name.encode())))
+        if (path := sqlite_path(database.url)) is None:
             with explained(database.url, "be locked"):
                 connection = stack.enter_context(database.engine.connect())
                 connection = connection.execution_options(isolation_level="AUTOCOMMIT")
-                if not connection.scalar(lock):
-                    raise SearchHeld(f"{name}: another command makes this search; {again}")
+                lock = sqlalchemy.select(sqlalchemy.func.pg_try_advisory_lock(zlib.crc32(name.encode())))
+                deadline = time.monotonic() + ENDS_WITHIN_S
+                while not connection.scalar(lock):
+                    if time.monotonic() > deadline:
+                        raise SearchHeld(f"{name}: another command makes this search; {again}")
+                    time.sleep(0.2)
         else:
             slug = f"{re.sub('[^A-Za-z0-9_]+', '-', name)[:80]}-{zlib.crc32(name.encode()):08x}"
             try:
@@ -569,8 +510,14 @@ def explained(url: str, doing: str) -> Iterator[None]:
     """Errors of the storage, its database and a driver that is not there as one line."""
     try:
         yield
-    except (OptunaError, sqlalchemy.exc.SQLAlchemyError, ImportError, OSError, RuntimeError) as error:
-        cause = error.__cause__ if isinstance(error, OptunaError) and error.__cause__ is not None else error
+    except ImportError as error:
+        raise StorageUnavailable(
+            f"{shown(url)}: the database's driver is not installed ({one_line(error)}); pip install 'psycopg[binary]',"
+            f" or {ADVICE}"
+        ) from None
+    except (OptunaError, sqlalchemy.exc.SQLAlchemyError, OSError, RuntimeError) as error:
+        cause = error.__cause__ or error  # Optuna wraps SQLAlchemy's error, and that the driver's
+        cause = getattr(cause, "orig", None) or cause
         raise StorageUnavailable(
             f"{shown(url)}: Optuna's storage could not {doing} ({one_line(cause)}); see that it is one of this version"
             f" and can be written, or {ADVICE}"

@@ -379,7 +379,7 @@ class Search(Settings):
         )
         seeds = {"train": {"seed", *NOT_IN_THE_KEY}, "data": {"seed"}}
         settings = base.model_dump(mode="json", exclude_defaults=True, exclude=seeds)
-        return {**said, "settings": settings, "data": data}
+        return {**said, "settings": {part: values for part, values in settings.items() if values}, "data": data}
 
 
 # --- the files -------------------------------------------------------------------------------------------------------

@@ -101,6 +101,7 @@ def test_trm_core_and_data_prep_know_no_orchestration(package: str) -> None:
     "modules",
     [
         "sweeps.study, sweeps.studies, sweeps.recipes, sweeps.profiles, sweeps.campaign, sweeps.plan, sweeps.run",
+        "sweeps.search_spec, sweeps.trials, sweeps.searches.lr_wd, sweeps.searches.recursion",
         "reports, reports.report, reports.__main__",
         "reports.search_report, reports.search_page, reports.pruning_report, sweeps.search_record, sweeps.pruning",
         "trm_core.config",

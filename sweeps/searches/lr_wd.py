@@ -1,14 +1,13 @@
 """Learning rate and weight decay of TRM on Sudoku-Extreme. 40 trials.
 
-The two settings that decide whether a short run leaves chance at all: on mini's 6x6 puzzles it learns at 3e-3 and not
-at 3e-4, and another row of the same table wants 6e-3 and ten times the decay (docs/LOG.md). The ranges hold mini's
-values (3e-3, 0.1) and the released code's (1e-4, 1.0). The decay counts times the learning rate, so the two are
-proposed together.
+The two settings that decide how soon a short run leaves chance: of two rows of one table, one learns on mini's 6x6
+puzzles at 3e-3 with a decay of 0.1, and the other needs 6e-3 and ten times the decay (docs/LOG.md). The ranges hold
+mini's values and the released code's (1e-4, 1.0). The decay counts times the learning rate, so the two are proposed
+together.
 
-The recursion is Table 3's smallest (k=1, T=1), which is also the quickest. Chosen by exact accuracy on validation; the
-three best are confirmed with fresh seeds, and only these see the test set.
-
-Cost: mini, about 20 s a trial on one CPU core.
+The recursion is Table 3's smallest (k=1, T=1), the quickest to train. Trials are chosen by exact accuracy on
+validation; the three best are confirmed with fresh seeds, and only these see the test set. `--plan` prints what it
+takes on this machine.
 
     python sweeps/run.py --search lr_wd                        # mini without a GPU
     python sweeps/run.py --search lr_wd --trials 10 --plan     # what it would take

@@ -1,13 +1,12 @@
 """Which optimiser: AdamATan2 (released code), AdamW (paper) or Muon, each at its own best settings. 60 trials.
 
 Paper and released code disagree on the optimiser, and no table of theirs compares the two. A comparison at settings
-tuned for one of them says little, so each is searched over learning rate, weight decay and, where it has them, the
-decays of its two means.
+tuned for one of them says little, so each is searched over learning rate and weight decay, and Adam's two also over
+the decays of their means. Muon is for the networks' matrices and takes AdamATan2 for the rest, whose betas stay the
+base row's.
 
-Muon takes AdamATan2 for what is no matrix of the networks; its betas stay the base row's. Expect the importance of the
-learning rate to be far above that of the optimiser's name.
-
-Cost: mini, about 20 s a trial on one CPU core.
+As in `lr_wd`, the row is the quickest to train, and the three best trials are confirmed with fresh seeds. `--plan`
+prints what it takes on this machine.
 
     python sweeps/run.py --search optimiser
 """

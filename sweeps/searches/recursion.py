@@ -1,13 +1,11 @@
 """How deep a recursion is worth its price: validation accuracy against training FLOPs, a Pareto front. 40 trials.
 
 T deep recursions of n latent recursions each, through n_layers layers: the effective depth T(n+1)·n_layers (paper,
-section 4.8). Table 3 compares such depths along one line; here all three vary at once, and there is no single best but
-a front: the trials that no other beats in both. Its hypervolume is what more trials would raise.
+section 4.8). Table 3 walks along one line of them; here all three vary at once, and what comes out is no best trial but
+a front: those that no other trial beats in accuracy and cost both.
 
 There are 5 · 6 · 4 = 120 runs to choose from, so a proposal may come twice; it then takes the number of the run that
-is there.
-
-Cost: mini, 10 s to 3 minutes a trial on one CPU core.
+is there. `--plan` prints what it takes on this machine.
 
     python sweeps/run.py --search recursion
 """
