@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from sweeps.launch import Outcome
     from sweeps.records.types import RunRecord
     from sweeps.records.write import Tracker
-    from sweeps.search import Ledger, Result, Trial
+    from sweeps.search import Ledger
+    from sweeps.trials import Result, Trial
 
 VALIDATION_ALONE = "train.evaluate_on=validation"
 TOLD_WITHIN_S = 20.0  # MLflow has a run's end before Optuna does
@@ -326,7 +327,7 @@ class _Runs:
 
     def ended(self, job: Job, failure: Failure | None) -> None:
         """A run has ended; Optuna hears of it once MLflow has it."""
-        from sweeps.search import Result
+        from sweeps.trials import Result
 
         self.open.discard(job.key)
         result = Result("failed", why=failure.reason) if failure is not None else self._result(job)
@@ -346,7 +347,7 @@ class _Runs:
 
     def _result(self, job: Job) -> Result:
         """What a finished run says: its journal here, else its record in MLflow."""
-        from sweeps.search import Result
+        from sweeps.trials import Result
         from sweeps.worker import read_journal
 
         rows = read_journal(self.sought.out / "runs" / job.key / "metrics.jsonl")
@@ -361,7 +362,7 @@ class _Runs:
         """How a run has ended that this search has not made, as MLflow has it; None where it is to be made."""
         from sweeps.plan import recorded_settings
         from sweeps.records.read import finished, read_curve
-        from sweeps.search import Result
+        from sweeps.trials import Result
 
         record = finished([key]).get(key)
         if record is None or (run := recorded_settings(record.params)) is None:
