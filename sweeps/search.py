@@ -235,7 +235,7 @@ class Ledger:
             state=TrialState.FAIL if why else TrialState.RUNNING,
             params=params,
             distributions={name: dimensions[name] for name in params},
-            user_attrs={WHY: why} if why else {KEYS: list(keys), SEEDS: list(range(self.search.seeds))},
+            user_attrs={WHY: why} if why else {KEYS: list(keys), SEEDS: list(self.search.trial_seeds)},
         )
         with explained(self._storage.url, f"add trial {number}"):
             self._study.add_trial(trial)

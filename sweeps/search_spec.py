@@ -296,6 +296,7 @@ class Search(Settings):
     objectives: Annotated[tuple[Objective, ...], Field(min_length=1)]
     trials: Annotated[int, Field(ge=1)]
     seeds: Annotated[int, Field(ge=1)] = 1  # runs of each trial; the objective is their mean
+    first_seed: Annotated[int, Field(ge=0)] = 0  # of a trial's runs
     seed: Annotated[int, Field(ge=0)] = 0  # of the proposals
     lag: Annotated[int, Field(ge=1)] = 8  # trial n is proposed with the results up to n - lag, however fast others are
     startup: Annotated[int, Field(ge=1)] = 10  # trials with a result, before which proposals are drawn at random
@@ -349,9 +350,15 @@ class Search(Settings):
         return self.row.puzzle or self.puzzle
 
     @property
+    def trial_seeds(self) -> tuple[int, ...]:
+        """Those of a trial's runs."""
+        return tuple(range(self.first_seed, self.first_seed + self.seeds))
+
+    @property
     def confirming_seeds(self) -> tuple[int, ...]:
         """Those that confirm the best trials: none that has chosen them."""
-        return tuple(range(self.seeds, self.seeds + self.confirmation.seeds))
+        first = self.first_seed + self.seeds
+        return tuple(range(first, first + self.confirmation.seeds))
 
     def change_of(self, params: Params) -> dict[str, dict[str, Value]]:
         """What a proposal changes, by section: {"optim": {"lr": 0.003}}."""
@@ -377,6 +384,7 @@ class Search(Settings):
         said = self.model_dump(
             mode="json", include={"space", "objectives", "seeds", "seed", "lag", "startup", "pruning"}
         )
+        said |= {"first_seed": self.first_seed} if self.first_seed else {}
         seeds = {"train": {"seed", *NOT_IN_THE_KEY}, "data": {"seed"}}
         settings = base.model_dump(mode="json", exclude_defaults=True, exclude=seeds)
         return {**said, "settings": {part: values for part, values in settings.items() if values}, "data": data}

@@ -34,7 +34,7 @@ from trm_core.config import DataSettings, RunConfig
 
 if TYPE_CHECKING:
     from sweeps.failures import Failure
-    from sweeps.launch import Outcome
+    from sweeps.launch import Outcome, Source
     from sweeps.records.types import RunRecord
     from sweeps.records.write import Tracker
     from sweeps.search import Ledger
@@ -71,7 +71,30 @@ class Sought(Means):
     @property
     def name(self) -> str:
         """In Optuna's storage: "lr_wd/mini", "lr_wd/mini/D=96"."""
-        return "/".join(part for part in (self.search.name, self.profile, label(self.changes)) if part)
+        return "/".join(part for part in (self.search.name, self.profile, self.label) if part)
+
+    @property
+    def label(self) -> str:
+        """Of its campaign."""
+        return label(self.changes)
+
+    @property
+    def confirming_seeds(self) -> tuple[int, ...]:
+        """Those at which the best are made again."""
+        return self.search.confirming_seeds
+
+    def campaign_id(self, data: str) -> str:
+        """Of the campaign that holds its runs. data: the hash of its puzzles."""
+        return id_of(self.name, self.search.identity(self.base, data))
+
+    def row_name(self, number: int, *, confirmed: bool = False) -> str:
+        """A trial's row in its campaign."""
+        return f"trial {number}, confirmed" if confirmed else f"trial {number}"
+
+
+def id_of(*identity: object) -> str:
+    """A campaign's id: 16 hex digits of what makes it this one."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def study_of(search: Search) -> Study:
@@ -140,10 +163,10 @@ def seek(sought: Sought, report: Callable[[Found], Path | None]) -> Found:
     base = check(sought)
     address.check_address()
     with results_in(sought.out), contextlib.ExitStack() as stack:
-        sets = _Sets(sought)
+        sets = Sets(sought)
         sets[base.data]  # the base row's, now: a fault in the files is told before anything begins
         storage = sought.storage or default_storage()
-        runs = _Runs(sought, base, sets)
+        runs = Runs(sought, base, sets)
         ledger = stack.enter_context(
             open_ledger(
                 sought.search,
@@ -183,33 +206,36 @@ def seek(sought: Sought, report: Callable[[Found], Path | None]) -> Found:
         return found
 
 
-def _launch(
-    sought: Sought,
-    runs: _Runs,
-    plan: Plan,
+def make(
+    means: Means,
     jobs: Sequence[Job],
+    *,
+    sets: Mapping[str, BuiltSet],
+    trackers: Mapping[str, Tracker],
+    n: int,
+    work: float,
+    may_begin: Callable[[Job], bool],
     say: list[Callable[[str], None]],
-    source: _Runs | None,
+    source: Source | None = None,
 ) -> Outcome:
+    """Launch these jobs, or those of a source, n runs of so much work in all, with their progress on the screen."""
     from sweeps.launch import Outcome, launch
     from sweeps.progress import Progress
 
     if not jobs and source is None:
         return Outcome()
-    n = len(jobs) or runs.n_left
-    work = n * runs.base.train_work()
     with Progress(runs=n, done=0, work=work) as progress:
         say.append(progress.say)
         try:
             return launch(
                 jobs,
-                sets=runs.sets_by_key,
-                out=sought.out,
-                trackers=runs.trackers,
+                sets=sets,
+                out=means.out,
+                trackers=trackers,
                 progress=progress,
-                launcher=sought.launcher,
-                workers=sought.workers,
-                may_begin=runs.spending(plan),
+                launcher=means.launcher,
+                workers=means.workers,
+                may_begin=may_begin,
                 source=source,
                 expected=n,
             )
@@ -217,22 +243,44 @@ def _launch(
             say.pop()
 
 
-class _Sets(dict[DataSettings, BuiltSet]):
+def _launch(
+    sought: Sought,
+    runs: Runs,
+    plan: Plan,
+    jobs: Sequence[Job],
+    say: list[Callable[[str], None]],
+    source: Runs | None,
+) -> Outcome:
+    n = len(jobs) or runs.n_left
+    return make(
+        sought,
+        jobs,
+        sets=runs.sets_by_key,
+        trackers=runs.trackers,
+        n=n,
+        work=n * runs.base.train_work(),
+        may_begin=runs.spending(plan),
+        say=say,
+        source=source,
+    )
+
+
+class Sets(dict[DataSettings, BuiltSet]):
     """The puzzle set of each data settings, built when it is first asked for."""
 
-    def __init__(self, sought: Sought) -> None:
+    def __init__(self, means: Means) -> None:
         super().__init__()
-        self._sought = sought
+        self._means = means
 
     def __missing__(self, data: DataSettings) -> BuiltSet:
-        self[data] = build_all([data], self._sought.data, self._sought.out)[set_of(data)]
+        self[data] = build_all([data], self._means.data, self._means.out)[set_of(data)]
         return self[data]
 
 
-class _Runs:
+class Runs:
     """The runs of a search: trials as Optuna proposes them, and what it is told of their ends."""
 
-    def __init__(self, sought: Sought, base: RunConfig, sets: _Sets) -> None:
+    def __init__(self, sought: Sought, base: RunConfig, sets: Sets) -> None:
         self.sought, self.base, self.sets = sought, base, sets
         self.search = sought.search
         self.sets_by_key: dict[str, BuiltSet] = {}
@@ -268,24 +316,24 @@ class _Runs:
 
     def keys_of(self, params: Params) -> tuple[str, ...]:
         """The keys of a proposal's runs, one per seed. Raises BadSetting."""
-        return tuple(self._key(self.run_of(params, seed)) for seed in range(self.search.seeds))
+        return tuple(self._key(self.run_of(params, seed)) for seed in self.search.trial_seeds)
 
     def _campaign(self, trials: Sequence[Trial], confirmed: Sequence[Trial] = ()) -> Campaign:
         """The campaign of these trials: a row of each, and one of each that is confirmed."""
         rows: list[CampaignRow] = []
         runs: list[CampaignRun] = []
         for trial, again in (*((trial, False) for trial in trials if trial.keys), *((one, True) for one in confirmed)):
-            name = row_name(trial.number, confirmed=again)
+            name = self.sought.row_name(trial.number, confirmed=again)
             rows.append(CampaignRow(name=name, settings=self.run_of(trial.params, 0, confirmed=again)))
-            for seed in self.search.confirming_seeds if again else range(self.search.seeds):
+            for seed in self.sought.confirming_seeds if again else self.search.trial_seeds:
                 run = self.run_of(trial.params, seed, confirmed=again)
                 data = self.sets[run.data].content_hash
                 runs.append(CampaignRun(row=name, seed=seed, data_seed=run.data.seed, data=data, key=run.key(data)))
         study = self.sought.study
         declared = [Row(name=row.name, base=self.search.row.base, puzzle=self.search.on) for row in rows]
         return Campaign(
-            id=self._id,
-            label=label(self.sought.changes),
+            id=self.sought.campaign_id(self.sets[self.base.data].content_hash),
+            label=self.sought.label,
             study=study.model_copy(update={"rows": tuple(declared) or study.rows}),
             profile=self.sought.profile,
             comparable=False,
@@ -295,12 +343,6 @@ class _Runs:
             runs=tuple(runs),
             command=self.sought.command,
         )
-
-    @property
-    def _id(self) -> str:
-        identity = self.search.identity(self.base, self.sets[self.base.data].content_hash)
-        text = json.dumps([self.sought.name, identity], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def _take_on(self, jobs: Sequence[Job]) -> None:
         assert self.tracker is not None
@@ -398,7 +440,7 @@ class _Runs:
         return [key for key in keys if key not in done]
 
     def _confirming(self, trial: Trial) -> list[RunConfig]:
-        return [self.run_of(trial.params, seed, confirmed=True) for seed in self.search.confirming_seeds]
+        return [self.run_of(trial.params, seed, confirmed=True) for seed in self.sought.confirming_seeds]
 
     def confirm(self) -> tuple[Job, ...]:
         """The best trials again, with fresh seeds, and with the test set; the first seed of each before the second."""
@@ -471,8 +513,3 @@ def _axis(dimension: Dimension) -> Axis:
         return Axis(name, choices=values.values, setting=setting)
     step = 0 if isinstance(values, Floats) else values.step
     return Axis(name, values.low, values.high, values.log, step, setting=setting)
-
-
-def row_name(number: int, *, confirmed: bool = False) -> str:
-    """A trial's row in its campaign."""
-    return f"trial {number}, confirmed" if confirmed else f"trial {number}"
