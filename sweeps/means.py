@@ -139,9 +139,12 @@ def results_in(out: Path) -> Iterator[None]:
                 folder.rmdir()
 
 
-def leave_document(campaign: Campaign, out: Path) -> None:
-    """Extend the campaign's document in its report folder, and note where its runs are recorded. Raises CannotWrite."""
-    folder = campaign.folder(out)
+def leave_document(campaign: Campaign, out: Path, folder: Path | None = None) -> None:
+    """Extend the campaign's document in its report folder, and note where its runs are recorded. Raises CannotWrite.
+
+    folder: the report's, where that is another one than the campaign's own.
+    """
+    folder = folder or campaign.folder(out)
     path = folder / campaigns_of.FILE
     with contextlib.suppress(campaigns_of.BadCampaign):  # torn: it is written anew
         campaign = campaigns_of.read_file(path).extended(campaign)

@@ -12,7 +12,7 @@ import importlib.util
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,6 +44,8 @@ from sweeps.puzzles import find_sources, source_overrides
 from sweeps.screen import paragraph, print_files, print_plan
 from sweeps.seek import Sought, check, plan_search, record_of, seek, study_of
 from sweeps.study import EVERY_PUZZLE, ProfileName, Row, Study, find_study
+from sweeps.tune import Tuned, Tuning, plan_tuning, tune
+from sweeps.tune import check as check_tuning
 from trm_core.command_line import USER_ERROR, BadCommand, Parser, is_for_the_user, refuse, settle_output
 
 if TYPE_CHECKING:
@@ -87,6 +89,8 @@ def _main(arguments: Sequence[str]) -> int:
         explain.print_explanation(*options.explain)
     elif options.print_config or options.diff:
         _print_rows(options)
+    elif options.tune:
+        return _tune(options, arguments)
     elif options.search:
         return _search(options, arguments)
     elif options.plan:
@@ -112,7 +116,12 @@ def _parser() -> argparse.ArgumentParser:
     study.add_argument(
         "--search", metavar="NAME", help="or a search for settings: lr_wd, optimiser, recursion; or a file of your own"
     )
-    study.add_argument("--trials", type=int, metavar="N", help="of a search (default: as it says itself)")
+    study.add_argument(
+        "--tune", metavar="NAME", help="with --study: every row also at its own best settings, found by this search"
+    )
+    study.add_argument(
+        "--trials", type=int, metavar="N", help="of a search, of each row with --tune (default: as it says itself)"
+    )
     study.add_argument(
         "--profile", metavar="NAME", help="mini, official or paper (default: official with a GPU, else mini)"
     )
@@ -194,8 +203,8 @@ def _asked(options: argparse.Namespace, arguments: Sequence[str], *, plan: bool 
     study = _study(options)
     seeds, data_seeds = read_seeds(options.seeds), read_seeds(options.data_seeds, "--data-seeds")
     workers = _workers(options)
-    if options.trials is not None or options.optuna_storage:
-        raise BadCommand("--trials and --optuna-storage are for a --search; leave them out")
+    if not options.tune and (options.trials is not None or options.optuna_storage):
+        raise BadCommand("--trials and --optuna-storage are for --search and --tune; leave them out")
     changes, grid = _joined(options.set), read_grid(_joined(options.grid))
     gridded = {str(read_assignment(one)).partition("=")[0] for combination in grid for one in combination}
     if both := [one for one in changes if str(read_assignment(one)).partition("=")[0] in gridded]:
@@ -383,13 +392,70 @@ def _search(options: argparse.Namespace, arguments: Sequence[str]) -> int:
 
     found = seek(sought, report)
     print(_where_the_runs_are())
-    print(f"the trials: {shlex.join([_python(), '-m', 'optuna_dashboard', found.storage])}")
-    for key, reason in found.failed.items():
-        log = sought.out / "runs" / key / "failure.txt"
-        print(paragraph(f"failed: {reason} (all of it: {log})"), file=sys.stderr)
+    print(_where_the_trials_are(found.storage))
+    _say_what_failed(found.failed, sought.out)
     if found.n_left:
         print(f"{found.n_left} trials are left; the same command goes on")
     return FAILED if found.failed else DONE
+
+
+# --- a study with every row tuned alike ------------------------------------------------------------------------------
+
+
+def _tuning(options: argparse.Namespace, arguments: Sequence[str]) -> Tuning:
+    """Options → the study to be tuned. Raises the named errors of everything that they can get wrong."""
+    from sweeps.search_spec import find_search
+
+    if options.search:
+        raise BadCommand("--search with --tune: a search has its own row, --tune takes those of --study; leave one out")
+    search = find_search(options.tune)
+    return Tuning(
+        asked=_asked(options, arguments, plan=options.plan),
+        search=search,
+        trials=search.trials if options.trials is None else options.trials,
+        storage=options.optuna_storage,
+        anyway=options.set_anyway,
+    )
+
+
+def _tune(options: argparse.Namespace, arguments: Sequence[str]) -> int:
+    tuning = _tuning(options, arguments)
+    _settle_address(tuning.asked.out)
+    if options.plan:
+        check_tuning(tuning, may_lack_files=True)
+        print_plan(plan_tuning(tuning))
+        return DONE
+
+    def report_published(campaign: Campaign) -> Path:
+        from reports.report import write_report
+
+        return write_report(campaign, tuning.asked.out).folder
+
+    def report(tuned: Tuned) -> Path:
+        from reports.tune_report import write_tune_report
+
+        written = write_tune_report(tuned.record, tuning.folder)
+        print(f"\n{written.text}\n")
+        print_files(written.folder, written.files)
+        return written.folder
+
+    tuned = tune(tuning, report_published, report)
+    code = _last_words(tuning.asked, tuned.published)
+    print(_where_the_trials_are(tuned.storage))
+    _say_what_failed(tuned.failed, tuning.asked.out)
+    if tuned.n_left:
+        print(f"{tuned.n_left} runs are left; the same command goes on")
+    return FAILED if tuned.failed else code
+
+
+def _where_the_trials_are(storage: str) -> str:
+    return f"the trials: {shlex.join([_python(), '-m', 'optuna_dashboard', storage])}"
+
+
+def _say_what_failed(failed: Mapping[str, str], out: Path) -> None:
+    """Of a search: each run that has failed, and where all of it stands."""
+    for key, reason in failed.items():
+        print(paragraph(f"failed: {reason} (all of it: {out / 'runs' / key / 'failure.txt'})"), file=sys.stderr)
 
 
 def _settle_address(out: Path) -> None:

@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -158,7 +158,7 @@ def seek(sought: Sought, report: Callable[[Found], Path | None]) -> Found:
     from sweeps.records import address
     from sweeps.records.read import read_runs
     from sweeps.records.write import Tracker
-    from sweeps.search import default_storage, open_ledger
+    from sweeps.search import default_storage
 
     base = check(sought)
     address.check_address()
@@ -167,20 +167,7 @@ def seek(sought: Sought, report: Callable[[Found], Path | None]) -> Found:
         sets[base.data]  # the base row's, now: a fault in the files is told before anything begins
         storage = sought.storage or default_storage()
         runs = Runs(sought, base, sets)
-        ledger = stack.enter_context(
-            open_ledger(
-                sought.search,
-                base,
-                name=sought.name,
-                key_of=runs.keys_of,
-                known=runs.known,
-                storage=storage,
-                data=sets[base.data].content_hash,
-                trials=sought.trials,
-                retry_failed=sought.retry_failed,
-            )
-        )
-        runs.follow(ledger)
+        ledger = stack.enter_context(runs.opened(storage))
         plan = plan_search(sought, runs.n_left, read_runs(sought.study.name, sought.profile))
         say_what_is_left(plan, f"search {sought.name}, trials and then the best again")
         ask(sought, plan)
@@ -290,10 +277,25 @@ class Runs:
         self._number: dict[str, int] = {}  # key → trial
         self._to_tell: list[tuple[str, Result]] = []
 
-    def follow(self, ledger: Ledger) -> None:
-        """From now on trials come from this ledger."""
-        self.ledger = ledger
-        self.campaign = self._campaign(ledger.trials())
+    @contextlib.contextmanager
+    def opened(self, storage: str) -> Iterator[Ledger]:
+        """The search's ledger in this storage, from which trials come. Raises as open_ledger()."""
+        from sweeps.search import open_ledger
+
+        with open_ledger(
+            self.search,
+            self.base,
+            name=self.sought.name,
+            key_of=self.keys_of,
+            known=self.known,
+            storage=storage,
+            data=self.sets[self.base.data].content_hash,
+            trials=self.sought.trials,
+            retry_failed=self.sought.retry_failed,
+        ) as ledger:
+            self.ledger = ledger
+            self.campaign = self._campaign(ledger.trials())
+            yield ledger
 
     @property
     def n_left(self) -> int:

@@ -1,0 +1,439 @@
+"""Fair ablations, top to bottom in `tune`: every row of a study at its own best settings, beside the published ones.
+
+Each row is the base row of the same search: the same space, the same number of trials, proposals that start alike. Its
+trials are chosen on validation, at seeds of their own; the best one is made again at the asked seeds, those of the
+published rows, and evaluated on test. So both tables have the same seeds, and none of them has chosen anything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sweeps.budget import may_begin as ends_within
+from sweeps.campaign import Campaign, Job, id_in
+from sweeps.conduct import Asked, Ended, Reporter, conduct, with_runs
+from sweeps.conduct import check as check_study
+from sweeps.means import Means, ask, leave_document, plan_of, results_in
+from sweeps.names import UntrueName, named_for
+from sweeps.plan import Plan
+from sweeps.profiles import configure
+from sweeps.puzzles import BuiltSet, check_sources
+from sweeps.screen import say_what_is_left
+from sweeps.search_spec import Confirmation, Dimension, Search
+from sweeps.seek import VALIDATION_ALONE, Runs, Sets, Sought, id_of, make, record_of
+from sweeps.study import Row, Study
+from sweeps.tune_record import TunedRow, TuningRecord
+from trm_core.command_line import BadCommand
+from trm_core.config import BadSetting, RunConfig, setting_text
+
+if TYPE_CHECKING:
+    from sweeps.failures import Failure
+    from sweeps.launch import Outcome
+    from sweeps.records.write import Tracker
+
+FIRST_SEED = 1000  # of trials: none that anybody asks for, so that the asked seeds are fresh ones
+TOLD_WITHIN_S = 20.0
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """A study to be tuned, as it was asked for."""
+
+    asked: Asked  # the study as published
+    search: Search  # what is varied in every row, and what for; its own row counts for nothing
+    trials: int  # of every row
+    storage: str | None  # Optuna's; None: beside MLflow's
+    anyway: bool  # even what a row is named for
+
+    @property
+    def campaign(self) -> Campaign:
+        """The study as published, without runs."""
+        return self.asked.campaigns[0]
+
+    @property
+    def study(self) -> Study:
+        """The study as published."""
+        return self.campaign.study
+
+    @property
+    def folder(self) -> Path:
+        """Of its report: results/mini/components/tune-lr_wd."""
+        label = "-".join(part for part in (f"tune-{self.search.name}", self.campaign.label) if part)
+        home = self.asked.out / self.asked.profile / self.study.name
+        of = self.of(self.asked.rows[0]).campaign_id("")
+        return home / label if id_in(home / label) in (None, of) else home / f"{label}-{of[:8]}"
+
+    def of(self, row: Row) -> SoughtForRow:
+        """The search with this row as its base row."""
+        as_base = row.model_copy(update={"puzzle": self.study.puzzle_of(row)})
+        confirmation = Confirmation(best=1, seeds=len(self.asked.seeds))
+        changed = {"row": as_base, "trials": self.trials, "first_seed": FIRST_SEED, "confirmation": confirmation}
+        means = {name: getattr(self.asked, name) for name in Means.__dataclass_fields__}
+        return SoughtForRow(
+            **means,
+            search=self.search.model_copy(update=changed),
+            profile=self.campaign.profile,
+            changes=self.campaign.changes,
+            trials=self.trials,
+            storage=self.storage,
+            of=self.campaign,
+            seeds=self.asked.seeds,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoughtForRow(Sought):
+    """A search for the best settings of one row of a study; all rows share a campaign."""
+
+    of: Campaign  # the study as published
+    seeds: tuple[int, ...]
+
+    @property
+    def study(self) -> Study:
+        """What the campaign of all rows is of."""
+        return Study(
+            name=f"tune_{self.of.study.name}",
+            title=f"{self.of.study.title}, every row tuned alike: {self.search.title}",
+            puzzle=self.of.study.puzzle,
+            source="a search of this project",
+            rows=(self.search.row,),
+            metric=self.search.objectives[0].metric,
+            note=self.search.note,
+        )
+
+    @property
+    def base(self) -> RunConfig:
+        """The row as published, looking at validation alone. Raises BadSetting."""
+        return configure(self.of.study, self.search.row, self.profile, 0, [*self.changes, VALIDATION_ALONE])
+
+    @property
+    def name(self) -> str:
+        """In Optuna's storage: "lr_wd/components/TRM (T=3, n=6)/mini"."""
+        parts = (self.search.name, self.of.study.name, self.search.row.name, self.profile, self.of.label)
+        return "/".join(part for part in parts if part)
+
+    @property
+    def label(self) -> str:
+        """Of the campaign of all rows."""
+        return ",".join(part for part in (self.search.name, self.of.label) if part)
+
+    @property
+    def confirming_seeds(self) -> tuple[int, ...]:
+        """Those of the published rows."""
+        return self.seeds
+
+    def campaign_id(self, data: str) -> str:
+        """The same for all rows: it follows from the study as published, and from the search without a row."""
+        return id_of(self.study.name, self.of.id, self.search.name, self.search.identity(RunConfig()))
+
+    def row_name(self, number: int, *, confirmed: bool = False) -> str:
+        """A trial's row in the campaign of all rows: "HRM, trial 7"."""
+        return f"{self.search.row.name}, {super().row_name(number, confirmed=confirmed)}"
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What came of it."""
+
+    campaign: Campaign  # of trials, and of the best again
+    published: Ended
+    record: TuningRecord
+    failed: Mapping[str, str]  # key → reason, of runs of this launch
+    n_left: int  # runs that the budget was not enough for
+    storage: str
+
+
+# --- what can be tuned -----------------------------------------------------------------------------------------------
+
+
+def check(tuning: Tuning, *, may_lack_files: bool = False) -> None:
+    """Everything that needs no puzzles.
+
+    Raises BadSetting, BadCommand, UntrueName, NoPuzzles, NotEnoughMachines.
+    """
+    asked, search, study = tuning.asked, tuning.search, tuning.study
+    if len(asked.campaigns) > 1:
+        raise BadCommand("--grid with --tune: the search has the values; leave one of them out")
+    if asked.data_seeds != (0,):
+        raise BadCommand("--data-seeds with --tune: rows are tuned on one draw of the puzzles; leave it out")
+    if tuning.trials < 1:
+        raise BadCommand(f"--trials {tuning.trials}: expected 1 or more")
+    if spent := [seed for seed in asked.seeds if FIRST_SEED <= seed < FIRST_SEED + search.seeds]:
+        raise BadCommand(f"--seeds {spent[0]}: a seed of the trials themselves; take seeds below {FIRST_SEED}")
+    if len(search.objectives) > 1:
+        metrics = " and ".join(one.metric for one in search.objectives)
+        raise BadCommand(
+            f"--tune {search.name}: {metrics} leave a front, and a row needs one best; take a search for one"
+        )
+    if not study.metric.startswith("test/"):
+        raise BadCommand(f"--tune with {study.name}: its table is of {study.metric}, not of a test set; take another")
+    of_mazes = search.objectives[0].metric == "validation/shortest_path_accuracy"
+    if of_mazes and any(study.puzzle_of(row) != "maze" for row in asked.rows):
+        raise BadCommand(f"--tune {search.name}: {search.objectives[0].metric} is of mazes alone; add --only for these")
+    check_study(asked, may_lack_files=may_lack_files)
+    bases = {row.name: tuning.of(row).base for row in asked.rows}
+    if not tuning.anyway:
+        check_space(search, asked.rows, bases)
+    check_rows_differ(search, bases)
+    check_sources([base.data for base in bases.values()], asked.data, may_be_missing=may_lack_files)
+
+
+def check_space(search: Search, rows: Sequence[Row], bases: Mapping[str, RunConfig]) -> None:
+    """That no dimension changes what a row is named for. Raises UntrueName."""
+    for row in rows:
+        settings = bases[row.name].flat()
+        for dimension in search.space:
+            if dimension.setting in named_for(row) and _can_be_there(dimension, search, settings):
+                raise UntrueName(
+                    f"--tune {search.name}: it varies {dimension.setting}, and {row.name!r} is named for"
+                    f" {dimension.setting}={setting_text(settings[dimension.setting])}; leave the row out with --only,"
+                    " or add --set-anyway"
+                )
+
+
+def _can_be_there(dimension: Dimension, search: Search, settings: Mapping[str, object]) -> bool:
+    """Whether any proposal for a row with these settings has the dimension."""
+    varied = {one.setting for one in search.space}
+    return all(name in varied or settings[name] in values for name, values in dimension.when.items())
+
+
+def check_rows_differ(search: Search, bases: Mapping[str, RunConfig]) -> None:
+    """That no two rows are told apart by nothing but what is varied. Raises BadSetting."""
+    varied = {one.setting for one in search.space}
+    rest = {name: {k: v for k, v in base.flat().items() if k not in varied} for name, base in bases.items()}
+    for one, other in combinations(rest, 2):
+        if rest[one] == rest[other]:
+            raise BadSetting(
+                f"--tune {search.name}: {one!r} and {other!r} differ in nothing but what it varies, so both would be"
+                " tuned to the same; pick one with --only"
+            )
+
+
+def plan_tuning(tuning: Tuning) -> Plan:
+    """What all of it costs as if nothing were done: the study as published, the trials, and the best of them again."""
+    (published,) = with_runs(tuning.asked, lambda _: "")
+    n = tuning.trials * tuning.search.seeds + len(tuning.asked.seeds)
+    return _plan(tuning, {row.name: n for row in tuning.asked.rows}, published.jobs())
+
+
+def _plan(tuning: Tuning, n_runs: Mapping[str, int], besides: Sequence[Job] = ()) -> Plan:
+    """So many runs like each row's, since nobody knows yet what its search will propose."""
+    from sweeps.records.read import read_runs
+
+    asked, study = tuning.asked, tuning.study
+    jobs, done = list(besides), []
+    for row in asked.rows:
+        base = tuning.of(row).base
+        seeds = range(FIRST_SEED, FIRST_SEED + max(1, n_runs[row.name]))
+        like = [Job(f"{row.name} {at}", study.name, row.name, row.base, asked.profile, at, base) for at in seeds]
+        jobs += like
+        done += [] if n_runs[row.name] else [like[0].key]
+    return plan_of(asked, jobs, done, read_runs(study.name, asked.profile), lambda data: data.test)
+
+
+# --- the runs --------------------------------------------------------------------------------------------------------
+
+
+class Turns:
+    """The searches of all rows as one source of runs: the next trial is that of the row that has begun the fewest."""
+
+    def __init__(self, rows: Sequence[Runs]) -> None:
+        """rows: each with its ledger."""
+        self.rows = rows
+        self.sets: dict[str, BuiltSet] = {}
+        self.trackers: dict[str, Tracker] = {}
+        self._begun = [sum(trial.state != "running" for trial in one.ledger.trials()) for one in rows]
+        self._of: dict[str, int] = {}  # key → row
+        for one in rows:
+            one.sets_by_key, one.trackers = self.sets, self.trackers
+
+    @property
+    def campaign(self) -> Campaign:
+        """Of all rows together."""
+        return reduce(Campaign.extended, (one.campaign for one in self.rows))
+
+    @property
+    def n_left(self) -> dict[str, int]:
+        """Runs left to make, by row."""
+        return {one.search.row.name: one.n_left for one in self.rows}
+
+    def left(self) -> bool:
+        """Whether any row has trials left."""
+        return any(one.ledger.left() or one.open for one in self.rows)
+
+    def record_with(self, tracker: Tracker) -> None:
+        """From now on runs are recorded there."""
+        for one in self.rows:
+            one.tracker = tracker
+
+    def row_of(self, job: Job) -> Runs:
+        """The search that a run is of."""
+        return self.rows[self._of[job.key]]
+
+    def confirm(self) -> tuple[Job, ...]:
+        """Each row's best again, at the asked seeds, with the test set; the first seed of every row before others."""
+        jobs: list[Job] = []
+        for at, one in enumerate(self.rows):
+            of_row = one.confirm()
+            self._of |= {job.key: at for job in of_row}
+            jobs += of_row
+        return tuple(sorted(jobs, key=lambda job: job.seed))
+
+    def more(self) -> Sequence[Job] | None:
+        """The runs of the next trial of the row whose turn it is, or of the first that need not wait."""
+        waits = False
+        for at in sorted(range(len(self.rows)), key=self._begun.__getitem__):
+            jobs = self.rows[at].more()
+            if jobs:
+                self._begun[at] += 1
+                self._of |= {job.key: at for job in jobs}
+                return jobs
+            waits |= jobs is not None
+        return () if waits else None
+
+    def ended(self, job: Job, failure: Failure | None) -> None:
+        """A run has ended; its row hears of it."""
+        self.row_of(job).ended(job, failure)
+
+
+def tune(tuning: Tuning, report_published: Reporter, report: Callable[[Tuned], Path | None]) -> Tuned:
+    """All that is left of it: the study as published, the searches of its rows, the best of each again.
+
+    Raises what a person can mend, and KeyboardInterrupt.
+    """
+    from sweeps.records import address
+    from sweeps.records.write import Tracker
+    from sweeps.search import default_storage
+
+    check(tuning)
+    address.check_address()
+    asked = tuning.asked
+    with results_in(asked.out), contextlib.ExitStack() as stack:
+        sets = Sets(asked)
+        storage = tuning.storage or default_storage()
+        rows = [Runs(sought, sought.base, sets) for sought in map(tuning.of, asked.rows)]
+        for runs in rows:
+            stack.enter_context(runs.opened(storage))
+        turns = Turns(rows)
+        plan = _plan(tuning, turns.n_left)
+        say_what_is_left(plan, f"{tuning.study.name} tuned by {tuning.search.name}, trials and then the best again")
+        ask(asked, plan)
+        may_begin = _spending(tuning, turns, plan)
+        published = conduct(asked, report_published)
+        leave_document(turns.campaign, asked.out, tuning.folder)
+        say: list[Callable[[str], None]] = [lambda text: print(text, file=sys.stderr)]
+        tracker = stack.enter_context(Tracker.open(turns.campaign, say=lambda text: say[-1](text)))
+        turns.record_with(tracker)
+        outcomes = []
+        if turns.left():
+            outcomes.append(_make(tuning, turns, (), may_begin, say, source=turns))
+        if not any(outcome.interrupted for outcome in outcomes) and not turns.left():
+            outcomes.append(_make(tuning, turns, turns.confirm(), may_begin, say))
+        if any(outcome.interrupted for outcome in outcomes):
+            for problem in tracker.close("KILLED"):
+                print(problem, file=sys.stderr)
+            raise KeyboardInterrupt
+        tracker.settle(TOLD_WITHIN_S)
+        tuned = Tuned(
+            campaign=tracker.campaign,
+            published=published,
+            record=record_of_tuning(tuning, rows, published.campaigns[0]),
+            failed={key: reason for outcome in outcomes for key, reason in outcome.failed.items()},
+            n_left=sum(turns.n_left.values()) - (0 if turns.left() else len(outcomes[-1].failed)),
+            storage=storage,
+        )
+        folder = report(tuned)
+        for problem in tracker.close("KILLED" if tuned.n_left else "FINISHED", folder):
+            print(problem, file=sys.stderr)
+        return tuned
+
+
+def _make(
+    tuning: Tuning,
+    turns: Turns,
+    jobs: Sequence[Job],
+    may_begin: Callable[[Job], bool],
+    say: list[Callable[[str], None]],
+    source: Turns | None = None,
+) -> Outcome:
+    """These jobs, or all trials that are left, as they are proposed."""
+    work = sum(job.run.train_work() for job in jobs)
+    if source is not None:
+        work = sum(one.n_left * one.base.train_work() for one in source.rows)
+    return make(
+        tuning.asked,
+        jobs,
+        sets=turns.sets,
+        trackers=turns.trackers,
+        n=len(jobs) or sum(turns.n_left.values()),
+        work=work,
+        may_begin=may_begin,
+        say=say,
+        source=source,
+    )
+
+
+def _spending(tuning: Tuning, turns: Turns, plan: Plan) -> Callable[[Job], bool]:
+    """Whether a run may begin within the budget, which begins now: it costs what its settings say beside its row's."""
+    budget, began = tuning.asked.budget, time.monotonic()
+    if budget is None:
+        return lambda _: True
+    second = {run.job.row: run.seconds / run.job.run.train_work() for run in plan.runs}
+
+    def may(job: Job) -> bool:
+        seconds = second[turns.row_of(job).search.row.name] * job.run.train_work()
+        return ends_within(budget, seconds, time.monotonic() - began)
+
+    return may
+
+
+# --- what came of it -------------------------------------------------------------------------------------------------
+
+
+def record_of_tuning(tuning: Tuning, rows: Sequence[Runs], published: Campaign) -> TuningRecord:
+    """What is known of a tuned study, as its report reads it."""
+    from sweeps.records.read import finished
+
+    asked, study = tuning.asked, tuning.study
+    wanted = {(run.row, run.seed): run.key for run in published.runs if not run.data_seed and run.seed in asked.seeds}
+    done = finished(wanted.values())
+    metric = study.metric
+
+    def tuned_row(runs: Runs) -> TunedRow:
+        name, confirmed = runs.search.row.name, runs.confirmed()
+        trials = replace(record_of(runs.sought, runs.ledger.trials(), confirmed), name=runs.sought.name)
+        again = confirmed.get(trials.front[0].number, ()) if trials.front else ()
+        settings = runs.base.flat()
+        return TunedRow(
+            name,
+            trials,
+            {one.setting: settings[one.setting] for one in tuning.search.space},
+            {
+                seed: done[key].metrics[metric]
+                for (row, seed), key in wanted.items()
+                if row == name and key in done and metric in done[key].metrics
+            },
+            {run.seed: run.metrics[metric] for run in again if metric in run.metrics},
+        )
+
+    return TuningRecord(
+        study=study.name,
+        search=tuning.search.name,
+        title=study.title,
+        profile=asked.profile,
+        metric=metric,
+        objective=tuning.search.objectives[0].metric,
+        trials=tuning.trials,
+        seeds=asked.seeds,
+        rows=tuple(map(tuned_row, rows)),
+        changes=tuning.campaign.changes,
+        notes=tuple(note for note in (study.note, tuning.campaign.profile_note, tuning.search.note) if note),
+    )
