@@ -97,7 +97,7 @@ def caption(record: TuningRecord) -> str:
 def settings_caption(record: TuningRecord) -> str:
     """What the second table holds."""
     return (
-        f"Each row's own best settings. As searched: {record.objective} of the best trial, lucky as the best of many is;"
+        f"Each row's own best settings. As searched: {record.objective} of the best trial, the luckiest too;"
         " fresh seeds: the same settings at the seeds of the table above."
     )
 
@@ -109,7 +109,7 @@ def order_text(record: TuningRecord) -> str:
     if n < 2:
         return f"Fewer than two rows have both numbers: no order to compare.{without}"
     if not record.swaps:
-        return f"The order of the {n} rows is the same as published and tuned alike.{without}"
+        return f"No two of the {n} rows have changed their order.{without}"
     shown = "; ".join(map(_swap_text, record.swaps[:SWAPS_NAMED]))
     more = f"; and {len(record.swaps) - SWAPS_NAMED} more" if len(record.swaps) > SWAPS_NAMED else ""
     pairs = "1 pair" if len(record.swaps) == 1 else f"{len(record.swaps)} pairs"

@@ -324,7 +324,8 @@ def tune(tuning: Tuning, report_published: Reporter, report: Callable[[Tuned], P
             stack.enter_context(runs.opened(storage))
         turns = Turns(rows)
         plan = _plan(tuning, turns.n_left)
-        say_what_is_left(plan, f"{tuning.study.name} tuned by {tuning.search.name}, trials and then the best again")
+        if any(turns.n_left.values()):
+            say_what_is_left(plan, f"{tuning.study.name} tuned by {tuning.search.name}, trials and then the best again")
         ask(asked, plan)
         may_begin = _spending(tuning, turns, plan)
         published = conduct(asked, report_published)
