@@ -57,8 +57,14 @@ SCORES_HEADER = ["Row", "As published", "Tuned alike", "Gain"]
 
 def score_cells(record: TuningRecord, row: TunedRow) -> list[str]:
     """A row's test scores."""
-    scores = [spread_text(record.metric, row.as_published), spread_text(record.metric, row.tuned)]
+    scores = [_score_text(record, found) for found in (row.as_published, row.tuned)]
     return [row.name, *scores, difference_text(record.metric, row.gain)]
+
+
+def _score_text(record: TuningRecord, found: Spread | None) -> str:
+    """ "66.0 ± 3.1", "66.0 (1 of 2)" where seeds are missing."""
+    missing = found is not None and found.n < len(record.seeds)
+    return spread_text(record.metric, found) + (f" ({found.n} of {len(record.seeds)})" if found and missing else "")
 
 
 def settings_header(record: TuningRecord) -> list[str]:
@@ -84,13 +90,14 @@ def trials_text(row: TunedRow) -> str:
 
 def caption(record: TuningRecord) -> str:
     """What the scores are, and what is fair in them."""
-    interval = " ± is half the 95 % interval of the mean over seeds (Student t)." if len(record.seeds) > 1 else ""
+    several = len(record.seeds) > 1
+    interval = " ± and brackets: 95 % interval of the mean over seeds (Student t)." if several else ""
     seeds = ", ".join(map(str, record.seeds))
-    paired = ", seed by seed" if len(record.seeds) > 1 else ""
+    paired = ", seed by seed" if several else ""
     return (
         f"{record.metric} in %, mean over seeds {seeds} in both columns; gain in points{paired}.{interval} Every row"
-        f" had the same space and {record.trials} trials, at a seed of their own; its best on validation was made again"
-        " at these seeds. The test set has chosen nothing."
+        f" had the same space and {record.trials} trials, each as many steps as its published run, at a seed of their"
+        " own; its best on validation was made again at these seeds. The test set has chosen nothing."
     )
 
 
@@ -178,7 +185,7 @@ def rows_csv(record: TuningRecord) -> str:
         f"{column}_{end}" for column in ("published", "tuned", "gain") for end in ("mean", "t95_low", "t95_high")
     ]
     header += ["published_values", "tuned_values", "objective", "searched", "fresh_mean", "fresh_t95_low"]
-    header += ["fresh_t95_high", "trials", "complete", "chosen_trial"]
+    header += ["fresh_t95_high", "trials", "complete", "trial_flops", "chosen_trial"]
     header += [f"{word}.{name}" for word in ("published", "tuned") for name in names]
     before, after = record.order(lambda row: row.as_published), record.order(lambda row: row.tuned)
     out = io.StringIO()
@@ -191,7 +198,7 @@ def rows_csv(record: TuningRecord) -> str:
         scores = [*_ends(row.as_published), *_ends(row.tuned), *_ends(row.gain)]
         values = [" ".join(str(by[seed]) for seed in record.seeds if seed in by) for by in (row.published, row.test)]
         validation = [chosen.values[0] if chosen else "", *_ends(spread(fresh.validation) if fresh else None)]
-        trials = [len(row.search.trials), len(row.search.complete), chosen.number if chosen else ""]
+        trials = [len(row.search.trials), len(row.search.complete), row.flops, chosen.number if chosen else ""]
         settings = [setting_text(row.settings[row.search.setting(name)]) for name in names]
         tuned = [setting_text(chosen.params[name]) if chosen and name in chosen.params else "" for name in names]
         writer.writerow([*of, *ranks, *scores, *values, record.objective, *validation, *trials, *settings, *tuned])

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweeps.budget import may_begin as ends_within
+from sweeps.budget import refuse_too_small
 from sweeps.campaign import Campaign, Job, id_in
 from sweeps.conduct import Asked, Ended, Reporter, conduct, with_runs
 from sweeps.conduct import check as check_study
@@ -325,7 +326,10 @@ def tune(tuning: Tuning, report_published: Reporter, report: Callable[[Tuned], P
         turns = Turns(rows)
         plan = _plan(tuning, turns.n_left)
         if any(turns.n_left.values()):
-            say_what_is_left(plan, f"{tuning.study.name} tuned by {tuning.search.name}, trials and then the best again")
+            name = f"{tuning.study.name} tuned by {tuning.search.name}, trials and then the best again"
+            say_what_is_left(plan, name, asked.budget)
+        if asked.budget is not None:
+            refuse_too_small(asked.budget, plan)
         ask(asked, plan)
         may_begin = _spending(tuning, turns, plan)
         published = conduct(asked, report_published)
@@ -351,6 +355,7 @@ def tune(tuning: Tuning, report_published: Reporter, report: Callable[[Tuned], P
             n_left=sum(turns.n_left.values()) - (0 if turns.left() else len(outcomes[-1].failed)),
             storage=storage,
         )
+        leave_document(tuned.campaign, asked.out, tuning.folder)
         folder = report(tuned)
         for problem in tracker.close("KILLED" if tuned.n_left else "FINISHED", folder):
             print(problem, file=sys.stderr)
@@ -423,6 +428,7 @@ def record_of_tuning(tuning: Tuning, rows: Sequence[Runs], published: Campaign) 
                 if row == name and key in done and metric in done[key].metrics
             },
             {run.seed: run.metrics[metric] for run in again if metric in run.metrics},
+            runs.base.train_work(),
         )
 
     return TuningRecord(

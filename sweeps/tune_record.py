@@ -25,7 +25,7 @@ class TunedRow:
     settings: Mapping[str, Value]  # as published, of what was searched
     published: Mapping[int, float]  # test, as published
     test: Mapping[int, float]  # test, at its own best settings
-    why_not: str = ""  # why nothing is published: its run failed
+    flops: float = 0.0  # of one run as published, in training; a trial's steps are as many
 
     @property
     def chosen(self) -> Trial | None:

@@ -23,6 +23,10 @@ def test_every_form_shows_both_scores_the_gain_and_what_was_chosen() -> None:
     assert "`--set optim.lr=0.0023456789`" in markdown(record(A, B))
 
 
+def test_a_mean_over_fewer_seeds_than_were_asked_for_says_so() -> None:
+    assert "50.0 (1 of 2)" in markdown(record(A, tuned_row("B", (0.5,), (0.4, 0.4))))
+
+
 def test_it_fits_into_80_columns() -> None:
     long = tuned_row("w/ separate f_H, f_L and 4 layers", (0.5, 0.71), (0.5, 0.93))
     assert max(map(len, terminal(record(A, long, BARE), 80).splitlines())) <= 80
