@@ -13,7 +13,7 @@ from matplotlib import pyplot as plt
 
 from sweeps.search_figures import draw, study_of, why_not
 from sweeps.search_record import Objective
-from tests.reports.searches import EXACT, FLOPS, search, small, trial
+from tests.sweeps.searches import EXACT, FLOPS, search, small, trial
 
 
 def test_one_objective_has_every_figure_but_the_front() -> None:
@@ -52,6 +52,12 @@ def test_what_cannot_be_drawn_is_left_out_by_name() -> None:
     equal = replace(equal, trials=tuple(replace(one, values=one.values and (0.5,)) for one in equal.trials))
     assert why_not(equal)["importances"] == "all values are equal"
     assert "parallel_coordinates" in draw(equal).figures
+
+
+def test_few_trials_say_nothing_of_what_is_important() -> None:
+    record = search()
+    few = replace(record, trials=record.trials[:4])
+    assert draw(few).left_out["importances"] == "fewer than 5 trials are complete"
 
 
 def test_drawing_leaves_neither_style_nor_open_figures_nor_loud_voices_behind() -> None:

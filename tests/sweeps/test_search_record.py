@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweeps.search_record import Axis, Confirmed, Objective
-from tests.reports.searches import EXACT, FLOPS, SPACE, search, small, trial
+from tests.sweeps.searches import EXACT, FLOPS, SPACE, search, small, trial
 
 
 def test_trials_are_ranked_by_the_objective_then_by_how_far_they_came() -> None:
