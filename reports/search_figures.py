@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -17,7 +18,6 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.patheffects import AbstractPathEffect, withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
-from mpl_toolkits.mplot3d import Axes3D
 
 from reports.figures import FAINT, INK, PAPER, STYLE
 from sweeps.search_record import SearchRecord
@@ -126,12 +126,16 @@ def _front(record: SearchRecord) -> tuple[float, float]:
 def _mend_plain(panels: Sequence[Axes], record: SearchRecord) -> None:
     for panel in panels:
         _settle_ticks(panel.xaxis, whole=panel.get_xlabel() == "Trial")
-        if isinstance(panel, Axes3D):  # a front of three, whose names stand outside of what a layout measures
-            for axis in (panel.xaxis, panel.yaxis, panel.zaxis):
-                axis.label.set(fontsize=8.5, color=INK)
-                axis.set_major_locator(MaxNLocator(4))
-            panel.zaxis.labelpad = 8
-            panel.set_box_aspect(None, zoom=0.8)
+        if panel.name == "3d":  # a front of three, whose names stand outside of what a layout measures
+            _mend_depth(panel)
+
+
+def _mend_depth(panel: Any) -> None:  # an Axes3D, which matplotlib does not type
+    for axis in (panel.xaxis, panel.yaxis, panel.zaxis):
+        axis.label.set(fontsize=8.5, color=INK)
+        axis.set_major_locator(MaxNLocator(4))
+    panel.zaxis.labelpad = 8
+    panel.set_box_aspect(None, zoom=0.8)
 
 
 def _mend_importances(panels: Sequence[Axes], record: SearchRecord) -> None:
