@@ -69,9 +69,7 @@ def search(n: int = 20, objectives: tuple[Objective, ...] = (EXACT,)) -> SearchR
                 number,
                 state,
                 params,
-                (value, 1e14 * layers * (1 + number / 100), 1 - value + number / 100)[: len(objectives)]
-                if state == "COMPLETE"
-                else (),
+                values if state == "COMPLETE" else (),
                 {step: value * step / 1000 for step in range(100, reached + 1, 100)} if state != "FAIL" else {},
                 (f"{number:016x}",),
                 started,

@@ -46,6 +46,11 @@ def test_the_front_is_what_no_trial_dominates_and_everything_else_is_dominated_b
     assert record.chosen is None, "a front chooses nobody"
 
 
+def test_a_front_goes_from_the_best_in_the_first_objective_to_the_best_in_the_last() -> None:
+    record = small(trial(0, 0.7, 1.0), trial(1, 0.9, 3.0), trial(2, 0.8, 2.0), objectives=(EXACT, FLOPS))
+    assert [one.number for one in record.front] == [1, 2, 0]
+
+
 def test_before_it_is_confirmed_the_best_as_searched_is_chosen_and_then_the_best_with_fresh_seeds() -> None:
     record = small(trial(0, 0.9), trial(1, 0.8))
     assert record.chosen is record.trial(0)
