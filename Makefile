@@ -4,20 +4,23 @@ BIN := .venv/bin
 
 REFERENCE ?= tests/fixtures/golden
 
-.PHONY: demo test check parity lint format install clean
+.PHONY: demo test test-kills check parity lint format install clean
 .DEFAULT_GOAL := help
 
 help: ## what there is to make
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1	/' | expand -t 16
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/' | expand -t 20
 
 demo: .venv/installed ## the paper's Table 3, small, on this machine
 	$(BIN)/python sweeps/run.py --study recursion_depth --profile mini
 
-test: .venv/installed ## every test, on two cores
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+test: .venv/installed ## the tests, on two cores
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not kills"
+
+test-kills: .venv/installed ## the tests that kill and wait, one at a time
+	$(BIN)/python -m pytest -m kills
 
 check: lint ## format, lint, strict types, fast tests
-	$(BIN)/python -m pytest -m "not ray and not slow"
+	$(BIN)/python -m pytest -m "not ray and not slow and not kills"
 
 parity: .venv/installed ## equality with the released code's numbers: make parity REFERENCE=FOLDER
 	$(BIN)/python -m trm_core.parity $(REFERENCE)

@@ -65,7 +65,7 @@ def _part(
     """The labels and these groups of columns, one below the other."""
     columns = [*range(labels), *(column for _, of in groups for column in of)]
     rows: list[Line] = [[_cut(line[c], width // 2) for c in columns] if _is_cells(line) else line for line in lines]
-    names = [header[c] for c in columns]
+    names = [_cut(header[c], width // 2) for c in columns]
     widths = _widths([names, *(row for row in rows if _is_cells(row))], width - 1 - len(GAP) * (len(columns) - 1))
     left = [c < text_columns for c in columns]
     over, at = [" ".rjust(sum(widths[:labels]) + len(GAP) * (labels - 1))] if labels else [], labels

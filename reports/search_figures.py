@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -67,9 +68,10 @@ def _mend(kind: str, figure: Figure, record: SearchRecord) -> None:
             _settle_legend(panel, kind)
         figure.set_size_inches(*SIZES.get(kind, _size)(record))
         MENDS.get(kind, _mend_plain)(panels, record)
-        # Optuna's colour bar has no place in a constrained layout beside one panel, nor beside several in a tight one.
-        figure.set_layout_engine("tight" if kind == "parallel_coordinates" else "constrained")
-        figure.draw_without_rendering()
+        has_bar_beside_one = len(figure.axes) > len(panels) and (len(panels) == 1 or kind == "parallel_coordinates")
+        figure.set_layout_engine("tight" if has_bar_beside_one else "constrained")  # else the bar has no height
+        for _ in range(2):  # where tick labels change, the first layout does not know of it yet
+            figure.draw_without_rendering()
 
 
 def _on_paper(panel: Axes) -> None:
@@ -117,9 +119,23 @@ def _size(record: SearchRecord) -> tuple[float, float]:
     return WIDE, 3.4
 
 
+def _front(record: SearchRecord) -> tuple[float, float]:
+    return WIDE, 3.4 if len(record.objectives) < 3 else 4.8
+
+
 def _mend_plain(panels: Sequence[Axes], record: SearchRecord) -> None:
     for panel in panels:
         _settle_ticks(panel.xaxis, whole=panel.get_xlabel() == "Trial")
+        if panel.name == "3d":  # a front of three, whose names stand outside of what a layout measures
+            _mend_depth(panel)
+
+
+def _mend_depth(panel: Any) -> None:  # an Axes3D, which matplotlib does not type
+    for axis in (panel.xaxis, panel.yaxis, panel.zaxis):
+        axis.label.set(fontsize=8.5, color=INK)
+        axis.set_major_locator(MaxNLocator(4))
+    panel.zaxis.labelpad = 8
+    panel.set_box_aspect(None, zoom=0.8)
 
 
 def _mend_importances(panels: Sequence[Axes], record: SearchRecord) -> None:
@@ -131,7 +147,7 @@ def _mend_importances(panels: Sequence[Axes], record: SearchRecord) -> None:
 
 def _mend_timeline(panels: Sequence[Axes], record: SearchRecord) -> None:
     for panel in panels:
-        locator = AutoDateLocator(maxticks=8)  # type: ignore[no-untyped-call]
+        locator = AutoDateLocator(minticks=3)  # type: ignore[no-untyped-call]
         panel.xaxis.set_major_locator(locator)
         panel.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
         panel.xaxis.get_offset_text().set(fontsize=8, color=INK)
@@ -163,7 +179,8 @@ def _mend_slices(panels: Sequence[Axes], record: SearchRecord) -> None:
     assert figure is not None
     grid = figure.add_gridspec(lines, across)
     for at, panel in enumerate(panels):
-        panel.set_subplotspec(grid[at // across, at % across])
+        if len(panels) > 1:
+            panel.set_subplotspec(grid[at // across, at % across])
         panel.set_ylabel(panel.get_ylabel() or panels[0].get_ylabel())
         panel.tick_params(labelbottom=True)
         panel.xaxis.label.set_visible(True)
@@ -174,6 +191,8 @@ def _mend_slices(panels: Sequence[Axes], record: SearchRecord) -> None:
             panel.autoscale(axis="x")
         else:
             _settle_ticks(panel.xaxis, whole=_is_whole(record, panel.get_xlabel()))
+    for bar in figure.axes[len(panels) :]:
+        bar.yaxis.set_major_locator(MaxNLocator(5, integer=True))  # trials
     for at, panel in enumerate(panels):
         panel.yaxis.label.set_visible(at % across == 0)
         panel.tick_params(labelleft=at % across == 0)
@@ -209,6 +228,7 @@ def _panels(record: SearchRecord) -> tuple[float, float]:
 SIZES: Mapping[str, Callable[[SearchRecord], tuple[float, float]]] = {  # inches
     "importances": lambda record: (WIDE, 1.0 + 0.32 * len(record.names)),
     "parallel_coordinates": lambda record: (max(WIDE, 2.2 + 1.15 * len(record.names)), 3.8),
+    "pareto_front": _front,
     "slices": _panels,
     "timeline": lambda record: (WIDE, min(8.0, 1.4 + 0.09 * max(20, len(record.trials)))),
 }

@@ -69,7 +69,8 @@ def columns(record: SearchRecord) -> list[str]:
 def heading(record: SearchRecord) -> str:
     """What was searched, and how far it is."""
     counts = ", ".join(f"{n} {word}" for state, word in WORDS.items() if (n := record.count(state)))
-    return f"{record.title or record.name}, profile {record.profile}: {len(record.trials)} trials ({counts})"
+    trials = "1 trial" if len(record.trials) == 1 else f"{len(record.trials)} trials"
+    return f"{record.title or record.name}, profile {record.profile}: {trials} ({counts})"
 
 
 def caption(record: SearchRecord, mark: str) -> str:

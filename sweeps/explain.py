@@ -17,6 +17,7 @@ from rich.text import Text
 from sweeps.declared import nearest
 from sweeps.profiles import PROFILES, Difference, configure, differences, find_profile, shared_puzzles
 from sweeps.puzzles import PUZZLE_WORDS
+from sweeps.search_spec import searches_and_faults
 from sweeps.study import EVERY_BASE, BaseName, ProfileName, PuzzleName, Row, Study, studies_and_faults
 from trm_core.command_line import BadCommand
 from trm_core.config import RunConfig, describe, setting_text
@@ -51,7 +52,7 @@ def find_row(study: Study, name: str) -> Row:
 
 
 def print_list() -> None:
-    """`--list`: the studies, the runs that a seed makes in each profile, and the rows, with the profiles of some.
+    """`--list`: the studies, the runs that a seed makes in each profile, and the rows; the searches; the profiles.
 
     A file that declares no study is named with what is wrong in it, and the others are printed.
     """
@@ -65,7 +66,12 @@ def print_list() -> None:
             where = "" if len(row.profiles) == len(PROFILES) else f"  [{', '.join(row.profiles)}]"
             _say(console, f"{row.name}{where}", indent=2)
         console.print()
-    for name, fault in faults.items():
+    searches, more_faults = searches_and_faults()
+    for search in searches:
+        _say(console, f"search {search.name}: {search.title}, {search.trials} trials of {search.row.name}")
+        _say(console, f"varies {', '.join(dict.fromkeys(one.setting for one in search.space))}", indent=2)
+        console.print()
+    for name, fault in {**faults, **more_faults}.items():
         _say(console, f"{name}: broken; {fault}")
         console.print()
     for profile in PROFILES.values():

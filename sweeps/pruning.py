@@ -84,12 +84,9 @@ def _loses(mine: Curve, others: Sequence[Curve], rule: Rule, rung: int) -> bool:
     there = [value for other in others if (value := at_rung(other, rung)) is not None]
     if own is None or len(there) < rule.startup:
         return False
-    if rule.measured[rung] < rule.trust_on_plateau:
-        if rule.on_plateau(own):
-            return False
-        ahead = sum(_better(value, own, rule.direction) and not rule.on_plateau(value) for value in there)
-    else:
-        ahead = sum(_better(value, own, rule.direction) for value in there)
+    if rule.on_plateau(own) and rule.measured[rung] < rule.trust_on_plateau:
+        return False
+    ahead = sum(_better(value, own, rule.direction) for value in there)
     return ahead >= math.ceil(rule.keep * (len(there) + 1))
 
 
@@ -233,9 +230,7 @@ def _replay(
         alone = rule.model_copy(update={"rungs": (rung,)})
         so_far = {key: step for key in curves if ends_at[key] == ran[key] and (step := _passed(curves[key], rung))}
         losers = [
-            key
-            for key, step in so_far.items()
-            if step < ran[key] and gives_up(curves[key], [curves[other] for other in so_far if other != key], alone)
+            key for key in so_far if gives_up(curves[key], [curves[other] for other in so_far if other != key], alone)
         ]
         ends_at |= {key: so_far[key] for key in losers}
     pruned = tuple(key for key in curves if ends_at[key] < ran[key])

@@ -26,6 +26,7 @@ from optuna.visualization import matplotlib as optunas
 from sweeps.pruning import Value
 from sweeps.search_record import Axis, SearchRecord, Trial
 
+FEWEST = 5  # trials: with fewer, the best tenth is nearly all of them
 MOST_OBJECTIVES = 3  # that a Pareto front can be drawn of
 
 
@@ -65,6 +66,8 @@ def why_not(record: SearchRecord) -> dict[str, str]:
         found |= dict.fromkeys(("importances", "parallel_coordinates"), "fewer than two trials are complete")
     elif len(varied) < 2:
         found |= dict.fromkeys(("importances", "parallel_coordinates"), "fewer than two settings were varied")
+    elif len(complete) < FEWEST:
+        found["importances"] = f"fewer than {FEWEST} trials are complete"
     elif len(values) < 2:
         found["importances"] = "all values are equal"
     if not varied:
@@ -109,24 +112,25 @@ def _value(trial: FrozenTrial, *, at: int, sign: int = 1) -> float:
 @contextmanager
 def _optunas_manners() -> Iterator[None]:
     """Optuna draws with pyplot, sets a style and speaks of its experiments: none of it is left behind."""
-    verbosity = optuna.logging.get_verbosity()
+    verbosity, before = optuna.logging.get_verbosity(), set(plt.get_fignums())
     plt.switch_backend("agg")  # a window would need a screen
     try:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         with warnings.catch_warnings(), plt.rc_context():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            warnings.filterwarnings("ignore", "PedAnovaImportanceEvaluator computes")  # what `_figures` minds
+            warnings.simplefilter("ignore", UserWarning)  # of a target that should be low, of an axis with one value
             yield
     finally:
         optuna.logging.set_verbosity(verbosity)
+        for number in set(plt.get_fignums()) - before:
+            plt.close(number)
 
 
 def _figure(axes: Any) -> Figure:
-    """The figure of Optuna's axes, or of the first of several, closed in pyplot's books."""
+    """The figure of Optuna's axes, or of the first of several."""
     first: Axes = np.ravel(axes)[0]
     figure = first.get_figure(root=True)
     assert figure is not None
-    plt.close(figure)
     return figure
 
 

@@ -24,6 +24,12 @@ def test_a_table_fits_its_width_and_breaks_no_word_and_no_number(width: int) -> 
             assert whole in text, whole
 
 
+def test_a_name_longer_than_half_the_width_is_cut_and_its_table_fits() -> None:
+    text = lay_out(["Row", "validation/exact_accuracy %", "flops"], [["TRM", "88.0", "1e+14"]], width=40)
+    assert max(map(len, text.splitlines())) <= 40
+    assert "validation/exact_ac…" in text
+
+
 def test_what_is_too_wide_goes_on_below_and_repeats_its_labels() -> None:
     assert lay_out(HEADER, LINES, width=40).count("separate") > 1
     assert lay_out(HEADER, LINES, width=200).count("\n") == 3

@@ -23,8 +23,8 @@ from reports.search_tables import (
     value_text,
 )
 from sweeps.search_record import Axis, Confirmed, Objective, SearchRecord
-from tests.reports.searches import EXACT, FLOPS, search, small, trial
 from tests.reports.test_page import EVIL, Balance
+from tests.sweeps.searches import EXACT, FLOPS, LOSS, search, small, trial
 
 
 @pytest.fixture
@@ -149,7 +149,7 @@ def test_a_search_without_a_trial_is_refused_in_one_line(tmp_path: Path) -> None
         write_search_report(small(), tmp_path)
 
 
-@pytest.mark.parametrize("objectives", [(EXACT,), (EXACT, FLOPS)])
+@pytest.mark.parametrize("objectives", [(EXACT,), (EXACT, FLOPS), (EXACT, FLOPS, LOSS)])
 def test_nothing_in_a_figure_is_cut_at_its_edge(objectives: tuple[Objective, ...]) -> None:
     for name, _, figure in pictures(search(objectives=objectives)).drawn:
         held = figure.get_tightbbox()

@@ -442,6 +442,7 @@ def test_an_interrupted_study_ends_at_once_with_its_runs_killed_and_goes_on_when
     assert picked_up.tags["mlflow.parentRunId"] == interrupted.tags["mlflow.parentRunId"]  # the row's run
 
 
+@pytest.mark.kills
 @pytest.mark.ray
 @pytest.mark.slow
 def test_two_ray_train_workers_end_where_the_inline_launcher_ends_however_slow_the_tracker_is(
@@ -465,6 +466,7 @@ def test_two_ray_train_workers_end_where_the_inline_launcher_ends_however_slow_t
     assert [step for step, _ in read_curve(run.run_id, "train/loss")] == [2, 4, 6, 8, 10, 12]
 
 
+@pytest.mark.kills
 @pytest.mark.ray
 @pytest.mark.slow
 def test_a_killed_trial_of_ray_train_gives_back_what_it_held_and_the_run_goes_on(

@@ -545,6 +545,7 @@ def _records(cwd: Path, monkeypatch: pytest.MonkeyPatch) -> list[RunRecord]:
     return read_runs("recursion_depth", "mini")
 
 
+@pytest.mark.kills
 @pytest.mark.ray
 @pytest.mark.slow
 def test_a_study_ended_by_ctrl_c_then_killed_and_given_again_ends_as_one_never_stopped(
@@ -590,6 +591,7 @@ def test_a_study_ended_by_ctrl_c_then_killed_and_given_again_ends_as_one_never_s
     assert results[0] == results[1]
 
 
+@pytest.mark.kills
 @pytest.mark.ray
 @pytest.mark.slow
 def test_two_commands_on_one_store_and_two_folders_share_the_runs_and_both_end_with_every_one(

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 import warnings
 from dataclasses import replace
 
 import matplotlib as mpl
 import optuna
+import pytest
 from matplotlib import pyplot as plt
 
 from sweeps.search_figures import draw, study_of, why_not
 from sweeps.search_record import Objective
-from tests.reports.searches import EXACT, FLOPS, search, small, trial
+from tests.sweeps.searches import EXACT, FLOPS, search, small, trial
 
 
 def test_one_objective_has_every_figure_but_the_front() -> None:
@@ -54,6 +56,12 @@ def test_what_cannot_be_drawn_is_left_out_by_name() -> None:
     assert "parallel_coordinates" in draw(equal).figures
 
 
+def test_few_trials_say_nothing_of_what_is_important() -> None:
+    record = search()
+    few = replace(record, trials=record.trials[:4])
+    assert draw(few).left_out["importances"] == "fewer than 5 trials are complete"
+
+
 def test_drawing_leaves_neither_style_nor_open_figures_nor_loud_voices_behind() -> None:
     before, verbosity = dict(mpl.rcParams), optuna.logging.get_verbosity()
     draw(search())
@@ -74,8 +82,20 @@ def test_the_study_in_memory_is_the_record_without_what_is_under_way() -> None:
     assert first.params["lr"] == record.trials[0].params["optim.lr"]
     assert first.distributions["lr"] == optuna.distributions.FloatDistribution(1e-4, 1e-2, log=True)
     assert first.intermediate_values == record.trials[0].curve
+
+
+def test_times_are_in_utc_wherever_the_figures_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            first = study_of(search()).trials[0]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
     assert first.datetime_start is not None
-    assert first.datetime_start.hour == 9, "UTC, wherever this runs"
+    assert first.datetime_start.hour == 9
 
 
 def test_what_makes_an_accuracy_high_is_important_among_several_objectives_too() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweeps.search_record import Axis, Confirmed, Objective
-from tests.reports.searches import EXACT, FLOPS, SPACE, search, small, trial
+from tests.sweeps.searches import EXACT, FLOPS, SPACE, search, small, trial
 
 
 def test_trials_are_ranked_by_the_objective_then_by_how_far_they_came() -> None:
@@ -44,6 +44,11 @@ def test_the_front_is_what_no_trial_dominates_and_everything_else_is_dominated_b
         by_front = any(dominates(points[other], point) for other in front)
         assert by_front == (at not in front)
     assert record.chosen is None, "a front chooses nobody"
+
+
+def test_a_front_goes_from_the_best_in_the_first_objective_to_the_best_in_the_last() -> None:
+    record = small(trial(0, 0.7, 1.0), trial(1, 0.9, 3.0), trial(2, 0.8, 2.0), objectives=(EXACT, FLOPS))
+    assert [one.number for one in record.front] == [1, 2, 0]
 
 
 def test_before_it_is_confirmed_the_best_as_searched_is_chosen_and_then_the_best_with_fresh_seeds() -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from sweeps.plan import INLINE_START_S, card_rate, makespan, run_work
+from sweeps.prices import find_card
 from sweeps.profiles import PROFILES, configure
 from sweeps.recipes import recipe
 from sweeps.study import BaseName, ProfileName, PuzzleName, Row, Study, all_studies, find_study
@@ -401,6 +403,13 @@ def test_the_grid_of_recursions_is_whole_and_mini_has_an_ema_of_its_own_rate() -
     cells = {(row.place["T"], row.place["model"]) for row in find_study("cycles").rows if row.place}
     assert cells == {(str(T), f"n={n}") for T in (1, 2, 3, 4) for n in (2, 4, 6, 8)}
     assert _key("ema", "EMA 0.95", "mini") == _key("components", "TRM (T=3, n=6)", "mini")
+
+
+@pytest.mark.parametrize("study", FACTORS)
+def test_in_mini_it_takes_less_than_15_minutes_on_two_cores_of_the_table_of_cards(study: str) -> None:
+    rate = card_rate(find_card("cpu"))
+    runs = [configure(find_study(study), row, "mini", 0) for row in find_study(study).rows_of("mini")]
+    assert makespan([INLINE_START_S + rate.seconds(run_work(run)) for run in runs], at_once=2) < 15 * 60
 
 
 @pytest.mark.parametrize("profile", PROFILES)

@@ -78,9 +78,9 @@ damaged_rows = st.one_of(
 )
 not_rows = st.one_of(
     damaged_rows,
-    st.binary(),
+    st.binary().filter(lambda line: b"{" not in line),  # else a search finds a good row in the end
     JSON.map(lambda value: json.dumps(value).encode()),
-    st.integers(1, 60).map(lambda cut: json.dumps(GOOD).encode()[:cut]),
+    st.integers(1, len(json.dumps(GOOD)) - 1).map(lambda cut: json.dumps(GOOD).encode()[:cut]),
     st.sampled_from([b"[" * 100_000, b'{"step": ' + b"9" * 5_000 + b"}", b"\xff\xfe{}", b'"\xc3"', b"\x00" * 512]),
 )
 

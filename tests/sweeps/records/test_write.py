@@ -150,6 +150,7 @@ for turn, other in enumerate(("B", sys.argv[1])):
 """
 
 
+@pytest.mark.kills
 def test_two_launches_at_once_share_the_runs_of_one_campaign_or_of_two_and_each_is_trained_once(
     mlflow_here: Path,
 ) -> None:
@@ -595,6 +596,7 @@ def server(mlflow_here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     server.kill()
 
 
+@pytest.mark.kills
 @pytest.mark.slow
 def test_a_server_that_dies_in_mid_study_and_comes_back_has_every_point_once_and_one_that_stays_away_is_said(
     server: Server, monkeypatch: pytest.MonkeyPatch

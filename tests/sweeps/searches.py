@@ -14,6 +14,7 @@ from sweeps.search_record import Axis, Confirmed, Objective, SearchRecord, State
 START = datetime(2026, 3, 1, 9, tzinfo=UTC)
 EXACT = Objective("validation/exact_accuracy", "maximize")
 FLOPS = Objective("flops", "minimize")
+LOSS = Objective("train/loss", "minimize")
 SPACE = (
     Axis("optim.lr", 1e-4, 1e-2, log=True),
     Axis("optim.weight_decay", 1e-2, 2, log=True),
@@ -62,12 +63,13 @@ def search(n: int = 20, objectives: tuple[Objective, ...] = (EXACT,)) -> SearchR
         )
         reached = 1000 if state == "COMPLETE" else 400
         started = START + timedelta(minutes=3 * (number // 2), seconds=20 * (number % 2))
+        values = (value, 1e14 * layers * (1 + number / 100), 1 - value + number / 100)[: len(objectives)]
         trials.append(
             Trial(
                 number,
                 state,
                 params,
-                (value, 1e14 * layers * (1 + number / 100))[: len(objectives)] if state == "COMPLETE" else (),
+                values if state == "COMPLETE" else (),
                 {step: value * step / 1000 for step in range(100, reached + 1, 100)} if state != "FAIL" else {},
                 (f"{number:016x}",),
                 started,
