@@ -116,7 +116,8 @@ def order_text(record: TuningRecord) -> str:
     if n < 2:
         return f"Fewer than two rows have both numbers: no order to compare.{without}"
     if not record.swaps:
-        return f"No two of the {n} rows have changed their order.{without}"
+        ties = " Equal means are in no order." if _has_ties(record) else ""
+        return f"No two of the {n} rows have changed their order.{ties}{without}"
     shown = "; ".join(map(_swap_text, record.swaps[:SWAPS_NAMED]))
     more = f"; and {len(record.swaps) - SWAPS_NAMED} more" if len(record.swaps) > SWAPS_NAMED else ""
     pairs = "1 pair" if len(record.swaps) == 1 else f"{len(record.swaps)} pairs"
@@ -126,6 +127,12 @@ def order_text(record: TuningRecord) -> str:
         else (" (?): in one of the tables at least the intervals of the two overlap, or there are none.")
     )
     return f"The order of the rows changed, {pairs} of {n * (n - 1) // 2}: {shown}{more}.{last}{without}"
+
+
+def _has_ties(record: TuningRecord) -> bool:
+    """Whether two rows have the same mean in one of the tables."""
+    columns = ([row.as_published for row in record.compared], [row.tuned for row in record.compared])
+    return any(len({found.mean for found in of if found}) < len(record.compared) for of in columns)
 
 
 def _swap_text(swap: Swap) -> str:

@@ -33,7 +33,9 @@ def test_it_fits_into_80_columns() -> None:
 
 
 def test_an_order_that_stays_or_that_the_intervals_do_not_hold_is_said() -> None:
-    assert order_text(record(A, A)) == "No two of the 2 rows have changed their order."
+    below = tuned_row("D", (0.1, 0.1), (0.2, 0.2))
+    assert order_text(record(A, below)) == "No two of the 2 rows have changed their order."
+    assert order_text(record(A, A)).endswith("Equal means are in no order.")
     unsure = order_text(record(tuned_row("A", (0.5, 0.52), (0.5, 0.5)), B))
     assert "B now above A (?)" in unsure
     assert "intervals of the two overlap" in unsure

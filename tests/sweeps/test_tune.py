@@ -25,7 +25,7 @@ from sweeps.seek import Runs
 from sweeps.study import find_study
 from sweeps.tune import FIRST_SEED, Tuning, Turns, check, plan_tuning
 from sweeps.tune_record import TunedRow, TuningRecord
-from tests.reports.searches import small, trial
+from tests.sweeps.searches import small, trial
 from trm_core.command_line import BadCommand
 from trm_core.config import BadSetting
 
