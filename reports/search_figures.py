@@ -68,7 +68,8 @@ def _mend(kind: str, figure: Figure, record: SearchRecord) -> None:
         figure.set_size_inches(*SIZES.get(kind, _size)(record))
         MENDS.get(kind, _mend_plain)(panels, record)
         # Optuna's colour bar has no place in a constrained layout beside one panel, nor beside several in a tight one.
-        figure.set_layout_engine("tight" if kind == "parallel_coordinates" else "constrained")
+        beside_one = kind == "parallel_coordinates" or (kind == "slices" and len(panels) == 1)
+        figure.set_layout_engine("tight" if beside_one else "constrained")
         figure.draw_without_rendering()
 
 
@@ -157,13 +158,14 @@ def _mend_parallel(panels: Sequence[Axes], record: SearchRecord) -> None:
 
 
 def _mend_slices(panels: Sequence[Axes], record: SearchRecord) -> None:
-    """So many in a line, the objective's name at the first of each."""
+    """So many in a line, the objective's name at the first of each. One alone stays where it is, beside its bar."""
     across, lines = _slices(len(panels))
     figure = panels[0].get_figure(root=True)
     assert figure is not None
     grid = figure.add_gridspec(lines, across)
     for at, panel in enumerate(panels):
-        panel.set_subplotspec(grid[at // across, at % across])
+        if len(panels) > 1:
+            panel.set_subplotspec(grid[at // across, at % across])
         panel.set_ylabel(panel.get_ylabel() or panels[0].get_ylabel())
         panel.tick_params(labelbottom=True)
         panel.xaxis.label.set_visible(True)

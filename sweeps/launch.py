@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import ray
@@ -85,6 +86,7 @@ def launch(
     out: Path,
     trackers: Mapping[str, Tracker],
     progress: Progress,
+    tags: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
     launcher: LauncherName | None = None,
     workers: int = 1,
     may_begin: Callable[[Job], bool] = lambda _: True,
@@ -93,15 +95,17 @@ def launch(
 ) -> Outcome:
     """Train every job, in this order, tell trackers and progress of it, and say how it ended.
 
-    Each job's files: <out>/runs/<key>/. sets, trackers: each job's puzzles and its campaign's tracker, by its key.
+    Each job's files: <out>/runs/<key>/. sets, trackers, tags: each job's puzzles, its campaign's tracker, and where it
+    has some, tags of its own for MLflow, by its key.
     may_begin: asked when there is room for a run; a job it says no to is asked for again when there is room once more,
-    and is not begun if it stays so. source: further jobs, so many `expected`; sets and trackers may grow with them.
+    and is not begun if it stays so. source: further jobs, so many `expected`, with which sets, trackers and tags may
+    grow.
     A failed run stops no other; one that another launch makes is waited for. Ctrl-C and SIGTERM end within seconds,
     with what is unfinished KILLED; a second one ends at once. Raises NoCluster, NotEnoughMachines.
     """
     if not jobs and source is None:
         return Outcome()
-    watch = _Watch({job.key: job for job in jobs}, sets, out / "runs", trackers, progress, source)
+    watch = _Watch({job.key: job for job in jobs}, sets, out / "runs", trackers, progress, source, tags)
     queue = _Queue(watch, jobs, may_begin)
     with asked_to_end(watch.interrupt):
         try:
@@ -257,7 +261,9 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
         trackers: Mapping[str, Tracker],
         progress: Progress,
         source: Source | None = None,
+        tags: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
     ) -> None:
+        self.tags = tags
         self.jobs, self.sets, self.runs, self.trackers, self.progress = dict(jobs), sets, runs, trackers, progress
         self.source = source
         self.device, self.workers = "cpu", 1
@@ -319,7 +325,7 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
     def begin(self, job: Job) -> str:
         """Claim a run: "ours"; "elsewhere", to be asked again; or "over", finished or failed by another launch."""
         of = self.sets[job.key]
-        tags = {**of.tags, "workers": str(self.workers)}
+        tags = {**of.tags, "workers": str(self.workers), **self.tags.get(job.key, {})}
         begun = self.trackers[job.key].begin(job, of.content_hash, tags=tags)
         if begun.what == "elsewhere":
             self._owners[job.key] = begun.owner

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweeps.budget import may_begin
+from sweeps.budget import may_begin, refuse_too_small
 from sweeps.campaign import Campaign, CampaignRow, CampaignRun, Job
 from sweeps.changes import label, normal
 from sweeps.means import Means, ask, leave_document, plan_of, results_in
@@ -23,7 +23,7 @@ from sweeps.packing import arrange
 from sweeps.plan import Plan
 from sweeps.profiles import PROFILES, configure
 from sweeps.puzzles import BuiltSet, build_all, check_sources, set_of
-from sweeps.screen import say_what_is_left
+from sweeps.screen import paragraph, say_what_is_left
 from sweeps.search_record import Axis, Confirmed, Objective, SearchRecord
 from sweeps.search_record import State as Word
 from sweeps.search_record import Trial as Seen
@@ -130,19 +130,36 @@ def plan_search(sought: Sought, n_runs: int, records: Sequence[RunRecord]) -> Pl
     return plan_of(sought, jobs, done, records, lambda data: data.test)
 
 
+def _check_budget(sought: Sought, records: Sequence[RunRecord]) -> None:
+    """Raises BudgetTooSmall where trials are left, and the budget is not enough for a run like the base row's."""
+    from sweeps.search import OtherSearch, StorageUnavailable, default_storage, read_trials
+
+    if sought.budget is None:
+        return
+    ended = 0
+    with contextlib.suppress(OtherSearch, StorageUnavailable):  # it is new; or open_ledger() says what is wrong
+        trials = read_trials(sought.name, sought.storage or default_storage())
+        ended = sum(trial.state != "running" for trial in trials)
+    if ended < sought.trials:
+        refuse_too_small(sought.budget, plan_search(sought, 1, records))
+
+
 def seek(sought: Sought, report: Callable[[Found], Path | None]) -> Found:
     """All that is left of a search. Raises what a person can mend, and KeyboardInterrupt."""
     from sweeps.records import address
     from sweeps.records.read import read_runs
     from sweeps.records.write import Tracker
-    from sweeps.search import default_storage, open_ledger
+    from sweeps.search import check_storage, default_storage, open_ledger
 
     base = check(sought)
     address.check_address()
+    storage = sought.storage or default_storage()
+    check_storage(storage)
+    records = read_runs(sought.study.name, sought.profile)
+    _check_budget(sought, records)
     with results_in(sought.out), contextlib.ExitStack() as stack:
         sets = _Sets(sought)
         sets[base.data]  # the base row's, now: a fault in the files is told before anything begins
-        storage = sought.storage or default_storage()
         runs = _Runs(sought, base, sets)
         ledger = stack.enter_context(
             open_ledger(
@@ -158,8 +175,8 @@ def seek(sought: Sought, report: Callable[[Found], Path | None]) -> Found:
             )
         )
         runs.follow(ledger)
-        plan = plan_search(sought, runs.n_left, read_runs(sought.study.name, sought.profile))
-        say_what_is_left(plan, f"search {sought.name}, trials and then the best again")
+        plan = plan_search(sought, runs.n_left, records)
+        _say(sought, plan)
         ask(sought, plan)
         leave_document(runs.campaign, sought.out)
         say: list[Callable[[str], None]] = [lambda text: print(text, file=sys.stderr)]
@@ -181,6 +198,15 @@ def seek(sought: Sought, report: Callable[[Found], Path | None]) -> Found:
         for problem in tracker.close("KILLED" if n_left > 0 else "FINISHED", folder):
             print(problem, file=sys.stderr)
         return found
+
+
+def _say(sought: Sought, plan: Plan) -> None:
+    """What is left to do, or that nothing is."""
+    if plan.todo:
+        say_what_is_left(plan, f"search {sought.name}, trials and then the best again", sought.budget)
+    else:
+        done = f"{sought.trials} of {sought.trials} trials are done already, and the best are confirmed"
+        print(paragraph(f"search {sought.name}: {done}"))
 
 
 def _launch(
@@ -206,6 +232,7 @@ def _launch(
                 sets=runs.sets_by_key,
                 out=sought.out,
                 trackers=runs.trackers,
+                tags=runs.tags,
                 progress=progress,
                 launcher=sought.launcher,
                 workers=sought.workers,
@@ -238,8 +265,8 @@ class _Runs:
         self.sets_by_key: dict[str, BuiltSet] = {}
         self.trackers: dict[str, Tracker] = {}
         self.tracker: Tracker | None = None
+        self.tags: dict[str, dict[str, str]] = {}  # key → of its run, beside the usual ones
         self.open: set[str] = set()  # keys under way
-        self._number: dict[str, int] = {}  # key → trial
         self._to_tell: list[tuple[str, Result]] = []
 
     def follow(self, ledger: Ledger) -> None:
@@ -321,7 +348,7 @@ class _Runs:
         self.campaign = self._campaign(self.ledger.trials())
         jobs = self.campaign.jobs(proposal.to_run)
         self._take_on(jobs)
-        self._number |= {job.key: proposal.number for job in jobs}
+        self.tags |= {job.key: {"trial": str(proposal.number)} for job in jobs}
         self.open |= {job.key for job in jobs}
         return jobs
 
@@ -402,8 +429,12 @@ class _Runs:
 
     def confirm(self) -> tuple[Job, ...]:
         """The best trials again, with fresh seeds, and with the test set; the first seed of each before the second."""
-        self.campaign = self._campaign(self.ledger.trials(), self.best())
+        best = self.best()
+        self.campaign = self._campaign(self.ledger.trials(), best)
         jobs = self.campaign.jobs(self._unconfirmed())
+        self.tags |= {
+            self._key(run): {"confirms": str(trial.number)} for trial in best for run in self._confirming(trial)
+        }
         self._take_on(jobs)
         return tuple(sorted(jobs, key=lambda job: job.seed))
 
