@@ -76,7 +76,10 @@ class Source(Protocol):
         """Jobs to be made now; none where one has to wait for others to end first; None where there are no more."""
 
     def ended(self, job: Job, failure: Failure | None) -> None:
-        """A run has ended, here or elsewhere."""
+        """A run has ended, here or elsewhere, or was given up."""
+
+    def gives_up(self, job: Job, rows: Sequence[Measurement]) -> bool:
+        """Whether a run that has just reported these rows is to end now."""
 
 
 def launch(
@@ -158,7 +161,7 @@ def _fit(queue: _Queue, arrangement: Arrangement, out: Path, watch: _Watch) -> N
                 storage_path=str(storage),
                 failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
                 callbacks=[watch],
-                stop=lambda _, result: result["config"]["key"] in watch.lost,
+                stop=lambda _, result: watch.stops(result),
                 verbose=0,
                 log_to_file=False,
             ),
@@ -272,6 +275,7 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
         self.full_disk: list[str] = []
         self.running: set[str] = set()
         self.lost: set[str] = set()  # taken over by another launch
+        self.given_up: set[str] = set()  # by the source
         self.interrupted = False
         self.silent = False  # MLflow did not answer when a run was to begin
         self._news = False
@@ -356,6 +360,14 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
         jobs, self._taken_back = self._taken_back, []
         return jobs
 
+    def stops(self, result: Mapping[str, Any]) -> bool:
+        """Whether a run ends here with what it has just reported. Tune asks before it calls on_trial_result."""
+        key = result["config"]["key"]
+        rows = [Measurement(*row) for row in result.get("rows", ())]
+        if rows and self.source and key not in self.lost and self.source.gives_up(self.jobs[key], rows):
+            self.given_up.add(key)
+        return key in self.lost or key in self.given_up
+
     # --- what Tune tells ---------------------------------------------------------------------------------------------
 
     def on_step_end(self, iteration: int, trials: list[Any], **_: Any) -> None:
@@ -424,6 +436,13 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
             return
         self._catch_up(key)
         self.running.discard(key)
+        if key in self.given_up:  # not FINISHED: a study that shares the run trains it to its end
+            self.given_up.discard(key)
+            self.progress.say(f"{self.jobs[key].name}: pruned at step {self._told.get(key, 0):,}")
+            self.trackers[key].finish(key, "KILLED", state="pruned", artefacts=self._artefacts(key))
+            self.progress.end(key)
+            self._ended(key)
+            return
         self.finished.append(key)
         self.trackers[key].finish(key, "FINISHED", artefacts=self._artefacts(key))
         self.progress.end(key)

@@ -1,5 +1,6 @@
 """A search by its command: trials, confirmation, what the same command does again, and what is refused."""
 
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -136,6 +137,46 @@ def test_a_trial_that_fails_leaves_the_others_results_untouched(
         assert bool(trial.values) != diverges
     assert "failed: " in capsys.readouterr().err
     assert {run.state for run in _runs()[1].values()} == {"finished"}, "the best are confirmed all the same"
+
+
+PRUNED = """    lag=1,
+    pruning=Pruning(rungs=(0.3,), metric="validation/lm_loss", measured=(1.0,), startup=2),
+"""
+RATES = 'Dimension(setting="optim.lr", range=Floats(low=1e-5, high=3e-2, log=True))'
+
+
+@pytest.mark.ray
+def test_a_bad_trial_is_pruned_the_same_whether_the_search_was_interrupted_or_not(
+    tmp_path_factory: pytest.TempPathFactory,
+    empty_mlflow: Path,
+    ray_here: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = []
+    for commands in ([["--trials", "6"]], [["--trials", "4"], ["--trials", "6"]]):
+        here = tmp_path_factory.mktemp("pruned")
+        shutil.copy(empty_mlflow, here / "mlflow.db")
+        monkeypatch.chdir(here)
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{here / 'mlflow.db'}")
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+        tiny = [*_declare(here, space=RATES, also=PRUNED), "--set", "train.steps=20"]
+        for more in commands:
+            assert command.main([*tiny, *more]) == 0
+        trials = _trials()
+        found.append([(t.params, t.state, t.values, t.curve, t.pruning_curve) for t in trials])
+        pruned = [trial for trial in trials if trial.state == "pruned"]
+        assert pruned
+        assert all(max(trial.pruning_curve) == 10 for trial in pruned), "the first measurement after step 6"
+        runs, _ = _runs()
+        for trial in pruned:
+            (run,) = [runs[key] for key in trial.keys]
+            assert (run.status, run.tags["state"]) == ("KILLED", "pruned"), "a study that shares it trains it on"
+    assert found[0] == found[1]
+    capsys.readouterr()
+    assert command.main(["--pruning-report", *tiny[1:]]) == 0
+    assert "what validation/lm_loss says of the end" in capsys.readouterr().out
+    assert list(here.rglob("results/mini/search_tiny/**/pruning.csv"))
 
 
 # --- what is refused -------------------------------------------------------------------------------------------------
