@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from reports.layout import lay_out, prose
+from reports.report import write_files
 from reports.tables import NOTHING
 from sweeps import screen
+from sweeps.campaign import FILE, id_in
+from sweeps.changes import label
+from sweeps.plan import recorded_settings
 from sweeps.pruning import Curve, Direction, Key, PruningReport, Replay, Rung, report_on
-from sweeps.records.read import read_curve
+from sweeps.records.read import anywhere, one_per_key, read_curve
 from sweeps.records.types import RunRecord
+from sweeps.search_spec import Pruning
+from sweeps.seek import Sought, rungs_of
 
 THRESHOLDS = (0.75, 0.5, 0.25)  # shares of the trials at a rung that go on
 
@@ -75,6 +82,37 @@ def rungs_in(curves: Sequence[Curve], most: int = 6) -> tuple[int, ...]:
             chosen.append(step)
             above = step
     return tuple(reversed(chosen))
+
+
+def write_pruning_report(sought: Sought) -> str:
+    """The report on a search's recorded trials: pruning.csv and pruning_thresholds.csv beside its own; the text.
+
+    Raises NoCurves, StorageUnavailable, OtherSearch, TrackingUnavailable.
+    """
+    from sweeps.search import read_trials  # Optuna
+
+    search, objective = sought.search, sought.search.objectives[0]
+    pruning = search.pruning or Pruning(rungs=(0.5,), metric="validation/lm_loss")
+    keys = {key for trial in read_trials(sought.name, sought.storage) for key in trial.keys}
+    runs = list(one_per_key(anywhere(keys)).values())
+    settings = {run.key: recorded_settings(run.params) for run in runs}
+    found = read_pruning_report(
+        runs,
+        metric=pruning.metric,
+        direction=pruning.direction,
+        objective=objective.metric,
+        objective_direction=objective.direction,
+        rungs=rungs_of(pruning, sought.base.train.steps) if search.pruning else (),
+        flops=lambda run: math.nan if (of_run := settings[run.key]) is None else of_run.train_work(),
+        plateau=pruning.plateau,
+    )
+    home = sought.out / sought.profile / sought.study.name
+    campaigns = {run.campaign for run in runs}
+    there = (path.parent for path in sorted(home.rglob(FILE)) if id_in(path.parent) in campaigns)
+    folder = next(there, home / label(sought.changes))
+    contents = {"pruning.csv": rungs_csv(found), "pruning_thresholds.csv": thresholds_csv(found)}
+    write_files(folder, {name: content.encode() for name, content in contents.items()})
+    return f"{text(found, sought.name, pruning.metric)}\n{folder}/\n  {'  '.join(contents)}"
 
 
 # --- forms -----------------------------------------------------------------------------------------------------------

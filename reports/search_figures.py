@@ -173,7 +173,7 @@ def _mend_parallel(panels: Sequence[Axes], record: SearchRecord) -> None:
 
 
 def _mend_slices(panels: Sequence[Axes], record: SearchRecord) -> None:
-    """So many in a line, the objective's name at the first of each."""
+    """So many in a line, the objective's name at the first of each. One alone stays where it is, beside its bar."""
     across, lines = _slices(len(panels))
     figure = panels[0].get_figure(root=True)
     assert figure is not None

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import ray
@@ -75,7 +76,10 @@ class Source(Protocol):
         """Jobs to be made now; none where one has to wait for others to end first; None where there are no more."""
 
     def ended(self, job: Job, failure: Failure | None) -> None:
-        """A run has ended, here or elsewhere."""
+        """A run has ended, here or elsewhere, or was given up."""
+
+    def gives_up(self, job: Job, rows: Sequence[Measurement]) -> bool:
+        """Whether a run that has just reported these rows is to end now."""
 
 
 def launch(
@@ -85,6 +89,7 @@ def launch(
     out: Path,
     trackers: Mapping[str, Tracker],
     progress: Progress,
+    tags: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
     launcher: LauncherName | None = None,
     workers: int = 1,
     may_begin: Callable[[Job], bool] = lambda _: True,
@@ -93,15 +98,17 @@ def launch(
 ) -> Outcome:
     """Train every job, in this order, tell trackers and progress of it, and say how it ended.
 
-    Each job's files: <out>/runs/<key>/. sets, trackers: each job's puzzles and its campaign's tracker, by its key.
+    Each job's files: <out>/runs/<key>/. sets, trackers, tags: each job's puzzles, its campaign's tracker, and where it
+    has some, tags of its own for MLflow, by its key.
     may_begin: asked when there is room for a run; a job it says no to is asked for again when there is room once more,
-    and is not begun if it stays so. source: further jobs, so many `expected`; sets and trackers may grow with them.
+    and is not begun if it stays so. source: further jobs, so many `expected`, with which sets, trackers and tags may
+    grow.
     A failed run stops no other; one that another launch makes is waited for. Ctrl-C and SIGTERM end within seconds,
     with what is unfinished KILLED; a second one ends at once. Raises NoCluster, NotEnoughMachines.
     """
     if not jobs and source is None:
         return Outcome()
-    watch = _Watch({job.key: job for job in jobs}, sets, out / "runs", trackers, progress, source)
+    watch = _Watch({job.key: job for job in jobs}, sets, out / "runs", trackers, progress, source, tags)
     queue = _Queue(watch, jobs, may_begin)
     with asked_to_end(watch.interrupt):
         try:
@@ -154,7 +161,7 @@ def _fit(queue: _Queue, arrangement: Arrangement, out: Path, watch: _Watch) -> N
                 storage_path=str(storage),
                 failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
                 callbacks=[watch],
-                stop=lambda _, result: result["config"]["key"] in watch.lost,
+                stop=lambda _, result: watch.stops(result),
                 verbose=0,
                 log_to_file=False,
             ),
@@ -257,7 +264,9 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
         trackers: Mapping[str, Tracker],
         progress: Progress,
         source: Source | None = None,
+        tags: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
     ) -> None:
+        self.tags = tags
         self.jobs, self.sets, self.runs, self.trackers, self.progress = dict(jobs), sets, runs, trackers, progress
         self.source = source
         self.device, self.workers = "cpu", 1
@@ -266,6 +275,7 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
         self.full_disk: list[str] = []
         self.running: set[str] = set()
         self.lost: set[str] = set()  # taken over by another launch
+        self.given_up: set[str] = set()  # by the source
         self.interrupted = False
         self.silent = False  # MLflow did not answer when a run was to begin
         self._news = False
@@ -319,7 +329,7 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
     def begin(self, job: Job) -> str:
         """Claim a run: "ours"; "elsewhere", to be asked again; or "over", finished or failed by another launch."""
         of = self.sets[job.key]
-        tags = {**of.tags, "workers": str(self.workers)}
+        tags = {**of.tags, "workers": str(self.workers), **self.tags.get(job.key, {})}
         begun = self.trackers[job.key].begin(job, of.content_hash, tags=tags)
         if begun.what == "elsewhere":
             self._owners[job.key] = begun.owner
@@ -349,6 +359,14 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
         """Runs that were ours until another launch took them over: to be waited for."""
         jobs, self._taken_back = self._taken_back, []
         return jobs
+
+    def stops(self, result: Mapping[str, Any]) -> bool:
+        """Whether a run ends here with what it has just reported. Tune asks before it calls on_trial_result."""
+        key = result["config"]["key"]
+        rows = [Measurement(*row) for row in result.get("rows", ())]
+        if rows and self.source and key not in self.lost and self.source.gives_up(self.jobs[key], rows):
+            self.given_up.add(key)
+        return key in self.lost or key in self.given_up
 
     # --- what Tune tells ---------------------------------------------------------------------------------------------
 
@@ -418,6 +436,13 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
             return
         self._catch_up(key)
         self.running.discard(key)
+        if key in self.given_up:  # not FINISHED: a study that shares the run trains it to its end
+            self.given_up.discard(key)
+            self.progress.say(f"{self.jobs[key].name}: pruned at step {self._told.get(key, 0):,}")
+            self.trackers[key].finish(key, "KILLED", state="pruned", artefacts=self._artefacts(key))
+            self.progress.end(key)
+            self._ended(key)
+            return
         self.finished.append(key)
         self.trackers[key].finish(key, "FINISHED", artefacts=self._artefacts(key))
         self.progress.end(key)

@@ -79,6 +79,18 @@ def gives_up(mine: Curve, others: Sequence[Curve], rule: Rule) -> bool:
     return any(_loses(mine, others, rule, rung) for rung in rule.deciding)
 
 
+def given_up_at(mine: Curve, others: Sequence[Curve], rule: Rule) -> int | None:
+    """The step of the measurement at which a trial was to end, however far it has come since; None: nowhere.
+
+    So a trial ends at the same step whether it was asked at once, late, or again after it was resumed.
+    """
+    steps = sorted({step for rung in rule.deciding if (step := _passed(mine, rung)) is not None})
+    for step in steps:
+        if gives_up({other: value for other, value in mine.items() if other <= step}, others, rule):
+            return step
+    return None
+
+
 def _loses(mine: Curve, others: Sequence[Curve], rule: Rule, rung: int) -> bool:
     own = at_rung(mine, rung)
     there = [value for other in others if (value := at_rung(other, rung)) is not None]

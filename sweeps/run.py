@@ -91,6 +91,8 @@ def _main(arguments: Sequence[str]) -> int:
         _print_rows(options)
     elif options.tune:
         return _tune(options, arguments)
+    elif options.pruning_report:
+        _print_pruning_report(options, arguments)
     elif options.search:
         return _search(options, arguments)
     elif options.plan:
@@ -171,6 +173,9 @@ def _parser() -> argparse.ArgumentParser:
     look.add_argument("--plan", action="store_true", help="print the runs and what they cost")
     look.add_argument("--on", metavar="CARD", help="plan for another device: h100, a100, l40s, rtx4090 or cpu")
     look.add_argument("--price", metavar="DOLLARS", help="per hour of a GPU, or of a core (default: --on's, dated)")
+    look.add_argument(
+        "--pruning-report", metavar="SEARCH", help="print what a search's curves say of its end, and what pruning saves"
+    )
     look.add_argument("--list", action="store_true", help="print the studies there are")
     look.add_argument("--settings", action="store_true", help="print every setting: range, default, meaning")
     look.add_argument("--print-config", metavar="ROW", help="print all settings of a row of the study")
@@ -368,6 +373,15 @@ def _sought(options: argparse.Namespace, arguments: Sequence[str]) -> Sought:
         command=shlex.join(["python", "sweeps/run.py", *arguments]),
     )
     return replace(sought, budget=read_budget(options.budget, price, sought.places)) if options.budget else sought
+
+
+def _print_pruning_report(options: argparse.Namespace, arguments: Sequence[str]) -> None:
+    from reports.pruning_report import write_pruning_report
+
+    options.search = options.pruning_report
+    sought = _sought(options, arguments)
+    _settle_address(sought.out)
+    print(write_pruning_report(sought))
 
 
 def _search(options: argparse.Namespace, arguments: Sequence[str]) -> int:

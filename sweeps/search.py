@@ -331,7 +331,7 @@ def open_ledger(
     """
     url = storage or default_storage()
     with contextlib.ExitStack() as stack:
-        _check(url)
+        check_storage(url)
         _create(url)
         database = _connected(url)
         stack.callback(database.engine.dispose)
@@ -354,7 +354,7 @@ def open_ledger(
 def read_trials(name: str, storage: str | None = None) -> tuple[Trial, ...]:
     """The trials of a search as they stand; nothing is written. Raises StorageUnavailable, OtherSearch."""
     url = storage or default_storage()
-    _check(url, must_be_there=True)
+    check_storage(url, must_be_there=True)
     database = _connected(url, to_write=False)
     try:
         with explained(url, "be read"):
@@ -370,7 +370,7 @@ def _those_there(names: Sequence[str]) -> str:
     return f"there are {', '.join(names)}" if names else "it is empty"
 
 
-def _check(url: str, *, must_be_there: bool = False) -> None:
+def check_storage(url: str, *, must_be_there: bool = False) -> None:
     """What can be seen of an address without opening it. Raises StorageUnavailable; creates nothing."""
     scheme = url.partition(":")[0].partition("+")[0]
     if scheme == "sqlite":

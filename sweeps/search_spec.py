@@ -26,6 +26,7 @@ Direction = Literal["maximize", "minimize"]
 RECORDED = (
     "validation/exact_accuracy",
     "validation/cell_accuracy",
+    "validation/lm_loss",
     "validation/shortest_path_accuracy",  # of mazes
     "train/loss",
     "train/lm_loss",
@@ -258,12 +259,20 @@ class Objective(Settings):
 
 
 class Pruning(Settings):
-    """Successive halving on a learning curve: at each rung the better part of the trials goes on (pruning.py)."""
+    """Successive halving on a learning curve: at each rung the better part of the trials goes on (pruning.py).
+
+    A rung decides only where its rank correlation with the end was measured: as `measured` says, from an earlier
+    search's `--pruning-report`; without it, on the complete trials of this search that a trial may know.
+    """
 
     rungs: Annotated[tuple[float, ...], Field(min_length=1)]  # fractions of a run's steps, rising: (0.25, 0.5)
     keep: Annotated[float, Field(gt=0, lt=1)] = 0.5  # of the trials at a rung
-    metric: str  # "train/loss"
+    metric: str  # "validation/lm_loss"
     direction: Direction = "minimize"
+    measured: tuple[Annotated[float, Field(ge=-1, le=1)], ...] = ()  # of each rung; the low end of its interval
+    startup: Annotated[int, Field(ge=1)] = 8  # a rung decides once so many trials have reached it
+    plateau: float | None = None  # of the metric: a curve no better than this has not left its plateau
+    protect: tuple[dict[str, Value], ...] = ()  # ({"model.mixer": "attention"},): a trial with these values goes on
 
     @field_validator("metric")
     @classmethod
@@ -276,6 +285,12 @@ class Pruning(Settings):
         if not all(0 < rung < 1 for rung in rungs) or list(rungs) != sorted(set(rungs)):
             raise ValueError(f"{rungs}: expected rising fractions of a run's steps, each above 0 and below 1")
         return rungs
+
+    @model_validator(mode="after")
+    def _is_measured_whole(self) -> Self:
+        if self.measured and len(self.measured) != len(self.rungs):
+            raise ValueError(f"measured: {len(self.measured)} values, expected one for each of {len(self.rungs)} rungs")
+        return self
 
 
 class Confirmation(Settings):
@@ -313,6 +328,10 @@ class Search(Settings):
             raise ValueError(f"objectives: {max(metrics, key=metrics.count)} is there twice; leave one out")
         if self.pruning is not None and len(metrics) > 1:
             raise ValueError(f"pruning with {len(metrics)} objectives: no order to prune by; leave one of them out")
+        if self.pruning is not None:
+            names = {dimension.name for dimension in self.space}
+            for name in (name for values in self.pruning.protect for name in values if name not in names):
+                raise ValueError(f"pruning: protect names {name}; {nearest(name, sorted(names), 'dimensions')}")
         of_mazes = "validation/shortest_path_accuracy"
         if of_mazes in (*metrics, self.pruning and self.pruning.metric) and self.on != "maze":
             raise ValueError(f"{of_mazes}: runs on {self.on} do not record it; give validation/exact_accuracy")

@@ -9,25 +9,28 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from sweeps.budget import may_begin
+from sweeps.budget import may_begin, refuse_too_small
 from sweeps.campaign import Campaign, CampaignRow, CampaignRun, Job
 from sweeps.changes import label, normal
 from sweeps.means import Means, ask, leave_document, plan_of, results_in
 from sweeps.packing import arrange
 from sweeps.plan import Plan
 from sweeps.profiles import PROFILES, configure
+from sweeps.pruning import Curve, Rule, given_up_at, report_on
 from sweeps.puzzles import BuiltSet, build_all, check_sources, set_of
-from sweeps.screen import say_what_is_left
+from sweeps.screen import paragraph, say_what_is_left
 from sweeps.search_record import Axis, Confirmed, Objective, SearchRecord
 from sweeps.search_record import State as Word
 from sweeps.search_record import Trial as Seen
-from sweeps.search_spec import Choices, Dimension, Floats, Params, Search
+from sweeps.search_spec import Choices, Dimension, Floats, Params, Pruning, Search
 from sweeps.study import ProfileName, Row, Study
 from trm_core.command_line import BadCommand
 from trm_core.config import DataSettings, RunConfig
@@ -35,10 +38,10 @@ from trm_core.config import DataSettings, RunConfig
 if TYPE_CHECKING:
     from sweeps.failures import Failure
     from sweeps.launch import Outcome, Source
-    from sweeps.records.types import RunRecord
+    from sweeps.records.types import Measurement, RunRecord
     from sweeps.records.write import Tracker
     from sweeps.search import Ledger
-    from sweeps.trials import Result, Trial
+    from sweeps.trials import Proposal, Result, Trial
 
 VALIDATION_ALONE = "train.evaluate_on=validation"
 TOLD_WITHIN_S = 20.0  # MLflow has a run's end before Optuna does
@@ -153,23 +156,40 @@ def plan_search(sought: Sought, n_runs: int, records: Sequence[RunRecord]) -> Pl
     return plan_of(sought, jobs, done, records, lambda data: data.test)
 
 
+def _check_budget(sought: Sought, records: Sequence[RunRecord]) -> None:
+    """Raises BudgetTooSmall where trials are left, and the budget is not enough for a run like the base row's."""
+    from sweeps.search import OtherSearch, StorageUnavailable, default_storage, read_trials
+
+    if sought.budget is None:
+        return
+    ended = 0
+    with contextlib.suppress(OtherSearch, StorageUnavailable):  # it is new; or open_ledger() says what is wrong
+        trials = read_trials(sought.name, sought.storage or default_storage())
+        ended = sum(trial.state != "running" for trial in trials)
+    if ended < sought.trials:
+        refuse_too_small(sought.budget, plan_search(sought, 1, records))
+
+
 def seek(sought: Sought, report: Callable[[Found], Path | None]) -> Found:
     """All that is left of a search. Raises what a person can mend, and KeyboardInterrupt."""
     from sweeps.records import address
     from sweeps.records.read import read_runs
     from sweeps.records.write import Tracker
-    from sweeps.search import default_storage
+    from sweeps.search import check_storage, default_storage
 
     base = check(sought)
     address.check_address()
+    storage = sought.storage or default_storage()
+    check_storage(storage)
+    records = read_runs(sought.study.name, sought.profile)
+    _check_budget(sought, records)
     with results_in(sought.out), contextlib.ExitStack() as stack:
         sets = Sets(sought)
         sets[base.data]  # the base row's, now: a fault in the files is told before anything begins
-        storage = sought.storage or default_storage()
         runs = Runs(sought, base, sets)
         ledger = stack.enter_context(runs.opened(storage))
-        plan = plan_search(sought, runs.n_left, read_runs(sought.study.name, sought.profile))
-        say_what_is_left(plan, f"search {sought.name}, trials and then the best again")
+        plan = plan_search(sought, runs.n_left, records)
+        _say(sought, plan)
         ask(sought, plan)
         leave_document(runs.campaign, sought.out)
         say: list[Callable[[str], None]] = [lambda text: print(text, file=sys.stderr)]
@@ -193,6 +213,15 @@ def seek(sought: Sought, report: Callable[[Found], Path | None]) -> Found:
         return found
 
 
+def _say(sought: Sought, plan: Plan) -> None:
+    """What is left to do, or that nothing is."""
+    if plan.todo:
+        say_what_is_left(plan, f"search {sought.name}, trials and then the best again", sought.budget)
+    else:
+        done = f"{sought.trials} of {sought.trials} trials are done already, and the best are confirmed"
+        print(paragraph(f"search {sought.name}: {done}"))
+
+
 def make(
     means: Means,
     jobs: Sequence[Job],
@@ -204,6 +233,7 @@ def make(
     may_begin: Callable[[Job], bool],
     say: list[Callable[[str], None]],
     source: Source | None = None,
+    tags: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
 ) -> Outcome:
     """Launch these jobs, or those of a source, n runs of so much work in all, with their progress on the screen."""
     from sweeps.launch import Outcome, launch
@@ -219,6 +249,7 @@ def make(
                 sets=sets,
                 out=means.out,
                 trackers=trackers,
+                tags=tags,
                 progress=progress,
                 launcher=means.launcher,
                 workers=means.workers,
@@ -249,6 +280,7 @@ def _launch(
         may_begin=runs.spending(plan),
         say=say,
         source=source,
+        tags=runs.tags,
     )
 
 
@@ -273,8 +305,10 @@ class Runs:
         self.sets_by_key: dict[str, BuiltSet] = {}
         self.trackers: dict[str, Tracker] = {}
         self.tracker: Tracker | None = None
+        self.tags: dict[str, dict[str, str]] = {}  # key → of its run, beside the usual ones
+        self._curves: dict[str, dict[int, float]] = {}  # key → what pruning looks at, of runs under way
+        self._rivals: dict[str, tuple[Rule, tuple[Curve, ...]] | None] = {}  # key → what it is held against
         self.open: set[str] = set()  # keys under way
-        self._number: dict[str, int] = {}  # key → trial
         self._to_tell: list[tuple[str, Result]] = []
 
     @contextlib.contextmanager
@@ -365,7 +399,8 @@ class Runs:
         self.campaign = self._campaign(self.ledger.trials())
         jobs = self.campaign.jobs(proposal.to_run)
         self._take_on(jobs)
-        self._number |= {job.key: proposal.number for job in jobs}
+        self._rivals |= dict.fromkeys((job.key for job in jobs), self._rivals_of(proposal))
+        self.tags.update({job.key: {"trial": str(proposal.number)} for job in jobs})
         self.open |= {job.key for job in jobs}
         return jobs
 
@@ -375,8 +410,33 @@ class Runs:
 
         self.open.discard(job.key)
         result = Result("failed", why=failure.reason) if failure is not None else self._result(job)
+        self._curves.pop(job.key, None)
         self._to_tell.append((job.key, result))
         self._tell()
+
+    def _rivals_of(self, proposal: Proposal) -> tuple[Rule, tuple[Curve, ...]] | None:
+        """By which rule, and against which curves: they are settled when a trial begins, so no one's speed counts."""
+        if self.search.pruning is None:
+            return None
+        known = self.ledger.known_to(proposal.number)
+        rule = rule_of(self.search, self.run_of(proposal.params, 0).train.steps, known)
+        if rule.protects(proposal.params):
+            return None
+        return rule, tuple(trial.pruning_curve for trial in known if trial.state != "failed")
+
+    def gives_up(self, job: Job, rows: Sequence[Measurement]) -> bool:
+        """Whether the search prunes a run that has just reported these rows."""
+        if self.search.pruning is None:
+            return False
+        curve = self._curves.setdefault(job.key, {})
+        curve |= curve_in(rows, self.search.pruning.metric)
+        return self._given_up_at(job, curve) is not None
+
+    def _given_up_at(self, job: Job, curve: Curve) -> int | None:
+        """At its last step nothing is left to save."""
+        rivals = self._rivals.get(job.key)
+        step = given_up_at(curve, rivals[1], rivals[0]) if rivals else None
+        return step if step is not None and step < job.run.train.steps else None
 
     def _tell(self) -> bool:
         """Whether Optuna knows all that is known."""
@@ -395,12 +455,15 @@ class Runs:
         from sweeps.worker import read_journal
 
         rows = read_journal(self.sought.out / "runs" / job.key / "metrics.jsonl")
+        metric, pruning = self.search.objectives[0].metric, self.search.pruning
+        looked_at = curve_in(rows, pruning.metric) if pruning else {}
+        if (end := self._given_up_at(job, looked_at)) is not None:
+            curve = curve_in([row for row in rows if row.step <= end], metric)
+            return Result("pruned", (), curve, {step: value for step, value in looked_at.items() if step <= end})
         if not rows or rows[-1].step < job.run.train.steps:
             return self.known(job.key) or Result("failed", why="finished elsewhere, and its record is gone")
         last = {name: value for row in rows for name, value in row.metrics.items()}
-        metric = self.search.objectives[0].metric
-        curve = {row.step: row.metrics[metric] for row in rows if metric in row.metrics}
-        return Result("complete", self.search.values(job.run, last), curve)
+        return Result("complete", self.search.values(job.run, last), curve_in(rows, metric), looked_at)
 
     def known(self, key: str) -> Result | None:
         """How a run has ended that this search has not made, as MLflow has it; None where it is to be made."""
@@ -412,7 +475,9 @@ class Runs:
         if record is None or (run := recorded_settings(record.params)) is None:
             return None
         curve = dict(read_curve(record.run_id, self.search.objectives[0].metric))
-        return Result("complete", self.search.values(run, record.metrics), curve)
+        pruning = self.search.pruning
+        looked_at = dict(read_curve(record.run_id, pruning.metric)) if pruning else {}
+        return Result("complete", self.search.values(run, record.metrics), curve, looked_at)
 
     def spending(self, plan: Plan) -> Callable[[Job], bool]:
         """Whether a run may begin: one that costs what its settings say beside the base row's."""
@@ -446,8 +511,12 @@ class Runs:
 
     def confirm(self) -> tuple[Job, ...]:
         """The best trials again, with fresh seeds, and with the test set; the first seed of each before the second."""
-        self.campaign = self._campaign(self.ledger.trials(), self.best())
+        best = self.best()
+        self.campaign = self._campaign(self.ledger.trials(), best)
         jobs = self.campaign.jobs(self._unconfirmed())
+        self.tags |= {
+            self._key(run): {"confirms": str(trial.number)} for trial in best for run in self._confirming(trial)
+        }
         self._take_on(jobs)
         return tuple(sorted(jobs, key=lambda job: job.seed))
 
@@ -459,6 +528,50 @@ class Runs:
         done = finished([key for of_trial in keys.values() for key in of_trial])
         found = {number: tuple(done[key] for key in of_trial if key in done) for number, of_trial in keys.items()}
         return {number: records for number, records in found.items() if records}
+
+
+def curve_in(rows: Sequence[Measurement], metric: str) -> dict[int, float]:
+    """A metric of a journal's rows: step → value, those that are numbers."""
+    return {row.step: value for row in rows if math.isfinite(value := row.metrics.get(metric, math.nan))}
+
+
+def rule_of(search: Search, steps: int, known: Sequence[Trial]) -> Rule:
+    """By what a trial of so many steps is pruned. A rung that was not measured decides nothing.
+
+    Measured is what the search declares; without that, what the complete ones of these trials say. Those that were
+    pruned have no end and vouch for nothing.
+    """
+    pruning = search.pruning
+    assert pruning is not None
+    rungs = rungs_of(pruning, steps)
+    declared = dict(zip(rungs, pruning.measured, strict=False))  # a short run: two rungs at one step
+    complete = {trial.number: trial for trial in known if trial.state == "complete"}
+    measured = (
+        declared
+        or report_on(
+            {number: trial.pruning_curve for number, trial in complete.items()},
+            {number: trial.values[0] for number, trial in complete.items()},
+            rungs,
+            (),
+            direction=pruning.direction,
+            finals_direction=search.objectives[0].direction,
+        ).measured
+    )
+    return Rule(
+        metric=pruning.metric,
+        direction=pruning.direction,
+        rungs=rungs,
+        keep=pruning.keep,
+        measured=measured,
+        plateau=pruning.plateau,
+        startup=pruning.startup,
+        protect=pruning.protect,
+    )
+
+
+def rungs_of(pruning: Pruning, steps: int) -> tuple[int, ...]:
+    """The rungs of a run of so many steps."""
+    return tuple(sorted({max(1, round(rung * steps)) for rung in pruning.rungs}))
 
 
 def record_of(
@@ -497,7 +610,7 @@ def record_of(
             for number, runs in (confirmed or {}).items()
         ),
         test_metric=test_metric,
-        curve_metric=metric,
+        curve_metric=sought.search.pruning.metric if sought.search.pruning else metric,
         title=sought.search.title,
         facts=(
             ("Base row", sought.search.row.name),

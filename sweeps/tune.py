@@ -38,6 +38,7 @@ from trm_core.config import BadSetting, RunConfig, setting_text
 if TYPE_CHECKING:
     from sweeps.failures import Failure
     from sweeps.launch import Outcome
+    from sweeps.records.types import Measurement
     from sweeps.records.write import Tracker
 
 FIRST_SEED = 1000  # of trials: none that anybody asks for, so that the asked seeds are fresh ones
@@ -253,8 +254,9 @@ class Turns:
         self.trackers: dict[str, Tracker] = {}
         self._begun = [sum(trial.state != "running" for trial in one.ledger.trials()) for one in rows]
         self._of: dict[str, int] = {}  # key → row
+        self.tags: dict[str, dict[str, str]] = {}
         for one in rows:
-            one.sets_by_key, one.trackers = self.sets, self.trackers
+            one.sets_by_key, one.trackers, one.tags = self.sets, self.trackers, self.tags
 
     @property
     def campaign(self) -> Campaign:
@@ -303,6 +305,10 @@ class Turns:
     def ended(self, job: Job, failure: Failure | None) -> None:
         """A run has ended; its row hears of it."""
         self.row_of(job).ended(job, failure)
+
+    def gives_up(self, job: Job, rows: Sequence[Measurement]) -> bool:
+        """Whether a run that has just reported these rows is to end now: within its row's search alone."""
+        return self.row_of(job).gives_up(job, rows)
 
 
 def tune(tuning: Tuning, report_published: Reporter, report: Callable[[Tuned], Path | None]) -> Tuned:
@@ -384,6 +390,7 @@ def _make(
         may_begin=may_begin,
         say=say,
         source=source,
+        tags=turns.tags,
     )
 
 

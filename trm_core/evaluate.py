@@ -11,6 +11,7 @@ from torch import Tensor
 from data_prep.puzzle_set import Split
 from trm_core.data import Batch, evaluation_batches
 from trm_core.distributed import sum_over_workers, world
+from trm_core.losses import mean_over_cells, stablemax_cross_entropy
 from trm_core.metrics import score
 from trm_core.model import Model
 
@@ -26,10 +27,12 @@ def evaluate(
     N_sup: int,
     device: torch.device,
     shortest_paths: bool = False,
+    loss: bool = False,
 ) -> dict[str, float]:
     """exact_accuracy, cell_accuracy [0..1] and puzzles, of the first `limit` puzzles after N_sup supervision steps.
 
-    shortest_paths, for mazes: also shortest_path_accuracy (metrics.py). Without a puzzle there is no accuracy.
+    shortest_paths, for mazes: also shortest_path_accuracy; loss: also lm_loss (metrics.py). Without a puzzle there is
+    none of them.
     """
     at = evaluate_at(
         model,
@@ -39,6 +42,7 @@ def evaluate(
         steps=(N_sup,),
         device=device,
         shortest_paths=shortest_paths,
+        loss=loss,
     )
     return at[N_sup]
 
@@ -53,6 +57,7 @@ def evaluate_at(
     steps: Collection[int],
     device: torch.device,
     shortest_paths: bool = False,
+    loss: bool = False,
     blank_identifiers: bool = False,
 ) -> dict[int, dict[str, float]]:
     """The same after each number of supervision steps asked for, in one pass to the largest of them.
@@ -60,7 +65,8 @@ def evaluate_at(
     blank_identifiers: every puzzle under identifier 0, so that the model cannot know a task by its name.
     """
     rank, workers = world()
-    names = ["exact_accuracy", "cell_accuracy", *(["shortest_path_accuracy"] if shortest_paths else [])]
+    names = ["exact_accuracy", "cell_accuracy"]
+    names += ["shortest_path_accuracy"] * shortest_paths + ["lm_loss"] * loss
     sums = {step: torch.zeros(len(names) + 1, dtype=torch.float64, device=device) for step in sorted(steps)}
     for batch in evaluation_batches(split, limit, batch_size, rank, workers, device):
         features = model.initial_features(len(batch.inputs))
@@ -71,14 +77,15 @@ def evaluate_at(
             features, logits, _ = model(batch.inputs, vectors, features)
             if step in sums:
                 found = [*score(logits, batch.labels), *([_shortest_paths(batch, logits)] if shortest_paths else [])]
+                found += [mean_over_cells(stablemax_cross_entropy(logits, batch.labels), batch.labels)] * loss
                 puzzles = torch.full((), len(batch.inputs), dtype=torch.float64, device=device)
-                sums[step] += torch.stack([*(right.double().sum() for right in found), puzzles])
+                sums[step] += torch.stack([*(of_each.double().sum() for of_each in found), puzzles])
     sum_over_workers(sums.values())
     scores = {}
     for step, totals in sums.items():
-        *right, n_puzzles = totals.tolist()
-        accuracies = {name: total / n_puzzles for name, total in zip(names, right, strict=True)} if n_puzzles else {}
-        scores[step] = {**accuracies, "puzzles": n_puzzles}
+        *of_names, n_puzzles = totals.tolist()
+        means = {name: total / n_puzzles for name, total in zip(names, of_names, strict=True)} if n_puzzles else {}
+        scores[step] = {**means, "puzzles": n_puzzles}
     return scores
 
 

@@ -11,6 +11,7 @@ time/steps_per_second   optimiser steps, since the last report
 {validation,test}/exact_accuracy   [0..1]
 {validation,test}/cell_accuracy    [0..1]
 {validation,test}/puzzles          how many were evaluated
+validation/lm_loss      nats per puzzle, mean over its cells, by stablemax whatever the run trains on
 With train.evaluate_on=validation there is no test/*.
 
 Mazes have a second accuracy beside exact_accuracy:

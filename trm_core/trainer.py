@@ -226,6 +226,7 @@ class Trainer:
                 N_sup=run.train.eval_N_sup or run.model.N_sup,
                 device=self.device,
                 shortest_paths=run.data.puzzle == "maze",
+                loss=name == "validation",  # what a search prunes by; the test set has no say there
             )
             metrics |= {f"{name}/{score}": value for score, value in scores.items()}
         return metrics | self.diagnose() if run.train.diagnostics else metrics

@@ -16,6 +16,7 @@ from tests.trm_core.oracle import Oracle
 from trm_core.__main__ import table
 from trm_core.config import RunConfig
 from trm_core.evaluate import evaluate, evaluate_at
+from trm_core.model import Model
 from trm_core.trainer import train
 
 CPU = torch.device("cpu")
@@ -44,6 +45,34 @@ def test_any_shortest_path_counts_beside_the_published_one(mazes: PuzzleSet, tin
     assert without == {name: value for name, value in scores.items() if name != "shortest_path_accuracy"}
     assert "a shortest path %" in table({2: scores})
     assert len({len(line) for line in table({2: scores}).splitlines()}) == 1
+
+
+def test_the_loss_is_the_mean_over_puzzles_of_the_mean_over_cells_and_moves_no_other_number(
+    puzzles: PuzzleSet, tiny: RunConfig
+) -> None:
+    split, model = puzzles.test, Model(tiny).eval()
+    asked: dict[str, Any] = {"limit": 11, "batch_size": 4, "N_sup": 2, "device": CPU}
+    found = evaluate(model, split, **asked, loss=True)
+    inputs, labels = (torch.from_numpy(np.array(array[:11])).long() for array in (split.inputs, split.labels))
+    features = model.initial_features(11)
+    with torch.inference_mode():
+        vectors = model.puzzle_vectors(torch.from_numpy(np.array(split.puzzle_ids[:11])).long())
+        for _ in range(2):
+            features, logits, _ = model(inputs, vectors, features)
+    s = torch.where(logits < 0, 1 / (1 - logits.double()), logits.double() + 1)
+    wanted = -(s.gather(-1, labels[..., None])[..., 0] / s.sum(-1)).log().mean(-1)
+    assert found.pop("lm_loss") == pytest.approx(wanted.mean().item(), rel=1e-5)
+    assert found == evaluate(model, split, **asked)
+
+
+def test_a_run_records_the_loss_on_validation_and_none_on_test(puzzles: PuzzleSet, tiny: RunConfig) -> None:
+    rows: list[dict[str, float]] = []
+    run = tiny.change({"train": {"steps": 4, "eval_every": 2}})
+    train(run, puzzles, lambda _, metrics, __: rows.append(dict(metrics)))
+    evaluated = [row for row in rows if "validation/puzzles" in row]
+    assert len(evaluated) == 2
+    assert all(math.isfinite(row["validation/lm_loss"]) for row in evaluated)
+    assert not any("test/lm_loss" in row for row in rows)
 
 
 def test_a_split_without_puzzles_has_no_accuracy(mazes: PuzzleSet, tiny_maze: RunConfig) -> None:
