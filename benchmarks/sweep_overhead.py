@@ -96,10 +96,14 @@ def report(folder: Path, trials: int, began: float, took: float, memory: list[tu
     places = min(os.cpu_count() or 1, trials)
     gaps = between(spans[:trials], places)
     settled = min(10, trials // 2)  # runs until the driver has loaded what it needs
-    warm = [held for runs, held in memory if runs >= settled]
+    warm = [held for runs, held in memory if settled <= runs <= trials]  # before the best are confirmed, and the report
     loads = f"load {load:.1f} at the start, {os.getloadavg()[0]:.1f} at the end"
     print(f"{trials} trials of two steps, {places} at once, {loads}")
-    line("whole command", f"{took:.1f} s, {took / trials:.2f} s a trial", 500 * took / trials / 600, "600 s for 500")
+    last = spans[:trials][-1][1]
+    if first_step is not None and trials > 1:
+        each = (last - first_step) / (trials - 1)
+        in_all = first_step - began + 499 * each
+        line("whole command", f"{took:.1f} s; a trial more: {each:.2f} s", in_all / 600, "600 s for 500 (reckoned)")
     if first_step is not None:
         line("to the first run's end", f"{first_step - began:.1f} s", (first_step - began) / 15, "15 s")
     if gaps:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from sweeps.budget import may_begin, refuse_too_small
 from sweeps.campaign import Campaign, CampaignRow, CampaignRun, Job
 from sweeps.changes import label, normal
+from sweeps.machines import cluster
 from sweeps.means import Means, ask, leave_document, plan_of, results_in
 from sweeps.packing import arrange
 from sweeps.plan import Plan
@@ -195,9 +196,10 @@ def seek(sought: Sought, report: Callable[[Found], Path | None]) -> Found:
         say: list[Callable[[str], None]] = [lambda text: print(text, file=sys.stderr)]
         tracker = stack.enter_context(Tracker.open(runs.campaign, say=lambda text: say[-1](text)))
         runs.tracker = tracker
-        outcomes = [_launch(sought, runs, plan, (), say, source=runs)] if ledger.left() or runs.open else []
-        if not any(outcome.interrupted for outcome in outcomes) and not ledger.left():
-            outcomes.append(_launch(sought, runs, plan, runs.confirm(), say, source=None))
+        with cluster() if plan.todo else contextlib.nullcontext():  # one Ray: a second in a process does not end well
+            outcomes = [_launch(sought, runs, plan, (), say, source=runs)] if ledger.left() or runs.open else []
+            if not any(outcome.interrupted for outcome in outcomes) and not ledger.left():
+                outcomes.append(_launch(sought, runs, plan, runs.confirm(), say, source=None))
         if any(outcome.interrupted for outcome in outcomes):
             for problem in tracker.close("KILLED"):
                 print(problem, file=sys.stderr)

@@ -2,6 +2,8 @@
 
 import shutil
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -137,6 +139,17 @@ def test_a_trial_that_fails_leaves_the_others_results_untouched(
         assert bool(trial.values) != diverges
     assert "failed: " in capsys.readouterr().err
     assert {run.state for run in _runs()[1].values()} == {"finished"}, "the best are confirmed all the same"
+
+
+@pytest.mark.ray
+def test_a_search_in_a_process_of_its_own_ends_well(here: Path, mlflow_here: Path) -> None:
+    """Its Ray is its own too: a second one for the confirmation would end the process before the report."""
+    script = Path(command.__file__)
+    arguments = [sys.executable, str(script), *_declare(here), "--trials", "1"]
+    answer = subprocess.run(arguments, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=180)
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.count("starting Ray") + answer.stderr.count("starting Ray") == 2, "two launches, and one Ray"
+    assert list(here.rglob("results/mini/search_tiny/**/page.html"))
 
 
 PRUNED = """    lag=1,
