@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import stat
 import sys
 from typing import Any, TextIO, cast
 
@@ -14,11 +16,55 @@ def settle_output() -> None:
     """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
+        if _is_pipe(stream):
+            setattr(sys, name, stream := cast(TextIO, _Lasting(stream)))
         if hasattr(stream, "reconfigure"):
             with contextlib.suppress(ValueError):  # it is closed
                 stream.reconfigure(errors="replace")
         elif getattr(stream, "encoding", None):  # somebody's stand-in for the stream; None where it takes any text
             setattr(sys, name, cast(TextIO, _Replacing(stream)))
+
+
+def _is_pipe(stream: Any) -> bool:
+    try:
+        return stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode)
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+class _Lasting:
+    """A pipe whose reader may go: what is said after that is said to nobody, and the work goes on."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write the text."""
+        try:
+            return int(self._stream.write(text))
+        except BrokenPipeError:
+            self._end()
+            return len(text)
+
+    def writelines(self, lines: list[str]) -> None:
+        """Write each."""
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        """Send what was written."""
+        try:
+            self._stream.flush()
+        except BrokenPipeError:
+            self._end()
+
+    def _end(self) -> None:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self._stream.fileno())
+        os.close(nowhere)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 class _Replacing:

@@ -72,7 +72,9 @@ def within(budget: Budget, plan: Plan) -> tuple[PlannedRun, ...]:
     free_at = [plan.start_s] * plan.at_once
     while waiting:
         now = free_at[0]
-        run = next((run for run in waiting if may_begin(budget, run.seconds, now)), None)
+        first = waiting[0].job  # no second seed before every row has had its first
+        of_round = [run for run in waiting if (run.job.data_seed, run.job.seed) == (first.data_seed, first.seed)]
+        run = next((run for run in of_round if may_begin(budget, run.seconds, now)), None)
         if run is None:  # nor later: there is less time then
             break
         waiting.remove(run)

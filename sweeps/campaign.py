@@ -15,9 +15,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from sweeps.changes import label, normal, read_assignment
 from sweeps.profiles import PROFILES, configure
@@ -38,6 +38,10 @@ class BadCampaign(ValueError):
     """A campaign document that is torn, foreign or of a newer version."""
 
 
+class NewerCampaign(BadCampaign):
+    """A campaign document that a newer program has written: not to be overwritten."""
+
+
 class BadSeeds(ValueError):
     """Seeds that are none, or the same one twice."""
 
@@ -53,6 +57,7 @@ class Job:
     profile: str
     seed: int
     run: RunConfig
+    label: str = ""  # of its campaign, where several are made side by side
 
     @property
     def data_seed(self) -> int:
@@ -62,7 +67,12 @@ class Job:
     @property
     def name(self) -> str:
         """The row and what tells this run from the row's others: "TRM k=1, T=1 seed 0"."""
-        return f"{self.row} {self.seeds}"
+        return f"{self.title} {self.seeds}"
+
+    @property
+    def title(self) -> str:
+        """The row, and its campaign's label where there are several: "TRM k=1, T=1 at lr=0.001"."""
+        return f"{self.row} at {self.label}" if self.label else self.row
 
     @property
     def seeds(self) -> str:
@@ -102,6 +112,14 @@ class Campaign(Settings):
     rows: tuple[CampaignRow, ...]  # every row of the study, in its order
     runs: tuple[CampaignRun, ...] = ()  # in the order in which they are to be made
     command: str = ""  # that asked last
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> Self:
+        """Every run is of a row, and every row is declared."""
+        rows, declared = {row.name for row in self.rows}, {row.name for row in self.study.rows}
+        if lost := sorted({run.row for run in self.runs} - rows) or sorted(rows - declared):
+            raise ValueError(f"{lost[0]!r} is no row of this campaign")
+        return self
 
     @property
     def name(self) -> str:
@@ -298,8 +316,9 @@ def read(text: str, where: str) -> Campaign:
     version = found.get("version") if isinstance(found, Mapping) else None
     if not isinstance(version, int) or isinstance(version, bool):
         raise BadCampaign(f"{where}: no campaign document (no version in it); {again}")
+    found = _clean(found)
     if version > VERSION:
-        raise BadCampaign(
+        raise NewerCampaign(
             f"{where}: a campaign document of version {version}, this program reads {VERSION};"
             " use the newer program that wrote it"
         )
@@ -309,6 +328,15 @@ def read(text: str, where: str) -> Campaign:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise BadCampaign(f"{where}: {place}: {first['msg']} (and {error.error_count() - 1} more); {again}") from None
+
+
+def _clean(found: Any) -> Any:
+    """The same without control characters: whoever wrote it, its words go to terminals and into tables."""
+    if isinstance(found, str):
+        return "".join(character if character.isprintable() else " " for character in found)
+    if isinstance(found, Mapping):
+        return {_clean(name): _clean(value) for name, value in found.items()}
+    return [_clean(value) for value in found] if isinstance(found, list) else found
 
 
 def read_file(path: Path) -> Campaign:

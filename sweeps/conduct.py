@@ -10,10 +10,11 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sweeps import campaign as campaigns_of
 from sweeps.budget import Spending, refuse_too_small
 from sweeps.campaign import MOST_RUNS, Campaign, Job
 from sweeps.means import Means, ask, leave_document, plan_of, results_in
@@ -90,6 +91,7 @@ def conduct(asked: Asked, report: Reporter) -> Ended:
         sets = build_all(settings, asked.data, asked.out)
         campaigns = with_runs(asked, lambda data: sets[set_of(data)].content_hash)
         jobs = _jobs(campaigns)
+        undocumented = [campaign for campaign in campaigns if not _is_documented(campaign, asked.out)]
         there = _recorded(campaigns)
         done = finished(jobs)
         failed = {} if asked.retry_failed else _failed(jobs, there, done)
@@ -101,7 +103,7 @@ def conduct(asked: Asked, report: Reporter) -> Ended:
         of = {key: sets[set_of(job.run.data)] for key, job in jobs.items()}
         for campaign in campaigns:
             leave_document(campaign, asked.out)
-        if not plan.todo and not _lacking(campaigns, there, done):
+        if not plan.todo and not undocumented and not _lacking(campaigns, there, done):
             return _only_report(campaigns, failed, report)
         return _launch(asked, campaigns, plan, of, done, failed, report)
 
@@ -183,7 +185,9 @@ def _jobs(campaigns: Sequence[Campaign]) -> dict[str, Job]:
     """The runs of all campaigns, by key, each once; the first seed of every row before the second of any."""
     by_round: dict[tuple[int, int], dict[str, Job]] = {}
     for campaign in campaigns:
+        label = (campaign.label or "no change") if len(campaigns) > 1 else ""
         for job in campaign.jobs():
+            job = replace(job, label=label)
             by_round.setdefault((job.data_seed, job.seed), {}).setdefault(job.key, job)
     return {key: job for of_round in by_round.values() for key, job in of_round.items()}
 
@@ -202,6 +206,24 @@ def _failed(jobs: Mapping[str, Job], there: Sequence[RunRecord], done: Collectio
         for run in there
         if run.key in jobs and run.key not in done and run.state in ("failed", "diverged")
     }
+
+
+def _is_documented(campaign: Campaign, out: Path) -> bool:
+    """Whether MLflow has the campaign's document. Raises NewerCampaign, of that one and of the report folder's."""
+    from sweeps.records.read import document_of
+
+    try:
+        campaigns_of.read_file(campaign.folder(out) / campaigns_of.FILE)
+    except campaigns_of.NewerCampaign:
+        raise
+    except campaigns_of.BadCampaign:
+        pass  # it is written anew
+    try:
+        return document_of(campaign) is not None
+    except campaigns_of.NewerCampaign:
+        raise
+    except campaigns_of.BadCampaign:
+        return False
 
 
 def _lacking(campaigns: Sequence[Campaign], there: Sequence[RunRecord], done: Mapping[str, RunRecord]) -> bool:

@@ -15,7 +15,6 @@ REASON_LENGTH = 400  # characters of a failure on the screen and in MLflow
 # By name, for torch's and Ray's errors are not imported here.
 KINDS: dict[str, Kind] = {
     "Diverged": "diverged",
-    "CheckpointNotWritten": "disk full",
     "NotEnoughMemory": "out of memory",
     "OutOfMemoryError": "out of memory",  # torch's, and Ray's where it ends a process
     "MemoryError": "out of memory",
@@ -24,6 +23,7 @@ KINDS: dict[str, Kind] = {
 SIGNS: dict[str, Kind] = {
     **{f"[Errno {number}]": "disk full" for number in (errno.ENOSPC, errno.EDQUOT)},
     "No space left on device": "disk full",
+    "Disk quota exceeded": "disk full",
     "CUDA out of memory": "out of memory",
     "DefaultCPUAllocator: can't allocate memory": "out of memory",
 }

@@ -213,8 +213,12 @@ class _Queue(Searcher):  # type: ignore[misc]  # Ray is not typed
     def _next(self) -> Job | None:
         """The first job that is ours by now. Of those that others make, a few are asked for at a time, in turn."""
         asked_again = 0
+        too_long: tuple[int, int] | None = None  # the seeds of a job for which there is no budget
         for job in tuple(self.waiting):
+            if too_long is not None and (job.data_seed, job.seed) != too_long:
+                return None  # no second seed before every row has had its first
             if not self.may_begin(job):
+                too_long = (job.data_seed, job.seed)
                 continue
             if job.key in self.elsewhere and (asked_again := asked_again + 1) > AGAIN_AT_ONCE:
                 return None

@@ -141,13 +141,35 @@ def cluster() -> Iterator[Machines]:
             known = os.environ.get("PYTHONPATH", "").split(os.pathsep)
             if here not in known:
                 os.environ["PYTHONPATH"] = os.pathsep.join([here, *filter(None, known)])
-            ray.init(address="local", object_store_memory=OBJECT_STORE_BYTES, include_dashboard=False, **quiet)
+            with _apart():
+                ray.init(address="local", object_store_memory=OBJECT_STORE_BYTES, include_dashboard=False, **quiet)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)  # ray.init has put its own in its place
         _silence()
         yield _machines(f"the Ray cluster at {address}" if address else "a local Ray")
     finally:
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def _apart() -> Iterator[None]:
+    """What Ray starts meanwhile is a process group of its own.
+
+    A closed terminal, `timeout` and batch systems signal a whole group: Ray would be gone before this process could end
+    its runs, and the wait for it ends in Ray's abort a minute later. Whatever ends this process still ends Ray.
+    """
+    from ray._private import services
+
+    usual = services.ConsolePopen
+
+    def started(*args: Any, **options: Any) -> Any:
+        return usual(*args, process_group=0, **options)
+
+    services.ConsolePopen = started
+    try:
+        yield
+    finally:
+        services.ConsolePopen = usual
 
 
 def _silence() -> None:

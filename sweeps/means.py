@@ -146,8 +146,12 @@ def leave_document(campaign: Campaign, out: Path, folder: Path | None = None) ->
     """
     folder = folder or campaign.folder(out)
     path = folder / campaigns_of.FILE
-    with contextlib.suppress(campaigns_of.BadCampaign):  # torn: it is written anew
+    try:
         campaign = campaigns_of.read_file(path).extended(campaign)
+    except campaigns_of.NewerCampaign:
+        raise
+    except campaigns_of.BadCampaign:
+        pass  # torn, or not there: it is written anew
     try:
         folder.mkdir(parents=True, exist_ok=True)
         new = path.with_name(f".{path.name}.{os.getpid()}")

@@ -491,10 +491,16 @@ def _compare(ended: Ended, out: Path) -> None:
 def _last_words(asked: Asked, ended: Ended) -> int:
     """Where the runs are, what failed, what is left. Returns the exit code."""
     print(_where_the_runs_are())
-    for job in {job.key: job for campaign in ended.campaigns for job in campaign.jobs(ended.failed)}.values():
+    several = len(ended.campaigns) > 1
+    failed = {
+        job.key: replace(job, label=campaign.label if several else "")
+        for campaign in ended.campaigns
+        for job in campaign.jobs(ended.failed)
+    }
+    for job in failed.values():
         log = asked.out / "runs" / job.key / "failure.txt"
         print(paragraph(f"failed: {job.name}: {ended.failed[job.key]} (all of it: {log})"), file=sys.stderr)
-    if ended.failed:
+    if ended.failed.keys() - ended.full_disk:
         print("failed runs are tried again with --retry-failed", file=sys.stderr)
     for problem in ended.problems:
         print(paragraph(problem), file=sys.stderr)

@@ -117,15 +117,15 @@ def plan_lines(plan: Plan, seeds: str, room: int) -> list[str]:
 def _lines(plan: Plan) -> list[_Line]:
     """In the order in which the rows were asked for."""
     if len(plan.runs) <= LINE_PER_RUN:
-        return [_Line(run.job.row, run.job.seeds, (run,)) for run in plan.runs]
+        return [_Line(run.job.title, run.job.seeds, (run,)) for run in plan.runs]
     groups: dict[tuple[object, ...], list[PlannedRun]] = {}
     for run in plan.runs:
-        alike = (run.job.row, run.job.data_seed, run.work, run.rate.flops_per_s, run.memory)
+        alike = (run.job.title, run.job.data_seed, run.work, run.rate.flops_per_s, run.memory)
         groups.setdefault(alike, []).append(run)
-    rows = list(dict.fromkeys(run.job.row for run in plan.runs))
+    rows = list(dict.fromkeys(run.job.title for run in plan.runs))
     return [
-        _Line(runs[0].job.row, _seeds(runs), tuple(runs))
-        for runs in sorted(groups.values(), key=lambda runs: rows.index(runs[0].job.row))
+        _Line(runs[0].job.title, _seeds(runs), tuple(runs))
+        for runs in sorted(groups.values(), key=lambda runs: rows.index(runs[0].job.title))
     ]
 
 

@@ -215,6 +215,8 @@ def _look(campaign: Campaign) -> tuple[RunStatus, ...]:
 
 def lines(rows: Sequence[RunStatus], width: int) -> list[tuple[str, str]]:
     """Lines of at most `width` columns, each with its style: a run's name, what became of it, and in what words."""
+    if not rows:
+        return []
     state = max(len(row.became) for row in rows) + 2
     name = min(max(len(f"{row.row} {row.seeds}") for row in rows), max(12, (width - state) // 2)) + 2
     found = []

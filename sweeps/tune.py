@@ -22,6 +22,7 @@ from sweeps.budget import refuse_too_small
 from sweeps.campaign import Campaign, Job, id_in
 from sweeps.conduct import Asked, Ended, Reporter, conduct, with_runs
 from sweeps.conduct import check as check_study
+from sweeps.machines import cluster
 from sweeps.means import Means, ask, leave_document, plan_of, results_in
 from sweeps.names import UntrueName, named_for
 from sweeps.plan import Plan
@@ -338,6 +339,8 @@ def tune(tuning: Tuning, report_published: Reporter, report: Callable[[Tuned], P
             refuse_too_small(asked.budget, plan)
         ask(asked, plan)
         may_begin = _spending(tuning, turns, plan)
+        if any(turns.n_left.values()):
+            stack.enter_context(cluster())  # one Ray for all: a second one in a process does not end well
         published = conduct(asked, report_published)
         leave_document(turns.campaign, asked.out, tuning.folder)
         say: list[Callable[[str], None]] = [lambda text: print(text, file=sys.stderr)]

@@ -73,3 +73,10 @@ def test_a_stream_that_takes_all_text_or_none_is_left(monkeypatch: pytest.Monkey
     monkeypatch.setattr(sys, "stdout", stream)
     settle_output()
     assert sys.stdout is stream
+
+
+def test_a_command_whose_reader_has_gone_ends_well_and_without_a_word(tmp_path: Path) -> None:
+    command = f"{sys.executable} {ROOT / 'sweeps' / 'run.py'} --settings | head -1"
+    done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stderr == ""
+    assert done.returncode == 0

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sweeps.campaign import BadCampaign, Campaign, Job
+from sweeps.campaign import BadCampaign, Campaign, Job, NewerCampaign
 from sweeps.records import claims, provenance, read
 from sweeps.records.address import TrackingUnavailable, address, shown, sqlite_path
 from sweeps.records.summary import cell_name, summarised
@@ -57,9 +57,17 @@ class Tree:
     def open(self) -> None:
         """The campaign's run is there, RUNNING and ours too, with the document; what the dead left is ended."""
         self.parent_id = self.campaigns_run()
+        self._let_go_of_the_dead()
         claims.beat(self.client, self.parent_id, self.me)
         self.write_document()
         self.end_what_the_dead_left()
+
+    def _let_go_of_the_dead(self) -> None:
+        """The campaign's run is several launches' at once; of those that are gone nothing stays on it."""
+        for owner in claims.others_in(self.client.get_run(self.parent_id).data.tags, self.me):
+            if not self.heard.lives(owner):
+                with contextlib.suppress(Exception):  # another launch was as quick
+                    self.client.delete_tag(self.parent_id, claims.OWNER + owner.launch)
 
     def campaigns_run(self) -> str:
         """The id of the campaign's run, made where there is none; RUNNING."""
@@ -98,7 +106,7 @@ class Tree:
             try:
                 there = read.read_document(self.client, self.parent_id)
             except BadCampaign as error:
-                if "version" in str(error) and "newer" in str(error):
+                if isinstance(error, NewerCampaign):
                     raise
                 if look == 0:  # torn, or another launch is writing it
                     time.sleep(REREAD_AFTER_S)

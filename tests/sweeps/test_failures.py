@@ -54,7 +54,8 @@ def _from(cause: Exception) -> RuntimeError:
     ("error", "kind"),
     [
         (Diverged(40, "the training loss is nan"), "diverged"),
-        (CheckpointNotWritten("step_00000002: not written"), "disk full"),
+        (CheckpointNotWritten("step_00000002: not written ([Errno 28] No space left on device)"), "disk full"),
+        (CheckpointNotWritten("step_00000002: not written ([Errno 20] Not a directory)"), "failed"),
         (OSError(errno.ENOSPC, "No space left on device", "metrics.jsonl"), "disk full"),
         (OSError(errno.EDQUOT, "Disk quota exceeded"), "disk full"),
         (NotEnoughMemory("depth 42 needs 50 GB"), "out of memory"),

@@ -483,6 +483,28 @@ def test_a_study_on_two_puzzles_trains_each_row_on_its_own_set_and_the_same_comm
 
 
 @pytest.mark.ray
+def test_a_document_that_is_torn_is_written_anew_and_one_of_a_newer_program_is_left_alone(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = [*STUDY, "--profile", "mini", "--only", "TRM k=1*", *SMALL, *FEW]
+    assert command.main(asked) == 0
+    (kept,) = here.glob("mlruns/*/*/artifacts/campaign.json")
+    document = kept.read_text()
+    kept.write_text(document[:500])
+    assert command.main(asked) == 0
+    assert json.loads(kept.read_text())["runs"] == json.loads(document)["runs"]
+    for path in (kept, _report_of("recursion_depth") / "campaign.json"):
+        sound, newer = path.read_text(), path.read_text().replace('"version": 1', '"version": 7')
+        path.write_text(newer)
+        capsys.readouterr()
+        assert command.main([*asked, "--seeds", "2"]) == 2
+        assert "a campaign document of version 7" in capsys.readouterr().err
+        assert path.read_text() == newer
+        assert [run.status for run in read_runs("recursion_depth", "mini")] == ["FINISHED"]
+        path.write_text(sound)
+
+
+@pytest.mark.ray
 def test_a_grid_leaves_a_report_of_each_setting_and_a_comparison_and_shares_what_rows_have_in_common(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -520,7 +542,7 @@ LONG = ["--set", "train.steps=200", "train.batch_size=8", "train.checkpoint_ever
 LONG += ["model.D=16", "model.n_heads=2", "model.N_sup=2"]
 
 
-def _start(cwd: Path) -> subprocess.Popen[str]:
+def _start(cwd: Path, *, start_new_session: bool = False) -> subprocess.Popen[str]:
     """The command, until a run of it has a checkpoint."""
     process = subprocess.Popen(
         [sys.executable, str(SCRIPT), *MINI, *LONG, *FEW],
@@ -530,6 +552,7 @@ def _start(cwd: Path) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=start_new_session,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # it may be ignored where the tests run
     )
     deadline = time.monotonic() + 120
@@ -589,6 +612,20 @@ def test_a_study_ended_by_ctrl_c_then_killed_and_given_again_ends_as_one_never_s
             ).fetchone()
         assert (children, doubled) == (2, 0)
     assert results[0] == results[1]
+
+
+@pytest.mark.kills
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_a_signal_to_the_whole_process_group_ends_the_command_as_ctrl_c_does(
+    number: signal.Signals, mlflow_here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A closed terminal, `timeout`, a batch system: Ray, brought up by the command, must not go first."""
+    process = _start(tmp_path, start_new_session=True)
+    os.killpg(process.pid, number)
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode == 130, said
+    assert "the same command continues" in said
+    assert {record.status for record in _records(tmp_path, monkeypatch)} == {"KILLED"}
 
 
 @pytest.mark.kills
