@@ -5,9 +5,7 @@ The test set never selects: of a setting that was not chosen, no test score is h
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +21,7 @@ from matplotlib.patches import Rectangle
 from reports.collect import EXACT, Table, TableRow, accuracy_metric, choosing_metric, kind, passes
 from reports.figures import FAINT, INK, PAPER, RAMPS, STYLE, png, svg
 from reports.layout import lay_out, prose
+from reports.plain import csv_text, plain
 from reports.report import read_table, write_files
 from reports.tables import NOTHING, markdown_table, markdown_text, short
 from sweeps import screen
@@ -329,7 +328,7 @@ def markdown(comparison: Comparison) -> str:
             for one in comparison.settings
         ),
     ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return plain("\n\n".join(part for part in parts if part) + "\n")
 
 
 def rows_csv(comparison: Comparison) -> str:
@@ -338,17 +337,15 @@ def rows_csv(comparison: Comparison) -> str:
     header += ["t95_high", "runs_finished", "runs_asked", "chosen", "test_metric", "test_mean", "test_t95_low"]
     header += ["test_t95_high", "test_runs", "status"]
     study = comparison.study
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(header)
+    lines: list[Sequence[object]] = []
     for line in comparison.lines:
         for setting, cell in zip(comparison.settings, line.cells, strict=True):
             of = [study.name, comparison.profile, line.row, setting.campaign.id, " ".join(setting.campaign.changes)]
             found = [choosing_metric(study), *_ends(cell.score), cell.score.n if cell.score else 0, cell.asked]
             test = [accuracy_metric(study), *_ends(cell.test), cell.test.n] if cell.test else [""] * 5
             yes = "yes" if cell.chosen else "no"
-            writer.writerow([*of, *setting.values, *found, yes, *test, cell.word or "finished"])
-    return out.getvalue()
+            lines.append([*of, *setting.values, *found, yes, *test, cell.word or "finished"])
+    return csv_text(header, lines)
 
 
 def _ends(found: Spread | None) -> list[float | None]:
@@ -368,7 +365,7 @@ def terminal(comparison: Comparison, width: int | None = None) -> str:
         lines.append([line.row, *cells, *_last(comparison, line)])
     above = [prose(part, width) for part in (heading(comparison), *comparison.leaks)]
     under = [prose(part, width) for part in (caption(comparison, "*"), *comparison.notes)]
-    return "\n\n".join(["\n".join(above), lay_out(header, lines, width=width), "\n".join(under)]) + "\n"
+    return plain("\n\n".join(["\n".join(above), lay_out(header, lines, width=width), "\n".join(under)]) + "\n")
 
 
 def draw(comparison: Comparison) -> Figure | None:
