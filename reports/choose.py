@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import glob
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from sweeps import campaign as documents
 from sweeps.campaign import BadCampaign, Campaign
 from sweeps.changes import normal
 from sweeps.records.address import looked
-from sweeps.records.read import CampaignRecord, campaigns, document
+from sweeps.records.read import CampaignRecord, artefact, campaigns, document
 from sweeps.study import EVERY_PROFILE, find_study
 from trm_core.config import BadSetting
 
@@ -40,9 +40,13 @@ class Found:
         if self.record is not None:
             try:
                 return document(self.record), ""
-            except BadCampaign:
+            except BadCampaign as error:
                 if self.file is None:
                     raise
+                if artefact(self.record.run_id, documents.FILE) is not None:
+                    return documents.read_file(
+                        self.file
+                    ), f"the campaign's document is {self.file}: not MLflow's; {error}"
         assert self.file is not None, f"campaign {self.id} was found nowhere"
         return documents.read_file(self.file), f"the campaign's document is {self.file}: MLflow has none"
 
@@ -56,13 +60,15 @@ def find(study: str, out: Path, profile: str | None = None) -> tuple[Found, ...]
         close = difflib.get_close_matches(profile, EVERY_PROFILE, n=1, cutoff=0.4)
         hint = f"did you mean {close[0]}?" if close else f"profiles are {', '.join(EVERY_PROFILE)}"
         raise NoSuchCampaign(f"{profile!r}: no such profile; {hint}")
-    files = dict(_in_folder(study, out))
-    records = campaigns(study)
+    files, torn = in_folder(study, out)
+    records = [one for one in campaigns(study) if one.profile in EVERY_PROFILE]  # a stranger's may say anything
     found = [Found(one.id, one.label, one.profile, one, files.get(one.id, (None, None))[1]) for one in records]
     known = {one.id for one in found}
     found += [Found(one.id, one.label, one.profile, None, file) for one, file in files.values() if one.id not in known]
     if not found:
         find_study(study)  # perhaps there is none of this name
+        if torn:
+            raise NoSuchCampaign(f"{study}: no campaign in {looked(out)}, and {'; '.join(torn.values())}")
         raise NoSuchCampaign(
             f"{study}: no campaign in {looked(out)}, nor below {out}; make one with"
             f" `python sweeps/run.py --study {study}` (what has been trained before is not trained again)"
@@ -121,13 +127,16 @@ def named(found: Sequence[Found], but: Found | None = None) -> str:
     return ", ".join(name for name, one in names.items() if one is not but)
 
 
-def _in_folder(study: str, out: Path) -> Iterable[tuple[str, tuple[Campaign, Path]]]:
-    """The campaigns whose documents lie in the results folder; what is none there is passed over."""
+def in_folder(study: str, out: Path) -> tuple[dict[str, tuple[Campaign, Path]], dict[Path, str]]:
+    """The campaigns whose documents lie in the results folder, by id; and what is said of each file that is none."""
     name = glob.escape(study)
+    found, torn = {}, {}
     for path in sorted([*out.glob(f"*/{name}/{documents.FILE}"), *out.glob(f"*/{name}/*/{documents.FILE}")]):
         try:
             one = documents.read_file(path)
-        except BadCampaign:
+        except BadCampaign as error:
+            torn[path] = str(error)
             continue
         if one.study.name == study:
-            yield one.id, (one, path)
+            found[one.id] = one, path
+    return found, torn
