@@ -18,6 +18,7 @@ from trm_core.config import BadSetting
 
 ALL = "all"
 ID_DIGITS = 8  # of an id that stand for it
+NAMED = 3  # campaigns, before "and N more"
 PLAIN = "the one without changes"
 
 
@@ -106,7 +107,9 @@ def choose(
     by_name = {one.id[:ID_DIGITS]: one for one in found} | by_label
     for label in labels:
         if label not in by_name:
-            raise NoSuchCampaign(f"no campaign labelled {label!r}; there is {named(found)}")
+            close = difflib.get_close_matches(label, [name for name in by_name if name], n=1, cutoff=0.4)
+            hint = f"did you mean --label {close[0]}? " if close else ""
+            raise NoSuchCampaign(f"no campaign labelled {label!r}; {hint}there is {named(found)}")
     return tuple(by_name[label] for label in dict.fromkeys(labels))
 
 
@@ -119,12 +122,17 @@ def _has(found: Found, wanted: tuple[str, ...]) -> bool:
 
 
 def named(found: Sequence[Found], but: Found | None = None) -> str:
-    """How to name each but one: "--label lr=0.003, --label lr=0.01"; an older one with the same label by its id."""
+    """How to name each but one: "--label lr=0.003, --label lr=0.01"; an older one with the same label by its id.
+
+    Where there are many, the first of them and how many more.
+    """
     names: dict[str, Found] = {}
     for one in found:
         name = f"--label {one.label}" if one.label else f"--label '' ({PLAIN})"
         names[f"--label {one.id[:ID_DIGITS]} (older, {one.label or PLAIN})" if name in names else name] = one
-    return ", ".join(name for name, one in names.items() if one is not but)
+    wanted = [name for name, one in names.items() if one is not but]
+    more = len(wanted) - NAMED
+    return ", ".join(wanted[:NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def in_folder(study: str, out: Path) -> tuple[dict[str, tuple[Campaign, Path]], dict[Path, str]]:
