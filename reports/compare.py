@@ -21,7 +21,7 @@ from matplotlib.patches import Rectangle
 from reports.collect import EXACT, Table, TableRow, accuracy_metric, choosing_metric, kind, passes
 from reports.figures import FAINT, INK, PAPER, RAMPS, STYLE, png, svg
 from reports.layout import lay_out, prose
-from reports.plain import csv_text, plain
+from reports.plain import csv_text, one_line, plain
 from reports.report import read_table, write_files
 from reports.tables import NOTHING, markdown_table, markdown_text, short
 from sweeps import screen
@@ -385,7 +385,7 @@ def terminal(comparison: Comparison, width: int | None = None) -> str:
     lines = []
     for line in comparison.lines:
         cells = [text_of(comparison.study, cell) + ("*" if cell.chosen else " ") for cell in line.cells]
-        lines.append([line.row, *cells, *_last(comparison, line)])
+        lines.append([one_line(line.row), *cells, *_last(comparison, line)])
     above = [prose(part, width) for part in (heading(comparison), *comparison.leaks)]
     under = [prose(part, width) for part in (caption(comparison, "*"), *comparison.notes)]
     return plain("\n\n".join(["\n".join(above), lay_out(header, lines, width=width), "\n".join(under)]) + "\n")

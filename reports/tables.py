@@ -63,7 +63,7 @@ def papers(row: TableRow) -> str:
     """The paper's cell, as printed there."""
     if row.paper is None:
         return NOTHING
-    return row.paper if isinstance(row.paper, str) else f"{row.paper:.1f}"
+    return one_line(row.paper) if isinstance(row.paper, str) else f"{row.paper:.1f}"
 
 
 def difference(row: TableRow) -> str:
@@ -208,7 +208,7 @@ def _grid_sheet(table: Table, grid: Grid) -> Sheet:
     seeds = common_seeds(table)
     lines = []
     for labels, rows in grid.lines:
-        cells = [*labels]
+        cells = [one_line(label) for label in labels]
         for row in rows:
             if row is None:
                 cells += [NOTHING] * 3
@@ -217,13 +217,13 @@ def _grid_sheet(table: Table, grid: Grid) -> Sheet:
         lines.append(tuple(cells))
     quoted = []
     for one in table.quoted if quotes_fit(table) else ():
-        cells = [one.name] + [""] * (len(grid.labels) - 1)
+        cells = [one_line(one.name)] + [""] * (len(grid.labels) - 1)
         for column in grid.columns:
             cells += ["", _quote(one, column), ""]
         quoted.append(tuple(cells))
     return Sheet(
         labels=tuple(label if len(label) == 1 else label.capitalize() for label in grid.labels),
-        groups=tuple((column, (first, "paper", "ours")) for column in grid.columns),
+        groups=tuple((one_line(column), (first, "paper", "ours")) for column in grid.columns),
         lines=tuple(lines),
         quoted=tuple(quoted),
     )
@@ -237,7 +237,9 @@ def quotes_fit(table: Table) -> bool:
 def quotes(table: Table) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """What is quoted as a table of its own, in the paper's words: header and lines."""
     columns = tuple(dict.fromkeys(column for one in table.quoted for column in one.cells))
-    return (QUOTED, *columns), [(one.name, *(_quote(one, column) for column in columns)) for one in table.quoted]
+    return (QUOTED, *map(one_line, columns)), [
+        (one_line(one.name), *(_quote(one, column) for column in columns)) for one in table.quoted
+    ]
 
 
 def _quote(one: Quoted, column: str) -> str:
@@ -252,7 +254,7 @@ def _losses_sheet(table: Table) -> Sheet:
     groups = (("Ours", LOSSES),) + ((("Source", LOSSES),) if any(row.paper_losses for row in table.rows) else ())
     lines = []
     for row in table.rows:
-        cells = [row.name, *our_losses(row)]
+        cells = [one_line(row.name), *our_losses(row)]
         if len(groups) > 1:
             cells += [NOTHING] * 4 if row.paper_losses is None else loss_cells([row.paper_losses])
         lines.append(tuple(cells))
@@ -789,7 +791,7 @@ def _terminal_sheet(table: Table, laid_out: Sheet, width: int) -> str:
 def _terminal_rows(table: Table, width: int) -> str:
     seeds = common_seeds(table)
     cell: dict[str, Callable[[TableRow], str]] = {
-        "Row": lambda row: row.name,
+        "Row": lambda row: one_line(row.name),
         "Depth": depth,
         "NFP": lambda row: number(row.nfp),
         "Parameters": lambda row: number(row.parameters),

@@ -67,6 +67,16 @@ def test_a_studys_name_does_not_break_out_of_latexs_label(study: Study) -> None:
     assert r"\label{tab:x-input-y}" in text
 
 
+def test_a_rows_name_makes_no_second_row_of_a_terminals_table(study: Study) -> None:
+    row = study.rows[0].model_copy(update={"name": "A\nB", "place": {}})
+    bad = study.model_copy(update={"rows": (row,)})
+    table = table_of(bad, "mini", [record(bad, "A\nB", 0.9)])
+    other = table_of(bad, "mini", [], ["optim.lr=0.01"])
+    for text in (tables.terminal(table, 100), terminal(compare([table, other]), 100)):
+        assert [line for line in lines_of(text) if line.startswith(" A B ")]
+        assert not [line for line in lines_of(text) if line.strip().startswith("B")]
+
+
 def test_a_comparison_is_as_safe(nasty: Table) -> None:
     other = table_of(nasty.study, "mini", [], ["optim.lr=0.01"])
     both = compare([nasty, other])
