@@ -8,13 +8,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from reports.choose import ALL, Found, choose, find, named
+from reports.choose import ALL, Found, choose, find, in_folder, named
 from reports.compare import Compared, write_comparison
+from reports.plain import one_line
 from reports.report import NothingRecorded, Report, write_report
 from sweeps import screen
-from sweeps.campaign import Campaign
+from sweeps.campaign import BadCampaign, Campaign
 from sweeps.records.address import VARIABLE, locate
 from sweeps.study import EVERY_PROFILE
+from sweeps.words import clean
 from trm_core.command_line import BadCommand, Parser, is_for_the_user, refuse, settle_output
 
 
@@ -26,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         if not is_for_the_user(error):
             raise
-        return refuse(str(error))
+        return refuse(clean(str(error)))
 
 
 def _main(options: argparse.Namespace) -> int:
@@ -42,9 +44,9 @@ def _main(options: argparse.Namespace) -> int:
         if labels is None and options.set is None:
             _say_what_else(found, chosen[0])
         if options.compare is not None:
-            _show(write_comparison([_document(one) for one in chosen], options.out))
+            _show(write_comparison(_documents(options, chosen, every=ALL in options.compare), options.out))
             return 0
-        return _reports([_document(one) for one in chosen], options.out)
+        return _reports(_documents(options, chosen, every=labels is not None and ALL in labels), options.out)
     except OSError as error:
         return refuse(f"{error.filename or options.out}: {error.strerror or error}; nothing more was written")
 
@@ -58,14 +60,37 @@ def _reports(campaigns: Sequence[Campaign], out: Path) -> int:
         except NothingRecorded as error:
             if len(campaigns) == 1:
                 raise
-            code = refuse(str(error))
+            code = refuse(clean(str(error)))
     return code
 
 
-def _document(found: Found) -> Campaign:
-    campaign, said = found.read()
-    _say(said)
-    return campaign
+def _documents(options: argparse.Namespace, chosen: Sequence[Found], *, every: bool) -> list[Campaign]:
+    """Their documents. Of every one that there is, those that can be read: of each other a line says why not.
+
+    Raises BadCampaign where none can be, or one that was asked for by name.
+    """
+    read: list[Campaign] = []
+    bad: list[BadCampaign] = []
+    for one in chosen:
+        try:
+            campaign, said = one.read()
+        except BadCampaign as error:
+            if not every:
+                raise
+            bad.append(error)
+            continue
+        _say(said)
+        read.append(campaign)
+    for torn in bad if read else bad[:-1]:
+        refuse(clean(str(torn)))
+    if not read:
+        raise bad[-1]
+    if every:
+        known = {campaign.folder(options.out) for campaign in read}
+        for path, said in in_folder(options.study, options.out)[1].items():
+            if path.parent not in known and path.is_relative_to(options.out / read[0].profile):
+                refuse(clean(said))
+    return read
 
 
 def _say_what_else(found: Sequence[Found], chosen: Found) -> None:
@@ -78,7 +103,7 @@ def _say_what_else(found: Sequence[Found], chosen: Found) -> None:
 
 def _say(text: str) -> None:
     if text:
-        print(screen.paragraph(text), file=sys.stderr)
+        print(screen.paragraph(one_line(text)), file=sys.stderr)
 
 
 def _show(written: Report | Compared) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import glob
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +12,13 @@ from sweeps import campaign as documents
 from sweeps.campaign import BadCampaign, Campaign
 from sweeps.changes import normal
 from sweeps.records.address import looked
-from sweeps.records.read import CampaignRecord, campaigns, document
+from sweeps.records.read import CampaignRecord, artefact, campaigns, document
 from sweeps.study import EVERY_PROFILE, find_study
 from trm_core.config import BadSetting
 
 ALL = "all"
 ID_DIGITS = 8  # of an id that stand for it
+NAMED = 3  # campaigns, before "and N more"
 PLAIN = "the one without changes"
 
 
@@ -40,9 +41,13 @@ class Found:
         if self.record is not None:
             try:
                 return document(self.record), ""
-            except BadCampaign:
+            except BadCampaign as error:
                 if self.file is None:
                     raise
+                if artefact(self.record.run_id, documents.FILE) is not None:
+                    return documents.read_file(
+                        self.file
+                    ), f"the campaign's document is {self.file}: not MLflow's; {error}"
         assert self.file is not None, f"campaign {self.id} was found nowhere"
         return documents.read_file(self.file), f"the campaign's document is {self.file}: MLflow has none"
 
@@ -56,13 +61,15 @@ def find(study: str, out: Path, profile: str | None = None) -> tuple[Found, ...]
         close = difflib.get_close_matches(profile, EVERY_PROFILE, n=1, cutoff=0.4)
         hint = f"did you mean {close[0]}?" if close else f"profiles are {', '.join(EVERY_PROFILE)}"
         raise NoSuchCampaign(f"{profile!r}: no such profile; {hint}")
-    files = dict(_in_folder(study, out))
-    records = campaigns(study)
+    files, torn = in_folder(study, out)
+    records = [one for one in campaigns(study) if one.profile in EVERY_PROFILE]  # a stranger's may say anything
     found = [Found(one.id, one.label, one.profile, one, files.get(one.id, (None, None))[1]) for one in records]
     known = {one.id for one in found}
     found += [Found(one.id, one.label, one.profile, None, file) for one, file in files.values() if one.id not in known]
     if not found:
         find_study(study)  # perhaps there is none of this name
+        if torn:
+            raise NoSuchCampaign(f"{study}: no campaign in {looked(out)}, and {'; '.join(torn.values())}")
         raise NoSuchCampaign(
             f"{study}: no campaign in {looked(out)}, nor below {out}; make one with"
             f" `python sweeps/run.py --study {study}` (what has been trained before is not trained again)"
@@ -100,7 +107,9 @@ def choose(
     by_name = {one.id[:ID_DIGITS]: one for one in found} | by_label
     for label in labels:
         if label not in by_name:
-            raise NoSuchCampaign(f"no campaign labelled {label!r}; there is {named(found)}")
+            close = difflib.get_close_matches(label, [name for name in by_name if name], n=1, cutoff=0.4)
+            hint = f"did you mean --label {close[0]}? " if close else ""
+            raise NoSuchCampaign(f"no campaign labelled {label!r}; {hint}there is {named(found)}")
     return tuple(by_name[label] for label in dict.fromkeys(labels))
 
 
@@ -113,21 +122,29 @@ def _has(found: Found, wanted: tuple[str, ...]) -> bool:
 
 
 def named(found: Sequence[Found], but: Found | None = None) -> str:
-    """How to name each but one: "--label lr=0.003, --label lr=0.01"; an older one with the same label by its id."""
+    """How to name each but one: "--label lr=0.003, --label lr=0.01"; an older one with the same label by its id.
+
+    Where there are many, the first of them and how many more.
+    """
     names: dict[str, Found] = {}
     for one in found:
         name = f"--label {one.label}" if one.label else f"--label '' ({PLAIN})"
         names[f"--label {one.id[:ID_DIGITS]} (older, {one.label or PLAIN})" if name in names else name] = one
-    return ", ".join(name for name, one in names.items() if one is not but)
+    wanted = [name for name, one in names.items() if one is not but]
+    more = len(wanted) - NAMED
+    return ", ".join(wanted[:NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
-def _in_folder(study: str, out: Path) -> Iterable[tuple[str, tuple[Campaign, Path]]]:
-    """The campaigns whose documents lie in the results folder; what is none there is passed over."""
+def in_folder(study: str, out: Path) -> tuple[dict[str, tuple[Campaign, Path]], dict[Path, str]]:
+    """The campaigns whose documents lie in the results folder, by id; and what is said of each file that is none."""
     name = glob.escape(study)
+    found, torn = {}, {}
     for path in sorted([*out.glob(f"*/{name}/{documents.FILE}"), *out.glob(f"*/{name}/*/{documents.FILE}")]):
         try:
             one = documents.read_file(path)
-        except BadCampaign:
+        except BadCampaign as error:
+            torn[path] = str(error)
             continue
         if one.study.name == study:
-            yield one.id, (one, path)
+            found[one.id] = one, path
+    return found, torn

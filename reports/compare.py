@@ -5,9 +5,7 @@ The test set never selects: of a setting that was not chosen, no test score is h
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +21,7 @@ from matplotlib.patches import Rectangle
 from reports.collect import EXACT, Table, TableRow, accuracy_metric, choosing_metric, kind, passes
 from reports.figures import FAINT, INK, PAPER, RAMPS, STYLE, png, svg
 from reports.layout import lay_out, prose
+from reports.plain import csv_text, one_line, plain
 from reports.report import read_table, write_files
 from reports.tables import NOTHING, markdown_table, markdown_text, short
 from sweeps import screen
@@ -75,6 +74,13 @@ class Line:
     def chosen(self) -> int | None:
         """Which setting is the row's best; None where none has a score."""
         return next((at for at, cell in enumerate(self.cells) if cell.chosen), None)
+
+    @property
+    def tied(self) -> tuple[bool, ...]:
+        """Which settings are as good as the chosen one, itself with them; none where it is alone."""
+        best = None if self.chosen is None else self.cells[self.chosen].score
+        same = tuple(best is not None and one.score is not None and one.score.mean == best.mean for one in self.cells)
+        return same if sum(same) > 1 else (False,) * len(same)
 
 
 @dataclass(frozen=True)
@@ -189,6 +195,8 @@ def _notes(
     if open_cells:
         count = "1 cell has" if len(open_cells) == 1 else f"{len(open_cells)} cells have"
         notes.append(f"{count} no number; what is marked is the best of those that have one.")
+    if tied := tied_rows(lines):
+        notes.append(f"Where several settings are equally good, the first of them is marked (rows: {tied}).")
     if any(cell.score is not None and cell.score.n < cell.asked for line in lines for cell in line.cells):
         notes.append(
             "(2 of 3): so many of the runs that were asked for are in that mean. Where the others failed or diverged,"
@@ -199,6 +207,11 @@ def _notes(
     if left_out:
         notes.append(f"Rows that none of these campaigns runs are left out: {'; '.join(left_out)}.")
     return tuple(notes)
+
+
+def tied_rows(lines: Sequence[Line]) -> str:
+    """The rows of which several settings are equally good."""
+    return "; ".join(line.row for line in lines if any(line.tied))
 
 
 # --- what differs ----------------------------------------------------------------------------------------------------
@@ -329,26 +342,33 @@ def markdown(comparison: Comparison) -> str:
             for one in comparison.settings
         ),
     ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return plain("\n\n".join(part for part in parts if part) + "\n")
 
 
 def rows_csv(comparison: Comparison) -> str:
     """A line per row and setting, in full precision; the test columns are filled for the chosen setting alone."""
     header = ["study", "profile", "row", "campaign", "changes", *comparison.names, "metric", "mean", "t95_low"]
-    header += ["t95_high", "runs_finished", "runs_asked", "chosen", "test_metric", "test_mean", "test_t95_low"]
+    header += [
+        "t95_high",
+        "runs_finished",
+        "runs_asked",
+        "chosen",
+        "as_good_as_chosen",
+        "test_metric",
+        "test_mean",
+        "test_t95_low",
+    ]
     header += ["test_t95_high", "test_runs", "status"]
     study = comparison.study
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(header)
+    lines: list[Sequence[object]] = []
     for line in comparison.lines:
-        for setting, cell in zip(comparison.settings, line.cells, strict=True):
+        for setting, cell, tied in zip(comparison.settings, line.cells, line.tied, strict=True):
             of = [study.name, comparison.profile, line.row, setting.campaign.id, " ".join(setting.campaign.changes)]
             found = [choosing_metric(study), *_ends(cell.score), cell.score.n if cell.score else 0, cell.asked]
             test = [accuracy_metric(study), *_ends(cell.test), cell.test.n] if cell.test else [""] * 5
-            yes = "yes" if cell.chosen else "no"
-            writer.writerow([*of, *setting.values, *found, yes, *test, cell.word or "finished"])
-    return out.getvalue()
+            marks = ["yes" if mark else "no" for mark in (cell.chosen, cell.chosen or tied)]
+            lines.append([*of, *setting.values, *found, *marks, *test, cell.word or "finished"])
+    return csv_text(header, lines)
 
 
 def _ends(found: Spread | None) -> list[float | None]:
@@ -365,10 +385,10 @@ def terminal(comparison: Comparison, width: int | None = None) -> str:
     lines = []
     for line in comparison.lines:
         cells = [text_of(comparison.study, cell) + ("*" if cell.chosen else " ") for cell in line.cells]
-        lines.append([line.row, *cells, *_last(comparison, line)])
+        lines.append([one_line(line.row), *cells, *_last(comparison, line)])
     above = [prose(part, width) for part in (heading(comparison), *comparison.leaks)]
     under = [prose(part, width) for part in (caption(comparison, "*"), *comparison.notes)]
-    return "\n\n".join(["\n".join(above), lay_out(header, lines, width=width), "\n".join(under)]) + "\n"
+    return plain("\n\n".join(["\n".join(above), lay_out(header, lines, width=width), "\n".join(under)]) + "\n")
 
 
 def draw(comparison: Comparison) -> Figure | None:
@@ -386,7 +406,8 @@ def draw(comparison: Comparison) -> Figure | None:
     steps = [0.19 if length <= wide - 0.08 else length + 0.1 for length in lengths]  # upright, or on their side
     left = 0.3 + 0.076 * max(len(text) for text in [*(line.row for line in lines), *comparison.names])
     right = 1.4 if comparison.has_test else 0.25
-    top, bottom = 0.45 + sum(steps), 0.15
+    ties = tied_rows(lines)
+    top, bottom = 0.45 + sum(steps), 0.4 if ties else 0.15
     size = (max(left + count * wide + right, 0.3 + 0.08 * len(title)), top + TALL * len(lines) + bottom)
     with mpl.rc_context(STYLE):  # type: ignore[arg-type]
         figure = Figure(figsize=size, dpi=100, facecolor=PAPER)
@@ -412,6 +433,9 @@ def draw(comparison: Comparison) -> Figure | None:
         if comparison.has_test:
             axes.text(count + 0.15 / wide, -0.07 / TALL, "test of the best", ha="left", va="bottom", weight="bold")
         figure.text(0.12 / size[0], 1 - 0.12 / size[1], title, va="top", fontsize=9.5)
+        if ties:
+            said = short(f"Equally good, the first framed: {ties}", int((size[0] - 0.24) / CHARACTER))
+            figure.text(0.12 / size[0], 0.12 / size[1], said, va="bottom", fontsize=8)
     return figure
 
 

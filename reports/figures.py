@@ -24,6 +24,7 @@ from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from reports.collect import CELL_ACCURACY, LOSS, SHORTEST_PATH, Table, TableRow, VoteCurve, base_name, loss_metric
+from reports.plain import plain
 from reports.stats import Interval, mean
 
 Points = Sequence[tuple[int, float]]
@@ -670,7 +671,7 @@ def png(figure: Figure) -> bytes:
 def svg(figure: Figure) -> str:
     """The picture as SVG, without a date."""
     metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
-    return _saved(figure, lambda out: figure.savefig(out, format="svg", metadata=metadata)).decode()
+    return plain(_saved(figure, lambda out: figure.savefig(out, format="svg", metadata=metadata)).decode())
 
 
 def _saved(figure: Figure, save: Callable[[io.BytesIO], None]) -> bytes:

@@ -10,6 +10,7 @@ from markupsafe import Markup
 from reports import tables
 from reports.collect import SeedRun, Table, said, setting_text
 from reports.figures import SCHEMES
+from reports.plain import plain
 from sweeps.progress import duration
 
 COLOURS = [(name, light, dark) for light, (name, dark) in SCHEMES.items()]  # what style.css.jinja names
@@ -31,7 +32,7 @@ def template(name: str) -> Template:
 def page(table: Table, figures: Sequence[tuple[str, str]]) -> str:
     """The page as text. figures: (caption, inlined SVG), in order."""
     settings = _settings(table)
-    return template("page.html.jinja").render(
+    text = template("page.html.jinja").render(
         table=table,
         words=tables,
         sheet=tables.sheet(table),
@@ -45,6 +46,7 @@ def page(table: Table, figures: Sequence[tuple[str, str]]) -> str:
         varying=[(name, values) for name, values in settings if len(set(values)) > 1],
         colours=COLOURS,
     )
+    return plain(text)
 
 
 def _settings(table: Table) -> list[tuple[str, tuple[str, ...]]]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from reports.layout import lay_out, prose
+from reports.plain import csv_text, plain
 from reports.report import write_files
 from reports.tables import NOTHING
 from sweeps import screen
@@ -150,7 +149,9 @@ def text(report: PruningReport[Key], name: str, metric: str, width: int | None =
         + ", ".join(f"#{rank} {key}" for rank, key in enumerate(report.winners, 1))
         + ".",
     ]
-    return "\n\n".join([prose(heading, width), rungs, replays, "\n".join(prose(one, width) for one in under)]) + "\n"
+    return plain(
+        "\n\n".join([prose(heading, width), rungs, replays, "\n".join(prose(one, width) for one in under)]) + "\n"
+    )
 
 
 def _rung_columns(report: PruningReport[Key]) -> list[str]:
@@ -208,7 +209,7 @@ def rungs_csv(report: PruningReport[Key]) -> str:
         found = rung.spearman
         order = [None] * 3 if found is None else [found.value, found.low, found.high]
         lines.append([rung.step, rung.trials, rung.on_plateau, *order, rung.kendall, foretells(rung, report.trust)])
-    return _csv(header, lines)
+    return csv_text(header, lines)
 
 
 def thresholds_csv(report: PruningReport[Key]) -> str:
@@ -227,12 +228,4 @@ def thresholds_csv(report: PruningReport[Key]) -> str:
         ]
         for replay in report.replays
     ]
-    return _csv(header, lines)
-
-
-def _csv(header: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(lines)
-    return out.getvalue()
+    return csv_text(header, lines)

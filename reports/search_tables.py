@@ -6,11 +6,10 @@ what was confirmed, and decides nothing.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterable, Sequence
 
 from reports.layout import lay_out, prose
+from reports.plain import csv_text, plain
 from reports.tables import NOTHING, markdown_table, markdown_text, percent, short
 from sweeps import screen
 from sweeps.pruning import Value
@@ -217,7 +216,7 @@ def markdown(record: SearchRecord) -> str:
         parts += [markdown_text(promise_text(record)), markdown_text(confirmed_caption(record))]
     parts += ["## Trials", table(trial_header(record), trial_lines(record), marks.__contains__)]
     parts += [markdown_text(caption(record, "bold")), "\n".join(f"- {markdown_text(note)}" for note in record.notes)]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return plain("\n\n".join(part for part in parts if part) + "\n")
 
 
 def _best(record: SearchRecord) -> tuple[Trial, ...]:
@@ -246,7 +245,7 @@ def terminal(record: SearchRecord, width: int | None = None) -> str:
         under = (promise_text(record), confirmed_caption(record))
         parts.append("\n".join(prose(one, width) for one in under if one))
     parts += [prose(note, width) for note in record.notes]
-    return "\n\n".join(parts) + "\n"
+    return plain("\n\n".join(parts) + "\n")
 
 
 def trials_csv(record: SearchRecord) -> str:
@@ -264,7 +263,7 @@ def trials_csv(record: SearchRecord) -> str:
         best = "yes" if is_marked(record, trial) else "no"
         last = [trial.reached, " ".join(trial.keys), *times, seconds, trial.reason]
         lines.append([*about, best, *values, *params, *last])
-    return _csv(header, lines)
+    return csv_text(header, lines)
 
 
 def confirmed_csv(record: SearchRecord) -> str:
@@ -282,16 +281,8 @@ def confirmed_csv(record: SearchRecord) -> str:
         over = _ends(record.over_promise(one))
         tested = [record.test_metric, test, *_ends(_of(one.test))]
         lines.append([*about, fresh, *_ends(_of(one.validation)), *over, *tested])
-    return _csv(header, lines)
+    return csv_text(header, lines)
 
 
 def _ends(found: Spread | None) -> list[float | None]:
     return [None] * 3 if found is None else [found.mean, found.low, found.high]
-
-
-def _csv(header: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(lines)
-    return out.getvalue()

@@ -5,8 +5,6 @@ All of them print the same cells, so the words and the rounding are in one place
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -26,6 +24,7 @@ from reports.collect import (
     passes,
 )
 from reports.layout import Line, lay_out, prose
+from reports.plain import csv_text, one_line, plain
 from reports.stats import Interval
 from sweeps import screen
 from sweeps.study import Losses, Quoted
@@ -64,7 +63,7 @@ def papers(row: TableRow) -> str:
     """The paper's cell, as printed there."""
     if row.paper is None:
         return NOTHING
-    return row.paper if isinstance(row.paper, str) else f"{row.paper:.1f}"
+    return one_line(row.paper) if isinstance(row.paper, str) else f"{row.paper:.1f}"
 
 
 def difference(row: TableRow) -> str:
@@ -209,7 +208,7 @@ def _grid_sheet(table: Table, grid: Grid) -> Sheet:
     seeds = common_seeds(table)
     lines = []
     for labels, rows in grid.lines:
-        cells = [*labels]
+        cells = [one_line(label) for label in labels]
         for row in rows:
             if row is None:
                 cells += [NOTHING] * 3
@@ -218,13 +217,13 @@ def _grid_sheet(table: Table, grid: Grid) -> Sheet:
         lines.append(tuple(cells))
     quoted = []
     for one in table.quoted if quotes_fit(table) else ():
-        cells = [one.name] + [""] * (len(grid.labels) - 1)
+        cells = [one_line(one.name)] + [""] * (len(grid.labels) - 1)
         for column in grid.columns:
             cells += ["", _quote(one, column), ""]
         quoted.append(tuple(cells))
     return Sheet(
         labels=tuple(label if len(label) == 1 else label.capitalize() for label in grid.labels),
-        groups=tuple((column, (first, "paper", "ours")) for column in grid.columns),
+        groups=tuple((one_line(column), (first, "paper", "ours")) for column in grid.columns),
         lines=tuple(lines),
         quoted=tuple(quoted),
     )
@@ -238,7 +237,9 @@ def quotes_fit(table: Table) -> bool:
 def quotes(table: Table) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """What is quoted as a table of its own, in the paper's words: header and lines."""
     columns = tuple(dict.fromkeys(column for one in table.quoted for column in one.cells))
-    return (QUOTED, *columns), [(one.name, *(_quote(one, column) for column in columns)) for one in table.quoted]
+    return (QUOTED, *map(one_line, columns)), [
+        (one_line(one.name), *(_quote(one, column) for column in columns)) for one in table.quoted
+    ]
 
 
 def _quote(one: Quoted, column: str) -> str:
@@ -253,7 +254,7 @@ def _losses_sheet(table: Table) -> Sheet:
     groups = (("Ours", LOSSES),) + ((("Source", LOSSES),) if any(row.paper_losses for row in table.rows) else ())
     lines = []
     for row in table.rows:
-        cells = [row.name, *our_losses(row)]
+        cells = [one_line(row.name), *our_losses(row)]
         if len(groups) > 1:
             cells += [NOTHING] * 4 if row.paper_losses is None else loss_cells([row.paper_losses])
         lines.append(tuple(cells))
@@ -430,7 +431,7 @@ def markdown(table: Table) -> str:
         ]
     parts.append("## What was run")
     parts.append("\n".join(f"- {name}: {markdown_text(text)}" for name, text in table.facts))
-    return "\n\n".join(parts) + "\n"
+    return plain("\n\n".join(parts) + "\n")
 
 
 def markdown_table(
@@ -528,7 +529,7 @@ def rows_csv(table: Table) -> str:
         ]
         for row in table.rows
     ]
-    return _csv(header, lines)
+    return csv_text(header, lines)
 
 
 LOSS_NUMBERS = ("initial", "final", "minimum", "improvement")
@@ -550,7 +551,7 @@ def quoted_csv(table: Table) -> str:
         for one in table.quoted
         for column, value in one.cells.items()
     ]
-    return _csv(header, lines)
+    return csv_text(header, lines)
 
 
 def votes_csv(table: Table) -> str:
@@ -561,7 +562,7 @@ def votes_csv(table: Table) -> str:
         for curve in table.vote_curves
         for at, votes in enumerate(curve.votes)
     ]
-    return _csv(header, lines)
+    return csv_text(header, lines)
 
 
 def runs_csv(table: Table) -> str:
@@ -598,7 +599,7 @@ def runs_csv(table: Table) -> str:
         for row in table.rows
         for run in row.runs
     ]
-    return _csv([*header, *more], lines)
+    return csv_text([*header, *more], lines)
 
 
 def _run_line(run: SeedRun) -> list[object]:
@@ -609,14 +610,6 @@ def _run_line(run: SeedRun) -> list[object]:
 
 def _ends(interval: Interval | None) -> tuple[float | None, float | None]:
     return (None, None) if interval is None else (interval.low, interval.high)
-
-
-def _csv(header: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(lines)
-    return out.getvalue()
 
 
 # --- LaTeX ----------------------------------------------------------------------------------------------------------
@@ -654,10 +647,10 @@ def latex(table: Table) -> str:
     title = tex(f"{table.study.title} ({table.study.source}), profile {table.profile}.")
     notes = " ".join(tex(note) for note in footnotes(table))
     losses = table.study.layout == "losses"
-    name = f"tab:{table.study.name}"
+    name = f"tab:{re.sub('[^A-Za-z0-9_-]+', '-', table.study.name)}"
     lines = [
-        f"% {heading(table)}",
-        *(f"% {_sentence(text)}" for text in table.warnings),
+        f"% {one_line(heading(table))}",
+        *(f"% {one_line(_sentence(text))}" for text in table.warnings),
         r"% Needs \usepackage[T1]{fontenc}, \usepackage{textcomp}, \usepackage{booktabs}, \usepackage{graphicx}.",
     ]
     laid_out = sheet(table)
@@ -682,7 +675,7 @@ def latex(table: Table) -> str:
     if table.vote_curves:
         about = tex(f"{VOTES_TITLE}. {VOTES_CAPTION}")
         lines += ["", *_tex_float(f"{title}{warning} {about}", _tex_plain(*votes_cells(table)), "", f"{name}-votes")]
-    return "\n".join(lines) + "\n"
+    return plain("\n".join(lines) + "\n")
 
 
 def _tex_plain(header: Sequence[str], lines: Iterable[Sequence[str]]) -> list[str]:
@@ -695,7 +688,10 @@ def _tex_plain(header: Sequence[str], lines: Iterable[Sequence[str]]) -> list[st
 
 
 def _tex_sheet(laid_out: Sheet) -> list[str]:
-    names = [f"${label}$" if len(label) == 1 and label.isalpha() else tex(label) for label in laid_out.labels]
+    names = [
+        f"${label}$" if len(label) == 1 and label.isascii() and label.isalpha() else tex(label)
+        for label in laid_out.labels
+    ]
     groups, rules, first = [], [], len(laid_out.labels) + 1
     for name, whats in laid_out.groups:
         groups.append(f"\\multicolumn{{{len(whats)}}}{{c}}{{{tex(name)}}}")
@@ -765,7 +761,7 @@ def terminal(table: Table, width: int | None = None) -> str:
         found = (f"{row.name} {percent(row.shortest_path)}" for row in table.rows if row.shortest_path is not None)
         under.append(f"{A_SHORTEST_PATH}, in % of the mazes: {'; '.join(found)}.")
     under += footnotes(table)
-    return "\n\n".join(["\n".join(above), *shown, "\n".join(prose(part, width) for part in under)]) + "\n"
+    return plain("\n\n".join(["\n".join(above), *shown, "\n".join(prose(part, width) for part in under)]) + "\n")
 
 
 def _terminal_sheet(table: Table, laid_out: Sheet, width: int) -> str:
@@ -795,7 +791,7 @@ def _terminal_sheet(table: Table, laid_out: Sheet, width: int) -> str:
 def _terminal_rows(table: Table, width: int) -> str:
     seeds = common_seeds(table)
     cell: dict[str, Callable[[TableRow], str]] = {
-        "Row": lambda row: row.name,
+        "Row": lambda row: one_line(row.name),
         "Depth": depth,
         "NFP": lambda row: number(row.nfp),
         "Parameters": lambda row: number(row.parameters),

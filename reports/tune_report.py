@@ -5,13 +5,12 @@ Rendering and writing only, from the record alone; Markdown, CSV and the termina
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from reports.layout import lay_out, prose
+from reports.plain import csv_text, plain
 from reports.report import write_files
 from reports.search_tables import difference_text, param_text, spread_text, trials_csv, value_text
 from reports.tables import NOTHING, markdown_table, markdown_text
@@ -158,7 +157,7 @@ def markdown(record: TuningRecord) -> str:
         markdown_text(settings_caption(record)),
     ]
     parts += ["\n".join(again), "\n".join(f"- {markdown_text(note)}" for note in record.notes)]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return plain("\n\n".join(part for part in parts if part) + "\n")
 
 
 def _assigned(row: TunedRow) -> list[tuple[str, str]]:
@@ -181,7 +180,7 @@ def terminal(record: TuningRecord, width: int | None = None) -> str:
         prose(settings_caption(record), width),
         *(prose(note, width) for note in record.notes),
     ]
-    return "\n\n".join(parts)
+    return plain("\n\n".join(parts))
 
 
 def rows_csv(record: TuningRecord) -> str:
@@ -195,9 +194,7 @@ def rows_csv(record: TuningRecord) -> str:
     header += ["fresh_t95_high", "trials", "complete", "trial_flops", "chosen_trial"]
     header += [f"{word}.{name}" for word in ("published", "tuned") for name in names]
     before, after = record.order(lambda row: row.as_published), record.order(lambda row: row.tuned)
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(header)
+    lines: list[Sequence[object]] = []
     for row in record.rows:
         chosen, fresh = row.chosen, row.fresh
         ranks = [order.index(row.name) + 1 if row.name in order else "" for order in (before, after)]
@@ -208,8 +205,8 @@ def rows_csv(record: TuningRecord) -> str:
         trials = [len(row.search.trials), len(row.search.complete), row.flops, chosen.number if chosen else ""]
         settings = [setting_text(row.settings[row.search.setting(name)]) for name in names]
         tuned = [setting_text(chosen.params[name]) if chosen and name in chosen.params else "" for name in names]
-        writer.writerow([*of, *ranks, *scores, *values, record.objective, *validation, *trials, *settings, *tuned])
-    return out.getvalue()
+        lines.append([*of, *ranks, *scores, *values, record.objective, *validation, *trials, *settings, *tuned])
+    return csv_text(header, lines)
 
 
 def every_trial_csv(record: TuningRecord) -> str:

@@ -86,6 +86,27 @@ def test_the_best_on_validation_is_chosen_the_first_of_equal_ones_and_the_test_i
     ]
 
 
+def test_every_form_says_of_which_rows_several_settings_are_equally_good(study: Study, by_lr: Comparison) -> None:
+    said = forms(by_lr)
+    words = "Where several settings are equally good, the first of them is marked (rows: HRM k=1)."
+    assert words in said["md"]
+    assert words in " ".join(said["terminal"].split())
+    assert "Equally good, the first framed: HRM k=1" in said["svg"]
+    lines = list(csv.DictReader(io.StringIO(said["csv"])))
+    assert [(line["chosen"], line["as_good_as_chosen"]) for line in lines] == [
+        ("no", "no"),
+        ("yes", "yes"),
+        ("no", "no"),
+        ("yes", "yes"),
+        ("no", "yes"),
+        ("no", "no"),
+    ]
+    alone = compare(
+        tables(study, {change: {"TRM k=1": (score, 0.1)} for change, score in zip(LR, (0.5, 0.6, 0.7), strict=True)})
+    )
+    assert [name for name, text in forms(alone).items() if "qually good" in text] == []
+
+
 def test_the_markdown_is_this(by_lr: Comparison) -> None:
     assert comparing.markdown(by_lr).startswith("""\
 # Small depth: lr compared, profile mini
@@ -99,6 +120,7 @@ column is its accuracy on the test set, shown for it alone: the test set never s
 | HRM k=1 | **50.0** |     50.0 | did not run | 44.4 |
 
 - 1 cell has no number; what is marked is the best of those that have one.
+- Where several settings are equally good, the first of them is marked (rows: HRM k=1).
 - Rows that none of these campaigns runs are left out: TRM k=6.
 
 ## Campaigns

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 from reports import report
 from reports.__main__ import main
@@ -312,6 +313,88 @@ def test_a_document_that_mlflow_has_lost_is_read_from_the_results_folder_and_tha
     assert words == f"the campaign's document is {written.folder / 'campaign.json'}: MLflow has none"
     assert main([*COMMAND, str(tmp_path / "empty")]) == 2
     assert "has no campaign.json that can be reached; give the study's command again" in capsys.readouterr().err
+
+
+def documents_of(tmp_path: Path, campaign: Campaign) -> list[Path]:
+    """Where MLflow keeps a campaign's document."""
+    return [path for path in tmp_path.glob("mlruns/**/campaign.json") if campaign.id in path.read_text()]
+
+
+def newer(path: Path) -> None:
+    path.write_text(path.read_text().replace('"version": 1', '"version": 99', 1))
+
+
+def test_a_document_that_mlflow_has_torn_or_newer_is_not_said_to_be_missing(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    campaign = run(STUDY, "mini", [], {(ROWS[0], 0): 0.9})
+    report.write_report(campaign, store)
+    (kept,) = documents_of(tmp_path, campaign)
+    newer(kept)
+    for why in ("a campaign document of version 99", "torn, or no campaign document"):
+        assert main([*COMMAND, str(store)]) == 0
+        said = " ".join(capsys.readouterr().err.split())
+        assert f"{store / 'mini' / 'recursion_depth' / 'campaign.json'}: not MLflow's; campaign.json of" in said
+        assert why in said
+        assert "MLflow has none" not in said
+        kept.write_text('{"version": 1, "id"')
+
+
+def test_one_document_that_cannot_be_read_does_not_keep_the_others_from_theirs(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = [run(STUDY, "mini", [f"optim.lr={lr}"], {(ROWS[0], 0): 0.8}) for lr in (0.01, 0.02, 0.03)]
+    (torn,) = documents_of(tmp_path, grid[1])
+    newer(torn)
+    for option in (["--all"], ["--compare", "all"], ["--label", "all"]):
+        assert main([*COMMAND, str(store), *option]) == 0
+        said = capsys.readouterr()
+        assert said.err.count("\n") == 1
+        assert said.err.startswith("error: campaign.json of MLflow's run ")
+        assert "version 99" in said.err
+    home = store / "mini" / "recursion_depth"
+    assert [(home / f"lr=0.0{digit}" / "page.html").is_file() for digit in (1, 2, 3)] == [True, False, True]
+    assert len(list(home.glob("grid-*/comparison.md"))) == 1
+
+    assert main([*COMMAND, str(store), "--label", "lr=0.02"]) == 2, "asked for by name"
+    capsys.readouterr()
+    for campaign in (grid[0], grid[2]):
+        newer(documents_of(tmp_path, campaign)[0])
+    for path in home.glob("*/campaign.json"):
+        path.unlink()
+    assert main([*COMMAND, str(store), "--all"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == said.err.count("version 99") == 3
+
+
+def test_a_torn_document_in_the_results_folder_alone_is_named_as_well(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torn = store / "mini" / "recursion_depth" / "lr=0.5" / "campaign.json"
+    torn.parent.mkdir(parents=True)
+    torn.write_text("{")
+    assert main([*COMMAND, str(store)]) == 2
+    assert str(torn) in capsys.readouterr().err
+    run(STUDY, "mini", [], {(ROWS[0], 0): 0.9})
+    assert main([*COMMAND, str(store), "--all"]) == 0
+    said = capsys.readouterr()
+    assert said.err.count("\n") == 1
+    assert str(torn) in said.err
+    assert str(store / "mini" / "recursion_depth" / "page.html") in said.out
+
+
+def test_a_strangers_profile_that_does_not_exist_asks_for_no_choice(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(STUDY, "mini", [], {(ROWS[0], 0): 0.9})
+    client = MlflowClient()
+    experiment = client.get_experiment_by_name("recursion_depth")
+    assert experiment is not None
+    client.create_run(experiment.experiment_id, tags={"role": "campaign", "campaign": "x", "profile": "huge"})
+    assert [one.profile for one in campaigns("recursion_depth")] == ["huge", "mini"], "the stranger's is there"
+    assert main([*COMMAND, str(store)]) == 0
+    assert "huge" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,44 @@
+"""Strangers' text made safe for files, pages and terminals: a campaign's document and a record may be anybody's."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+
+from sweeps.words import clean
+
+FORMULA = ("=", "+", "-", "@")  # what a spreadsheet takes a text for that starts so
+
+
+def plain(text: str) -> str:
+    """A whole text with its lines; every control character, and every one that turns the direction, is a space."""
+    return "\n".join(line if line.isprintable() else clean(line) for line in text.split("\n"))
+
+
+def one_line(text: str) -> str:
+    """The same in a single line, words one space apart."""
+    return " ".join(clean(text).split())
+
+
+def csv_text(header: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
+    """A CSV file that a spreadsheet may open: no cell of text is a formula, numbers stay numbers."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerows([_cell(cell) for cell in line] for line in (header, *lines))
+    return out.getvalue()
+
+
+def _cell(cell: object) -> object:
+    if not isinstance(cell, str):
+        return cell
+    text = clean(cell).strip()
+    return f"'{text}" if text.startswith(FORMULA) and not _is_number(text) else text
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
