@@ -483,6 +483,7 @@ def with_one_row_more(name):
 
 
 sweeps.study.find_study = with_one_row_more
+sweeps.study.all_studies = lambda: tuple(map(with_one_row_more, sweeps.study.study_names()))
 """
 
 
