@@ -353,6 +353,7 @@ def test_a_failed_trial_uses_up_a_number_and_is_run_again_under_it_where_that_is
     assert again[1][3:] == ("complete", (0.75,), {1: 0.3}, {}, "")
 
 
+@pytest.mark.kills
 def test_a_search_killed_again_and_again_ends_as_an_undisturbed_one_does(tmp_path: Path, storage: str) -> None:
     folder = tmp_path / "killed"
     folder.mkdir()

@@ -141,6 +141,7 @@ def test_a_trial_that_fails_leaves_the_others_results_untouched(
     assert {run.state for run in _runs()[1].values()} == {"finished"}, "the best are confirmed all the same"
 
 
+@pytest.mark.kills
 @pytest.mark.ray
 def test_a_search_in_a_process_of_its_own_ends_well(here: Path, mlflow_here: Path) -> None:
     """Its Ray is its own too: a second one for the confirmation would end the process before the report."""
@@ -158,6 +159,7 @@ PRUNED = """    lag=1,
 RATES = 'Dimension(setting="optim.lr", range=Floats(low=1e-5, high=3e-2, log=True))'
 
 
+@pytest.mark.kills
 @pytest.mark.ray
 def test_a_bad_trial_is_pruned_the_same_whether_the_search_was_interrupted_or_not(
     tmp_path_factory: pytest.TempPathFactory,

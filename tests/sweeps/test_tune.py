@@ -264,6 +264,7 @@ def _count(database: Path, query: str) -> int:
     return int(found)
 
 
+@pytest.mark.kills
 @pytest.mark.ray
 @pytest.mark.slow
 def test_two_rows_are_tuned_alike_by_command_and_the_same_command_again_trains_nothing(

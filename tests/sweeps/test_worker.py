@@ -315,8 +315,14 @@ def test_a_run_that_is_out_of_memory_all_the_same_fails_as_that_after_one_retry_
 def test_what_fails_before_its_first_step_is_not_tried_again_however_far_an_earlier_launch_came(
     task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sweeps.worker.train", Failing(8, 10, 12, error=CheckpointNotWritten("no room ([Errno 28] No space left on device)")))
-    assert reports_of(task)[-1] == {"failure": "CheckpointNotWritten: no room ([Errno 28] No space left on device)", "kind": "disk full"}
+    monkeypatch.setattr(
+        "sweeps.worker.train",
+        Failing(8, 10, 12, error=CheckpointNotWritten("no room ([Errno 28] No space left on device)")),
+    )
+    assert reports_of(task)[-1] == {
+        "failure": "CheckpointNotWritten: no room ([Errno 28] No space left on device)",
+        "kind": "disk full",
+    }
     for path in (task.folder / "checkpoints").glob("*/weights.safetensors"):
         path.write_bytes(b"torn")
     monkeypatch.setattr("sweeps.worker.train", train)
