@@ -43,5 +43,5 @@ def _middle(text: str, width: int) -> str:
 
 
 def clean(text: str) -> str:
-    """Text from a record in one line, without control characters."""
-    return "".join(character if character.isprintable() else " " for character in text)
+    """Text from a record in one line, without control characters; a byte that was no letter is a question mark."""
+    return "".join(one if one.isprintable() else "?" if "\ud800" <= one <= "\udfff" else " " for one in text)
