@@ -173,10 +173,10 @@ def beat(client: MlflowClient, run_id: str, me: Owner, step: int = 0, left_s: fl
     client.set_tag(run_id, *tag(replace(me, step=step, left_s=left_s)))
 
 
-def release(client: MlflowClient, run: Run, me: Owner) -> None:
-    """Let go of a run."""
-    if OWNER + me.launch in run.data.tags:
-        _delete(client, run.info.run_id, OWNER + me.launch)
+def release(client: MlflowClient, run: Run, owner: Owner) -> None:
+    """Take a launch's claim off a run: our own, or that of one that is gone."""
+    if OWNER + owner.launch in run.data.tags:
+        _delete(client, run.info.run_id, OWNER + owner.launch)
 
 
 def _delete(client: MlflowClient, run_id: str, name: str) -> None:

@@ -64,10 +64,10 @@ class Tree:
 
     def _let_go_of_the_dead(self) -> None:
         """The campaign's run is several launches' at once; of those that are gone nothing stays on it."""
-        for owner in claims.others_in(self.client.get_run(self.parent_id).data.tags, self.me):
+        run = self.client.get_run(self.parent_id)
+        for owner in claims.others_in(run.data.tags, self.me):
             if not self.heard.lives(owner):
-                with contextlib.suppress(Exception):  # another launch was as quick
-                    self.client.delete_tag(self.parent_id, claims.OWNER + owner.launch)
+                claims.release(self.client, run, owner)
 
     def campaigns_run(self) -> str:
         """The id of the campaign's run, made where there is none; RUNNING."""

@@ -148,7 +148,7 @@ def test_who_was_taken_over_writes_no_more_and_may_claim_again_when_the_run_is_f
     claims.beat(cast(Any, store), "a run", A)  # it woke in the middle of a heartbeat
     assert [owner.launch for owner in owners_in(store.tags)] == [B.launch]
     assert take(store, A) == owners_in(store.tags)[0]
-    claims.release(cast(Any, store), run=store.get_run("a run"), me=B)
+    claims.release(cast(Any, store), run=store.get_run("a run"), owner=B)
     assert take(store, A) is None
     assert [owner.launch for owner in owners_in(store.tags)] == [A.launch]
     assert not claims.is_lost(store.get_run("a run"), A)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from sweeps.campaign import BadCampaign, Campaign, Job
+from sweeps.plan import recorded_settings
 from sweeps.records import claims, read, write
 from sweeps.records.claims import OWNER, TAKEN
 from sweeps.records.read import read_curve, read_runs
@@ -62,6 +63,20 @@ def elsewhere(mlflow_here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tr
 
 
 # --- one child per key -----------------------------------------------------------------------------------------------
+
+
+def test_every_setting_comes_back_from_mlflow_as_it_went_there(mlflow_here: Path) -> None:
+    """Words that look like nothing or like numbers, nothing itself, small numbers, both truths."""
+    of = campaign()
+    odd = ["model.halting=none", "optim.ema=none", "data.subsets=none", "data.test_subset=1", "optim.lr=1e-07"]
+    odd += ["train.activation_checkpointing=true", "data.allow_leak=false", "optim.final_lr=1", "model.expansion=4"]
+    run = only(of).run.set(odd)
+    assert (run.model.halting, run.optim.ema, run.data.subsets, run.data.test_subset) == ("none", None, "none", "1")
+    with Tracker.open(of) as tracker:
+        tracker.begin(replace(only(of), run=run), "hash")
+        tracker.close("FINISHED")
+    (record,) = read_runs("a_study", "mini")
+    assert recorded_settings(record.params) == run
 
 
 def test_a_finished_run_is_read_as_it_was_written(mlflow_here: Path) -> None:
