@@ -168,7 +168,8 @@ def plan_only(asked: Asked) -> tuple[Plan, str]:
         of = set_of(data)
         return sets[of].n_test if of in sets else None
 
-    plan = plan_of(asked, list(jobs.values()), [*done, *failed], recorded, n_test, assumed(settings, asked.data, sets))
+    notes = assumed(settings, asked.data, sets)
+    plan = plan_of(asked, list(jobs.values()), [*done, *failed], recorded, n_test, notes)
     if asked.budget is not None:
         refuse_too_small(asked.budget, plan)
     metric = asked.campaigns[0].study.metric

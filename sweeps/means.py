@@ -11,11 +11,12 @@ import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from sweeps import campaign as campaigns_of
 from sweeps.budget import Budget
-from sweeps.calibration import measure_cpu
+from sweeps.calibration import matrix_rate, measure_cpu
 from sweeps.campaign import Campaign, Job
 from sweeps.machines import Found
 from sweeps.packing import LauncherName
@@ -26,6 +27,8 @@ from sweeps.records import address
 from sweeps.records.types import RunRecord
 from sweeps.screen import print_plan
 from trm_core.config import DataSettings
+
+MEASURED_ABOVE_S = 600.0  # of runs; measuring a CPU takes some 8 s, and the matrix products err by a factor of two
 
 
 class NeedsYes(ValueError):
@@ -47,6 +50,7 @@ class Means:
     budget: Budget | None
     found: Found
     command: str  # as it was typed, for the record
+    only_plan: bool = False  # nothing is to be started
 
     @property
     def places(self) -> int:
@@ -70,6 +74,7 @@ def plan_of(
     """What is left and what it costs: by finished runs on this device, else measured (CPU) or assumed (GPU).
 
     over: keys of runs that are not to be made, since they are finished or have failed. With --on it is another device.
+    A CPU is not measured for little work, unless the plan is all that was asked for or a budget depends on it.
     """
     here, card = means.found.gpus, means.on
     on_cpu = card.device == "cpu" if card else not here
@@ -78,19 +83,12 @@ def plan_of(
     if card is not None and (card.device == "cpu") == bool(here):  # not what is here: how many there are is not known
         at_once = 1
         notes = (*notes, f"On one {card.name}: one run at a time.")
-    measured = {}
-    if on_cpu:
-        unknown = [job.run for job in jobs if job.key not in over and job.row not in rates]
-        if unknown and card is None:
-            print("measuring how fast this CPU trains", flush=True)
-        measured = measure_cpu(unknown, at_once)
     fallback = card_rate(card) if card else card_rate(find_card("cpu")) if on_cpu else gpu_rate(here[0])
-    return make_plan(
+    make = partial(
+        make_plan,
         jobs,
         over,
         rates,
-        fallback,
-        measured=measured,
         at_once=at_once,
         workers=means.workers,
         inline=on_cpu and means.workers == 1 and means.launcher != "train",
@@ -99,6 +97,15 @@ def plan_of(
         notes=notes,
         test_puzzles=test_puzzles,
     )
+    unknown = [job.run for job in jobs if job.key not in over and job.row not in rates] if on_cpu else []
+    if not unknown:
+        return make(fallback)
+    roughly = make(matrix_rate("so little work begins sooner without; --plan measures them"))
+    if not means.only_plan and means.budget is None and roughly.seconds < MEASURED_ABOVE_S:
+        return roughly
+    if card is None:
+        print("measuring how fast this CPU trains", flush=True)
+    return make(fallback, measured=measure_cpu(unknown, at_once))
 
 
 def ask(means: Means, plan: Plan) -> None:

@@ -41,7 +41,7 @@ from sweeps.plan import select_rows
 from sweeps.prices import find_card, read_price
 from sweeps.profiles import PROFILES, configure, find_profile
 from sweeps.puzzles import find_sources, source_overrides
-from sweeps.screen import paragraph, print_files, print_plan
+from sweeps.screen import paragraph, print_files, print_plan, to_copy
 from sweeps.seek import Sought, check, plan_search, record_of, seek, study_of
 from sweeps.study import EVERY_PUZZLE, ProfileName, Row, Study, find_study
 from sweeps.tune import Tuned, Tuning, plan_tuning, tune
@@ -64,8 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with termination_as_interrupt():
             return _main(arguments)
     except KeyboardInterrupt:
-        again = shlex.join([_python(), _from_here(Path(__file__)), *arguments])
-        print(f"stopped; the same command continues from the last checkpoints: {again}", file=sys.stderr)
+        again = [_python(), _from_here(Path(__file__)), *arguments]
+        print(to_copy("stopped; the same command continues from the last checkpoints", again), file=sys.stderr)
         return INTERRUPTED
     except OSError as error:
         if error.errno not in FULL:
@@ -243,6 +243,7 @@ def _asked(options: argparse.Namespace, arguments: Sequence[str], *, plan: bool 
         budget=None,
         found=found,
         command=shlex.join(["python", "sweeps/run.py", *arguments]),
+        only_plan=options.plan,
     )
     if card is not None and not plan:
         raise BadCommand(f"--on {options.on}: runs are made on what is here; --on is for --plan, --price for --budget")
@@ -325,7 +326,7 @@ def _run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     ended = conduct(asked, report)
     if len(asked.campaigns) > 1:
         for one in reports:
-            print(f"report: {one.folder}/page.html")
+            print_files(one.folder, ["page.html"])
         _compare(ended, asked.out)
     else:
         for one in reports:
@@ -371,6 +372,7 @@ def _sought(options: argparse.Namespace, arguments: Sequence[str]) -> Sought:
         budget=None,
         found=found,
         command=shlex.join(["python", "sweeps/run.py", *arguments]),
+        only_plan=options.plan,
     )
     return replace(sought, budget=read_budget(options.budget, price, sought.places)) if options.budget else sought
 
@@ -463,7 +465,7 @@ def _tune(options: argparse.Namespace, arguments: Sequence[str]) -> int:
 
 
 def _where_the_trials_are(storage: str) -> str:
-    return f"the trials: {shlex.join([_python(), '-m', 'optuna_dashboard', storage])}"
+    return to_copy("the trials", [_python(), "-m", "optuna_dashboard", storage])
 
 
 def _say_what_failed(failed: Mapping[str, str], out: Path) -> None:
@@ -513,8 +515,9 @@ def _where_the_runs_are() -> str:
     from sweeps.records.address import address, shown
 
     uri = address()
-    show = shlex.join([_python(), "-m", "mlflow", "ui", "--backend-store-uri", uri])
-    return f"the runs: {show if uri.startswith('sqlite') else shown(uri)}"
+    if not uri.startswith("sqlite"):
+        return f"the runs: {shown(uri)}"
+    return to_copy("the runs", [_python(), "-m", "mlflow", "ui", "--backend-store-uri", uri])
 
 
 def _python() -> str:

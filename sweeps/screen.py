@@ -7,6 +7,7 @@ then names are shortened in their middle; a seed and a number never are.
 from __future__ import annotations
 
 import math
+import shlex
 import shutil
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
@@ -56,6 +57,27 @@ def dollars_words(dollars: float) -> str:
 def paragraph(text: str) -> str:
     """A sentence, broken between words alone."""
     return textwrap.fill(text, width(), break_long_words=False, break_on_hyphens=False)
+
+
+def to_copy(label: str, words: Sequence[str]) -> str:
+    """A shell command behind its label; where that is too long, below it, cut between words, to be pasted whole.
+
+    A word that is longer than a line, a path, stays whole.
+    """
+    line = f"{label}: {shlex.join(words)}"
+    if len(line) <= width():
+        return line
+    lines = [f"{label}:"]
+    for word in map(shlex.quote, words):
+        longer = f"{lines[-1]} {word}"
+        if len(lines) == 1:
+            lines.append(f"  {word}")
+        elif len(longer) <= width() - len(" \\"):
+            lines[-1] = longer
+        else:
+            lines[-1] += " \\"
+            lines.append(f"    {word}")
+    return "\n".join(lines)
 
 
 # --- the plan --------------------------------------------------------------------------------------------------------

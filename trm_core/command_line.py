@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
+import textwrap
 from typing import NoReturn
 
 from data_prep.terminal import settle_output as settle_output
@@ -30,6 +32,10 @@ def is_for_the_user(error: ValueError) -> bool:
 
 
 def refuse(message: str) -> int:
-    """Say in one line what the user can mend; returns the exit code."""
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    """Say in one line what the user can mend; a terminal breaks it between words. Returns the exit code."""
+    line = f"error: {' '.join(message.split())}"
+    if sys.stderr is not None and sys.stderr.isatty():
+        room = shutil.get_terminal_size((80, 24)).columns
+        line = textwrap.fill(line, max(40, room), break_long_words=False, break_on_hyphens=False)
+    print(line, file=sys.stderr)
     return USER_ERROR

@@ -399,7 +399,8 @@ def test_a_study_ends_with_its_table_and_the_same_command_again_trains_nothing(
         assert (folder / file).is_file()
         assert file in said.partition(f"{folder}/\n")[2]
     assert "not comparable" in (folder / "table.md").read_text()
-    assert f"mlflow ui --backend-store-uri sqlite:///{mlflow_here}" in said
+    shown = shlex.split(said.partition("the runs:")[2].replace("\\\n", ""))
+    assert shown[1:6] == ["-m", "mlflow", "ui", "--backend-store-uri", f"sqlite:///{mlflow_here}"]
     assert not (here / "results" / "launches").exists()
 
     assert command.main([*MINI, *SMALL, *FEW]) == 0
@@ -581,8 +582,8 @@ def test_a_study_ended_by_ctrl_c_then_killed_and_given_again_ends_as_one_never_s
     said = process.communicate(timeout=60)[0]
     assert process.returncode == 130, said
     assert "Traceback" not in said
-    (line,) = [line for line in said.splitlines() if "the same command continues" in line]
-    python, *rest = shlex.split(line.partition("checkpoints: ")[2])
+    again = said.partition("the same command continues from the last checkpoints:")[2]
+    python, *rest = shlex.split(again.replace("\\\n", ""))
     assert Path(shutil.which(python) or "").samefile(sys.executable)
     assert rest == [str(SCRIPT), *MINI, *LONG, *FEW]
     assert {record.status for record in _records(stopped, monkeypatch)} == {"KILLED"}

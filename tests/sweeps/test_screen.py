@@ -1,5 +1,6 @@
 """What is printed of a plan: it fits, names give way before seeds and numbers, and nothing is said twice."""
 
+import subprocess
 from dataclasses import replace
 
 import pytest
@@ -16,6 +17,7 @@ from sweeps.screen import (
     print_plan,
     say_what_is_left,
     say_what_was_not_begun,
+    to_copy,
 )
 from sweeps.study import ProfileName, find_study
 
@@ -120,3 +122,15 @@ def test_what_is_left_fits_the_terminal_and_says_what_a_budget_is_enough_for(
     say_what_was_not_begun(plan, [], Budget("3d", 3 * 86400))
     print_plan(plan)
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("columns", [40, 80, 400])
+def test_a_command_to_copy_fits_and_a_shell_reads_it_as_it_was(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    long = "/a/folder that is/longer than any line has room for/" + "x" * 90
+    words = ["python", "-m", "mlflow", "ui", "--backend-store-uri", "sqlite:///mlflow.db", "--set", "it's=1", long]
+    lines = to_copy("the runs", words).splitlines()
+    assert all(len(line) <= columns for line in lines if "xxx" not in line)
+    pasted = "printf '%s\\n' " + "\n".join(lines).removeprefix("the runs:").strip()
+    assert subprocess.run(["sh", "-c", pasted], capture_output=True, text=True).stdout.splitlines() == words
+    assert to_copy("the runs", ["true"]) == "the runs: true"
