@@ -112,6 +112,8 @@ class Shelf(Generic[T]):
                 raise self.bad(f"{path}: no such file; {hint}")
             if not path.is_file():
                 raise self.bad(f"{path}: a folder or a device; give the path of a Python file that {self._declares}")
+            if path.suffix != ".py":
+                raise self.bad(f"{path}: its name does not end in .py; give a Python file that {self._declares}")
             source = path.read_text(encoding="utf-8-sig")
         except OSError as error:
             raise self.bad(f"{path}: cannot be read ({error.strerror}); see its permissions") from None

@@ -39,7 +39,11 @@ def duration_words(seconds: float) -> str:
         return f"{seconds / 60:.1f} min"
     if seconds < 90 * 60:
         return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"
+    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else _days(seconds / 86400)
+
+
+def _days(days: float) -> str:
+    return f"{days:.1f} days" if days < 1000 else f"{days:,.0f} days"
 
 
 def hours_words(hours: float) -> str:

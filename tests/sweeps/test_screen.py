@@ -95,6 +95,7 @@ def test_what_does_not_fit_into_the_memory_is_said() -> None:
         (5399, "90 min"),
         (5400, "1.5 h"),
         (3 * 86400, "3.0 days"),
+        (38_481.3 * 86400, "38,481 days"),
     ],
 )
 def test_a_duration_is_said_as_a_person_says_it(seconds: float, said: str) -> None:

@@ -230,6 +230,7 @@ def test_what_is_no_file_that_can_be_read_is_refused_in_one_line(here: Path) -> 
     (here / "folder.py").mkdir()
     (here / "latin.py").write_bytes(b"# \xe9\n" + MINE.encode())
     (here / "zeros.py").write_bytes(bytes(9))
+    (here / "study.txt").write_text("raise SystemExit('it was executed')")
     os.mkfifo(here / "pipe.py")
     (here / "loop.py").symlink_to(here / "loop.py")
     for name, said in {
@@ -238,6 +239,7 @@ def test_what_is_no_file_that_can_be_read_is_refused_in_one_line(here: Path) -> 
         "nowhere/my_study.py": "nowhere/my_study.py: no such file",
         "folder.py": "folder.py: a folder or a device",
         "./": ".: a folder or a device",
+        "./study.txt": "study.txt: its name does not end in .py; give a Python file that declares a study",
         "pipe.py": "pipe.py: a folder or a device",
         "latin.py": "latin.py: byte 2 is no UTF-8; save it as UTF-8",
         "zeros.py": "zeros.py: ",
