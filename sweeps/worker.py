@@ -320,10 +320,14 @@ def train_inline(task: Task) -> None:
 
     tune.report({"device": device_name(task.device)})
     train_alone(task, tune.report)
+    gc.collect()
+    torch.cuda.empty_cache()  # the process may stay, without a run: what torch keeps for itself is not free for others
 
 
-def train_with_workers(task: Task, *, workers: int, use_gpu: bool, storage: Path) -> None:
+def train_with_workers(task: Task, *, workers: int, gpus: float, storage: Path) -> None:
     """The train launcher's trial: start Ray Train workers, wait for them, and begin again where one of them dies.
+
+    gpus: of each worker, a share of one or 0.
 
     Their reports come through a queue of our own, of any length. Ray's TuneReportCallback has one of length 1 that it
     reads only between two results: with a driver that is slow to take them (MLflow far away), the last report meets
@@ -334,7 +338,7 @@ def train_with_workers(task: Task, *, workers: int, use_gpu: bool, storage: Path
     )  # a report waits for the next poll: 2 s by default
     from ray import tune
     from ray.train import FailureConfig, RunConfig, ScalingConfig, UserCallback
-    from ray.train.torch import TorchTrainer
+    from ray.train.torch import TorchConfig, TorchTrainer
     from ray.train.v2.api.exceptions import ControllerError, TrainingFailedError
     from ray.util.queue import Queue
 
@@ -353,7 +357,10 @@ def train_with_workers(task: Task, *, workers: int, use_gpu: bool, storage: Path
     trainer = TorchTrainer(
         train_worker,
         train_loop_config={"task": task},
-        scaling_config=ScalingConfig(num_workers=workers, use_gpu=use_gpu),
+        torch_config=TorchConfig(backend="nccl" if task.device == "cuda" else "gloo"),
+        scaling_config=ScalingConfig(
+            num_workers=workers, use_gpu=gpus > 0, resources_per_worker={"GPU": gpus} if gpus else None
+        ),
         run_config=RunConfig(
             name=task.key,  # a stable name: a new controller takes over from a dead one
             storage_path=str(storage),
