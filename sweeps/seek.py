@@ -22,7 +22,7 @@ from sweeps.campaign import Campaign, CampaignRow, CampaignRun, Job
 from sweeps.changes import label, normal
 from sweeps.machines import cluster
 from sweeps.means import Means, ask, leave_document, plan_of, results_in
-from sweeps.packing import arrange
+from sweeps.packing import arrange, largest
 from sweeps.plan import Plan
 from sweeps.profiles import PROFILES, configure
 from sweeps.pruning import Curve, Rule, given_up_at, report_on
@@ -154,7 +154,7 @@ def plan_search(sought: Sought, n_runs: int, records: Sequence[RunRecord]) -> Pl
         for at in range(max(1, n_runs))
     ]
     done = [] if n_runs else [jobs[0].key]
-    return plan_of(sought, jobs, done, records, lambda data: data.test)
+    return plan_of(sought, jobs, done, records, lambda data: data.test, largest=[largest(base, sought.search.space)])
 
 
 def _check_budget(sought: Sought, records: Sequence[RunRecord]) -> None:
@@ -232,12 +232,16 @@ def make(
     trackers: Mapping[str, Tracker],
     n: int,
     work: float,
+    share: float,
     may_begin: Callable[[Job], bool],
     say: list[Callable[[str], None]],
     source: Source | None = None,
     tags: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
 ) -> Outcome:
-    """Launch these jobs, or those of a source, n runs of so much work in all, with their progress on the screen."""
+    """Launch these jobs, or those of a source, n runs of so much work in all, with their progress on the screen.
+
+    share: of a GPU that each has.
+    """
     from sweeps.launch import Outcome, launch
     from sweeps.progress import Progress
 
@@ -255,6 +259,7 @@ def make(
                 progress=progress,
                 launcher=means.launcher,
                 workers=means.workers,
+                share=share,
                 may_begin=may_begin,
                 source=source,
                 expected=n,
@@ -279,6 +284,7 @@ def _launch(
         trackers=runs.trackers,
         n=n,
         work=n * runs.base.train_work(),
+        share=plan.share,
         may_begin=runs.spending(plan),
         say=say,
         source=source,
