@@ -410,6 +410,7 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
             self._say_and_tag(key, "torn_checkpoint", torn)
         if "retry" in result:
             self._say_and_tag(key, "retry", result["retry"])
+            self.trackers[key].correct(key, result.get("settings", {}))
         if "failure" in result:
             self._failures[key] = Failure(result["kind"], result["failure"])
 

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
+from sweeps import run as command
 from sweeps.machines import Machines
 from sweeps.packing import (
     AUTO,
@@ -143,3 +150,54 @@ def test_what_a_search_may_propose_at_most_needs_no_less_than_any_proposal() -> 
     for layers in range(1, 5):
         for mixer in ("mlp", "attention"):
             assert peak_bytes(base.set([f"model.n_layers={layers}", f"model.mixer={mixer}"])) <= most
+
+
+# --- on GPUs that Ray only counts ------------------------------------------------------------------------------------
+
+SEARCH = """
+from sweeps.search_spec import Confirmation, Dimension, Floats, Objective, Search
+from sweeps.study import Row
+
+search = Search(
+    name="tiny",
+    title="Tiny",
+    puzzle="sudoku",
+    row=Row(name="TRM k=1, T=1", base="trm", change={"model": {"n": 2, "T": 1}}),
+    space=(Dimension(setting="optim.lr", range=Floats(low=1e-4, high=1e-2, log=True)),),
+    objectives=(Objective(metric="validation/exact_accuracy", direction="maximize"),),
+    trials=20,
+    lag=20,
+    confirmation=Confirmation(best=1, seeds=1),
+)
+"""
+SMALL = (
+    "train.steps=4 train.batch_size=8 train.eval_every=2 model.D=16 model.n_heads=2 model.N_sup=2"
+    " data.train=12 data.validation=4 data.test=6"
+)
+
+
+@pytest.mark.kills
+def test_twenty_trials_are_packed_on_counted_gpus_as_planned_and_all_end(tmp_path: Path) -> None:
+    (tmp_path / "tiny.py").write_text(SEARCH)
+    root = str(Path(command.__file__).resolve().parents[1])
+    environment = {name: text for name, text in os.environ.items() if not name.startswith(("RAY_ADDRESS", "MLFLOW"))}
+    environment |= {"PYTHONPATH": root, "RAY_AUTH_MODE": "token", "OMP_NUM_THREADS": "1"}
+    environment.pop("CUDA_VISIBLE_DEVICES", None)
+    program = [sys.executable, "-m", "tests.sweeps.logical_gpus", "6", "8"]
+    with subprocess.Popen(program, env=environment, stdin=-1, stdout=-1, text=True, cwd=root) as ray:
+        assert ray.stdout is not None
+        address = ray.stdout.readline().strip()
+        arguments = ["--search", "tiny.py", "--profile", "mini", "--gpus-per-run", "0.5", "--set", *SMALL.split()]
+        answer = subprocess.run(
+            [sys.executable, command.__file__, *arguments],
+            cwd=tmp_path,
+            env=environment | {"RAY_ADDRESS": address, "TRM_LOGICAL_GPUS": "1", "CUDA_VISIBLE_DEVICES": ""},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+        least, _ = ray.communicate()
+    assert answer.returncode == 0, answer.stderr
+    assert "6 run(s) at once, each in one process, 0.5 of a GPU" in " ".join(answer.stdout.split())
+    assert json.loads(least) == {"GPU": 8 - 6 * 0.5, "CPU": 0}, "six halves of GPUs at once, and no more"
+    assert "20 trials (20 complete)" in answer.stdout
