@@ -32,7 +32,7 @@ from sweeps.packing import Arrangement, LauncherName, arrange
 from sweeps.progress import Progress
 from sweeps.puzzles import BuiltSet
 from sweeps.records.address import TrackingUnavailable
-from sweeps.records.types import Measurement, Owner, Status
+from sweeps.records.types import PRUNED, Measurement, Owner, Status
 from sweeps.records.write import Tracker
 from sweeps.worker import (
     MAX_FAILURES,
@@ -447,9 +447,8 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
         self.running.discard(key)
         if key in self.given_up:  # not FINISHED: a study that shares the run trains it to its end
             self.given_up.discard(key)
-            self.progress.say(f"{self.jobs[key].name}: pruned at step {self._told.get(key, 0):,}")
-            self.trackers[key].finish(key, "KILLED", state="pruned", artefacts=self._artefacts(key))
-            self.progress.end(key)
+            self.trackers[key].finish(key, "KILLED", state=PRUNED, artefacts=self._artefacts(key))
+            self.progress.end(key, pruned=True)
             self._ended(key)
             return
         self.finished.append(key)

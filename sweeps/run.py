@@ -44,7 +44,8 @@ from sweeps.prices import find_card, read_price
 from sweeps.profiles import PROFILES, configure, find_profile
 from sweeps.puzzles import find_sources, source_overrides
 from sweeps.screen import paragraph, print_files, print_plan
-from sweeps.seek import Sought, check, plan_search, record_of, seek, study_of
+from sweeps.seek import check, plan_search, seek
+from sweeps.sought import Sought, record_of, study_of
 from sweeps.study import EVERY_PUZZLE, ProfileName, Row, Study, find_study
 from sweeps.tune import Tuned, Tuning, plan_tuning, tune
 from sweeps.tune import check as check_tuning

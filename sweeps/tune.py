@@ -28,10 +28,12 @@ from sweeps.names import UntrueName, named_for
 from sweeps.packing import largest
 from sweeps.plan import Plan
 from sweeps.profiles import configure
+from sweeps.proposed import TOLD_WITHIN_S, Runs, Sets
 from sweeps.puzzles import BuiltSet, check_sources
 from sweeps.screen import say_what_is_left
 from sweeps.search_spec import Confirmation, Dimension, Search
-from sweeps.seek import VALIDATION_ALONE, Runs, Sets, Sought, id_of, make, record_of
+from sweeps.seek import make
+from sweeps.sought import VALIDATION_ALONE, Sought, id_of, record_of
 from sweeps.study import Row, Study
 from sweeps.tune_record import TunedRow, TuningRecord
 from trm_core.command_line import BadCommand
@@ -44,7 +46,6 @@ if TYPE_CHECKING:
     from sweeps.records.write import Tracker
 
 FIRST_SEED = 1000  # of trials: none that anybody asks for, so that the asked seeds are fresh ones
-TOLD_WITHIN_S = 20.0
 
 
 @dataclass(frozen=True)

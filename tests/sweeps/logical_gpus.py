@@ -26,7 +26,12 @@ def main(cpus: int, gpus: int) -> None:
     print(ray.get_runtime_context().gcs_address, flush=True)
     least = {"GPU": float(gpus), "CPU": float(cpus)}
     ended = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+
+    def wait_for_the_end() -> None:
+        sys.stdin.read()
+        ended.set()
+
+    threading.Thread(target=wait_for_the_end, daemon=True).start()
     while not ended.wait(0.05):
         free = ray.available_resources()
         least = {name: min(was, free.get(name, 0.0)) for name, was in least.items()}
