@@ -41,6 +41,10 @@ class NoCluster(ValueError):
     """RAY_ADDRESS names no Ray cluster that answers."""
 
 
+class RayNotStarted(ValueError):
+    """Ray did not come up on this machine in the half minute that it gives itself."""
+
+
 @dataclass(frozen=True)
 class Machines:
     """What Ray has to offer, and which Ray it is, in words."""
@@ -170,7 +174,7 @@ def _gpus_of_nodes() -> tuple[Gpu, ...]:
 def cluster() -> Iterator[Machines]:
     """A Ray to work with: the one this process has, else the cluster of RAY_ADDRESS or of `ray start`, else our own.
 
-    What it brought up or joined it leaves at the end. Raises NoCluster.
+    What it brought up or joined it leaves at the end. Raises NoCluster, RayNotStarted.
     """
     import ray
 
@@ -194,7 +198,7 @@ def cluster() -> Iterator[Machines]:
             known = os.environ.get("PYTHONPATH", "").split(os.pathsep)
             if here not in known:
                 os.environ["PYTHONPATH"] = os.pathsep.join([here, *filter(None, known)])
-            with _apart():
+            with _apart(), _in_time():
                 ray.init(address="local", object_store_memory=OBJECT_STORE_BYTES, include_dashboard=False, **quiet)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)  # ray.init has put its own in its place
@@ -223,6 +227,20 @@ def _apart() -> Iterator[None]:
         yield
     finally:
         services.ConsolePopen = usual
+
+
+@contextlib.contextmanager
+def _in_time() -> Iterator[None]:
+    """Ray's own words, and no class of its own, for a start that took too long. Raises RayNotStarted."""
+    try:
+        yield
+    except Exception as error:
+        if "timed out during startup" not in str(error):
+            raise
+        load = f"load {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores"
+        raise RayNotStarted(
+            f"Ray did not start within 30 s ({load}); wait until less is running here, then give the same command again"
+        ) from None
 
 
 def _silence() -> None:

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from sweeps.machines import Gpu, Machines, NoCluster, cluster, least_free, read_gpus
+from sweeps.machines import Gpu, Machines, NoCluster, RayNotStarted, cluster, least_free, read_gpus
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:10001"])
@@ -33,3 +33,21 @@ def test_gpus_that_ray_only_counts_are_held_and_not_computed_on(monkeypatch: pyt
     assert Machines(8, 0, "here").device == "cpu"
     monkeypatch.setenv("TRM_LOGICAL_GPUS", "1")
     assert Machines(8, 2, "here").device == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [("The current node timed out during startup. This could …", RayNotStarted), ("something else", RuntimeError)],
+)
+def test_a_ray_that_takes_too_long_to_start_is_one_line_and_any_other_trouble_is_its_own(
+    said: str, expected: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def init(**_: object) -> None:
+        raise RuntimeError(said)
+
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr("ray.init", init)
+    monkeypatch.setattr("ray.shutdown", lambda: None)
+    with pytest.raises(expected), cluster():
+        pass
