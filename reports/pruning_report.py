@@ -14,11 +14,12 @@ from sweeps import screen
 from sweeps.campaign import FILE, id_in
 from sweeps.changes import label
 from sweeps.plan import recorded_settings
+from sweeps.proposed import rungs_of
 from sweeps.pruning import Curve, Direction, Key, PruningReport, Replay, Rung, report_on
 from sweeps.records.read import anywhere, one_per_key, read_curve
 from sweeps.records.types import RunRecord
 from sweeps.search_spec import Pruning
-from sweeps.seek import Sought, rungs_of
+from sweeps.sought import Sought
 
 THRESHOLDS = (0.75, 0.5, 0.25)  # shares of the trials at a rung that go on
 

@@ -43,11 +43,11 @@ class Pictures:
     left_out: Mapping[str, str]
 
 
-def pictures(record: SearchRecord) -> Pictures:
-    """Every figure of Optuna's that the trials allow."""
+def pictures(record: SearchRecord, kinds: Sequence[str] = KINDS) -> Pictures:
+    """Every figure of Optuna's that the trials allow, of these kinds."""
     from sweeps.search_figures import draw
 
-    drawn = draw(record)
+    drawn = draw(record, kinds)
     found = []
     for name, figure in drawn.figures.items():
         kind, _, of = name.partition("-")

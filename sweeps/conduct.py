@@ -273,6 +273,7 @@ def _launch(
                     trackers=home,
                     launcher=asked.launcher,
                     workers=asked.workers,
+                    share=plan.share,
                     progress=progress,
                     may_begin=Spending.of(asked.budget, plan).may_begin if asked.budget else lambda _: True,
                 )

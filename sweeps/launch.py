@@ -32,7 +32,7 @@ from sweeps.packing import Arrangement, LauncherName, arrange
 from sweeps.progress import Progress
 from sweeps.puzzles import BuiltSet
 from sweeps.records.address import TrackingUnavailable
-from sweeps.records.types import Measurement, Owner, Status
+from sweeps.records.types import PRUNED, Measurement, Owner, Status
 from sweeps.records.write import Tracker
 from sweeps.worker import (
     MAX_FAILURES,
@@ -92,6 +92,7 @@ def launch(
     tags: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
     launcher: LauncherName | None = None,
     workers: int = 1,
+    share: float = 1.0,
     may_begin: Callable[[Job], bool] = lambda _: True,
     source: Source | None = None,
     expected: int = 0,
@@ -114,9 +115,9 @@ def launch(
         try:
             progress.say("starting Ray")
             with cluster() as machines:
-                arrangement = arrange(machines, max(expected, len(jobs)), launcher, workers)
+                arrangement = arrange(machines, max(expected, len(jobs)), launcher, workers, share)
                 progress.say(_in_words(arrangement, machines))
-                _fit(queue, arrangement, out, watch)
+                _fit(queue, arrangement, machines.device, out, watch)
         except Exception:  # Interrupted, in whatever Tune has wrapped it
             if not watch.interrupted:
                 raise
@@ -125,9 +126,8 @@ def launch(
     return Outcome(tuple(watch.finished), watch.failed, watch.interrupted, full, tuple(queue.not_begun))
 
 
-def _fit(queue: _Queue, arrangement: Arrangement, out: Path, watch: _Watch) -> None:
+def _fit(queue: _Queue, arrangement: Arrangement, device: str, out: Path, watch: _Watch) -> None:
     """One Tune trial per job that this launch makes."""
-    device = "cuda" if arrangement.use_gpu else "cpu"
     with _storage(out) as storage:
         trial: Callable[[dict[str, Any]], None]
         if arrangement.launcher == "inline":
@@ -135,16 +135,19 @@ def _fit(queue: _Queue, arrangement: Arrangement, out: Path, watch: _Watch) -> N
             def trial(config: dict[str, Any]) -> None:
                 train_inline(config["task"])
 
-            needs = {"CPU": 1.0, "GPU": 1.0} if arrangement.use_gpu else {"CPU": 1.0}
+            needs = {"CPU": 1.0, "GPU": arrangement.share} if arrangement.use_gpu else {"CPU": 1.0}
         else:
 
             def trial(config: dict[str, Any]) -> None:
                 train_with_workers(
-                    config["task"], workers=arrangement.workers, use_gpu=arrangement.use_gpu, storage=storage
+                    config["task"],
+                    workers=arrangement.workers,
+                    gpus=arrangement.share if arrangement.use_gpu else 0.0,
+                    storage=storage,
                 )
 
             needs = {"CPU": 0.0, "node:__internal_head__": 0.001}  # it only waits: a CPU of its own could deadlock
-        watch.device, watch.workers = device, arrangement.workers
+        watch.device, watch.workers, watch.share = device, arrangement.workers, arrangement.share
         watch.check()
         tune.Tuner(
             tune.with_resources(trial, needs),
@@ -273,7 +276,7 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
         self.tags = tags
         self.jobs, self.sets, self.runs, self.trackers, self.progress = dict(jobs), sets, runs, trackers, progress
         self.source = source
-        self.device, self.workers = "cpu", 1
+        self.device, self.workers, self.share = "cpu", 1, 1.0
         self.finished: list[str] = []
         self.failed: dict[str, str] = {}
         self.full_disk: list[str] = []
@@ -333,7 +336,8 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
     def begin(self, job: Job) -> str:
         """Claim a run: "ours"; "elsewhere", to be asked again; or "over", finished or failed by another launch."""
         of = self.sets[job.key]
-        tags = {**of.tags, "workers": str(self.workers), **self.tags.get(job.key, {})}
+        shared = {"gpus_per_run": f"{self.share:g}"} if self.share < 1 else {}
+        tags = {**of.tags, "workers": str(self.workers), **shared, **self.tags.get(job.key, {})}
         begun = self.trackers[job.key].begin(job, of.content_hash, tags=tags)
         if begun.what == "elsewhere":
             self._owners[job.key] = begun.owner
@@ -406,6 +410,7 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
             self._say_and_tag(key, "torn_checkpoint", torn)
         if "retry" in result:
             self._say_and_tag(key, "retry", result["retry"])
+            self.trackers[key].correct(key, result.get("settings", {}))
         if "failure" in result:
             self._failures[key] = Failure(result["kind"], result["failure"])
 
@@ -442,9 +447,8 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
         self.running.discard(key)
         if key in self.given_up:  # not FINISHED: a study that shares the run trains it to its end
             self.given_up.discard(key)
-            self.progress.say(f"{self.jobs[key].name}: pruned at step {self._told.get(key, 0):,}")
-            self.trackers[key].finish(key, "KILLED", state="pruned", artefacts=self._artefacts(key))
-            self.progress.end(key)
+            self.trackers[key].finish(key, "KILLED", state=PRUNED, artefacts=self._artefacts(key))
+            self.progress.end(key, pruned=True)
             self._ended(key)
             return
         self.finished.append(key)
@@ -499,6 +503,8 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
 def _in_words(arrangement: Arrangement, machines: Machines) -> str:
     each = "in one process" if arrangement.launcher == "inline" else f"on {arrangement.workers} Ray Train worker(s)"
     device = "GPU" if arrangement.use_gpu else "CPU"
+    if arrangement.share < 1:
+        device = f"{arrangement.share:g} of a GPU"
     return (
         f"On {machines.where} ({machines.cpus} CPUs, {machines.gpus} GPUs): {arrangement.at_once} run(s) at once,"
         f" each {each}, {device}"

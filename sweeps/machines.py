@@ -12,10 +12,10 @@ import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 QUIET = {  # set before Ray is imported; what the user has set stays
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -33,10 +33,16 @@ for _name, _value in QUIET.items():
 
 OBJECT_STORE_BYTES = 200 * 1024**2  # rows are all that passes through it; Ray's default is a third of the memory
 ASKED_WITHIN_S = 20  # nvidia-smi
+NODES_ANSWER_WITHIN_S = 60  # a process starts on each first
+LOGICAL = "TRM_LOGICAL_GPUS"  # set to 1 where a Ray only counts GPUs: runs hold them, and compute on CPUs
 
 
 class NoCluster(ValueError):
     """RAY_ADDRESS names no Ray cluster that answers."""
+
+
+class RayNotStarted(ValueError):
+    """Ray did not come up on this machine in the half minute that it gives itself."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,18 @@ class Machines:
     gpus: int
     where: str
 
+    @property
+    def device(self) -> str:
+        """What runs compute on: "cuda" or "cpu"."""
+        return "cuda" if self.gpus and os.environ.get(LOGICAL) != "1" else "cpu"
+
+
+class Gpu(NamedTuple):
+    """A GPU, as nvidia-smi has it."""
+
+    name: str
+    free: int | None  # bytes; None: it does not say
+
 
 @dataclass(frozen=True)
 class Found:
@@ -54,6 +72,7 @@ class Found:
 
     gpus: tuple[str, ...]  # names, of this machine or of the Ray cluster ("" each, it does not say)
     cluster: Machines | None  # where one is running
+    free: int | None = None  # bytes on the fullest of the GPUs; None: not known, or not asked for
 
     @property
     def machines(self) -> Machines:
@@ -61,14 +80,18 @@ class Found:
         return self.cluster or this_machine(len(self.gpus))
 
 
-def find_machines() -> Found:
-    """What a running Ray cluster has, else this machine. Starts no Ray. Raises NoCluster."""
+def find_machines(*, ask_nodes: bool = False) -> Found:
+    """What a running Ray cluster has, else this machine. Starts no Ray. Raises NoCluster.
+
+    ask_nodes: every node of a cluster is asked what its GPUs have free, which takes some seconds.
+    """
     named = os.environ.get("RAY_ADDRESS", "")
     if named != "local" and (named or _note().is_file()):
-        cluster = _look_at_cluster(named)
-        if cluster is not None:
-            return Found(("",) * cluster.gpus, cluster)
-    return Found(_gpus_here(), None)
+        found = _look_at_cluster(named, ask_nodes)
+        if found is not None:
+            return found
+    gpus = gpus_here()
+    return Found(tuple(gpu.name for gpu in gpus), None, least_free(gpus))
 
 
 def this_machine(gpus: int) -> Machines:
@@ -78,29 +101,46 @@ def this_machine(gpus: int) -> Machines:
     return Machines(cpus=int(ray._private.utils.get_num_cpus()), gpus=gpus, where="this machine")
 
 
-def _gpus_here() -> tuple[str, ...]:
+def gpus_here() -> tuple[Gpu, ...]:
+    """Those of this machine that CUDA_VISIBLE_DEVICES lets a process see."""
     try:
         asked = subprocess.run(
-            ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"],
+            ["nvidia-smi", "--query-gpu=name,memory.free", "--format=csv,noheader,nounits"],
             capture_output=True,
             text=True,
             timeout=ASKED_WITHIN_S,
         )
     except (OSError, subprocess.TimeoutExpired):
         return ()
-    names = [name.strip() for name in asked.stdout.splitlines() if name.strip()] if asked.returncode == 0 else []
+    gpus = read_gpus(asked.stdout) if asked.returncode == 0 else ()
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
-        return tuple(names)
-    return tuple(names[: len([device for device in visible.split(",") if device.strip() not in ("", "-1")])])
+        return gpus
+    wanted = [device.strip() for device in visible.split(",") if device.strip() not in ("", "-1")]
+    if all(device.isdigit() and int(device) < len(gpus) for device in wanted):
+        return tuple(gpus[int(device)] for device in wanted)
+    return gpus[: len(wanted)]
 
 
-def _look_at_cluster(named: str) -> Machines | None:
+def read_gpus(said: str) -> tuple[Gpu, ...]:
+    """nvidia-smi's lines "NAME, FREE [MiB]"."""
+    lines = [line.rpartition(",") for line in said.splitlines() if line.strip()]
+    return tuple(Gpu(name.strip(), int(free) * 1024**2 if free.strip().isdigit() else None) for name, _, free in lines)
+
+
+def least_free(gpus: Sequence[Gpu]) -> int | None:
+    """Bytes free on the fullest of them; None where any does not say."""
+    free = [gpu.free for gpu in gpus if gpu.free is not None]
+    return min(free) if free and len(free) == len(gpus) else None
+
+
+def _look_at_cluster(named: str, ask_nodes: bool) -> Found | None:
     """What the running cluster has; None where only a note of one that has ended is left. Raises NoCluster."""
     os.environ["RAY_ADDRESS"] = named or "auto"  # join only: without it a Ray of our own would be started
     try:
         with cluster() as machines:
-            return machines
+            free = least_free(_gpus_of_nodes()) if ask_nodes and machines.gpus else None
+            return Found(("",) * machines.gpus, machines, free)
     except NoCluster:
         if named:
             raise
@@ -110,6 +150,23 @@ def _look_at_cluster(named: str) -> Machines | None:
             del os.environ["RAY_ADDRESS"]
 
 
+def _gpus_of_nodes() -> tuple[Gpu, ...]:
+    """The GPUs of all nodes of the Ray that is up; none where a node does not answer."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("GPU")]
+    ask = ray.remote(gpus_here).options
+    asked = [
+        ask(num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote() for node in nodes
+    ]
+    try:
+        answers: list[tuple[Gpu, ...]] = ray.get(asked, timeout=NODES_ANSWER_WITHIN_S)
+    except ray.exceptions.RayError:
+        return ()
+    return tuple(gpu for of_node in answers for gpu in of_node) if all(answers) else ()
+
+
 # --- Ray -------------------------------------------------------------------------------------------------------------
 
 
@@ -117,7 +174,7 @@ def _look_at_cluster(named: str) -> Machines | None:
 def cluster() -> Iterator[Machines]:
     """A Ray to work with: the one this process has, else the cluster of RAY_ADDRESS or of `ray start`, else our own.
 
-    What it brought up or joined it leaves at the end. Raises NoCluster.
+    What it brought up or joined it leaves at the end. Raises NoCluster, RayNotStarted.
     """
     import ray
 
@@ -141,7 +198,7 @@ def cluster() -> Iterator[Machines]:
             known = os.environ.get("PYTHONPATH", "").split(os.pathsep)
             if here not in known:
                 os.environ["PYTHONPATH"] = os.pathsep.join([here, *filter(None, known)])
-            with _apart():
+            with _apart(), _in_time():
                 ray.init(address="local", object_store_memory=OBJECT_STORE_BYTES, include_dashboard=False, **quiet)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)  # ray.init has put its own in its place
@@ -170,6 +227,20 @@ def _apart() -> Iterator[None]:
         yield
     finally:
         services.ConsolePopen = usual
+
+
+@contextlib.contextmanager
+def _in_time() -> Iterator[None]:
+    """Ray's own words, and no class of its own, for a start that took too long. Raises RayNotStarted."""
+    try:
+        yield
+    except Exception as error:
+        if "timed out during startup" not in str(error):
+            raise
+        load = f"load {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores"
+        raise RayNotStarted(
+            f"Ray did not start within 30 s ({load}); wait until less is running here, then give the same command again"
+        ) from None
 
 
 def _silence() -> None:

@@ -19,14 +19,15 @@ from sweeps.budget import Budget
 from sweeps.calibration import matrix_rate, measure_cpu
 from sweeps.campaign import Campaign, Job
 from sweeps.machines import Found
-from sweeps.packing import LauncherName
+from sweeps.packing import AUTO, GpusPerRun, LauncherName, on_one_gpu, share_of_a_gpu
 from sweeps.plan import Consent, Plan, card_rate, gpu_rate, make_plan, needs_consent, recorded_rates
 from sweeps.prices import Card, Price, find_card
 from sweeps.puzzles import CannotWrite, Sources
 from sweeps.records import address
 from sweeps.records.types import RunRecord
 from sweeps.screen import print_plan
-from trm_core.config import DataSettings
+from trm_core.config import DataSettings, RunConfig
+from trm_core.memory import peak_bytes
 
 MEASURED_ABOVE_S = 600.0  # of runs; measuring a CPU takes some 8 s, and the matrix products err by a factor of two
 
@@ -43,6 +44,7 @@ class Means:
     data: Sources
     launcher: LauncherName | None
     workers: int
+    gpus_per_run: GpusPerRun = 1.0
     yes: bool
     retry_failed: bool
     on: Card | None  # what the plan is for, where it is not for this machine
@@ -70,16 +72,24 @@ def plan_of(
     records: Sequence[RunRecord],
     test_puzzles: Callable[[DataSettings], int | None],
     notes: Sequence[str] = (),
+    largest: Sequence[RunConfig] = (),
 ) -> Plan:
     """What is left and what it costs: by finished runs on this device, else measured (CPU) or assumed (GPU).
 
     over: keys of runs that are not to be made, since they are finished or have failed. With --on it is another device.
+    largest: runs that may come and need more memory than these.
     A CPU is not measured for little work, unless the plan is all that was asked for or a budget depends on it.
     """
     here, card = means.found.gpus, means.on
     on_cpu = card.device == "cpu" if card else not here
     rates = recorded_rates(records, card.device if card else means.device, means.workers)
-    at_once = max(1, min(means.places // means.workers, len(jobs)))
+    todo = [job.run for job in jobs if job.key not in over]
+    share = 1.0 if card or not todo else _share(means, [*todo, *largest], len(todo))
+    if share < 1:
+        notes = (*notes, f"{on_one_gpu(share)} runs share a GPU; all together are taken to be as fast as one alone.")
+    elif means.gpus_per_run == AUTO and here and means.found.free is None:
+        notes = (*notes, "No GPU here says what it has free, so each run has one of its own.")
+    at_once = max(1, min(means.places * on_one_gpu(share) // means.workers, len(jobs)))
     if card is not None and (card.device == "cpu") == bool(here):  # not what is here: how many there are is not known
         at_once = 1
         notes = (*notes, f"On one {card.name}: one run at a time.")
@@ -91,7 +101,8 @@ def plan_of(
         rates,
         at_once=at_once,
         workers=means.workers,
-        inline=on_cpu and means.workers == 1 and means.launcher != "train",
+        share=share,
+        inline=(on_cpu or share < 1) and means.workers == 1 and means.launcher != "train",
         price=means.price or (card.price if card else None),
         unit="core" if on_cpu else "GPU",
         notes=notes,
@@ -106,6 +117,20 @@ def plan_of(
     if card is None:
         print("measuring how fast this CPU trains", flush=True)
     return make(fallback, measured=measure_cpu(unknown, at_once))
+
+
+def _share(means: Means, runs: Sequence[RunConfig], n: int) -> float:
+    """What each of n runs has of a GPU, none of them larger than these."""
+    cluster = means.found.cluster
+    return share_of_a_gpu(
+        means.gpus_per_run,
+        peak=max(map(peak_bytes, runs)),
+        free=means.found.free,
+        runs=n,
+        gpus=len(means.found.gpus),
+        cpus=cluster.cpus if cluster else os.cpu_count() or 1,
+        workers=means.workers,
+    )
 
 
 def ask(means: Means, plan: Plan) -> None:

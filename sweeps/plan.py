@@ -65,16 +65,17 @@ class PlannedRun:
     memory: int  # bytes at the peak, per worker, by formula
     workers: int = 1  # that share it; assumed to lose nothing by that
     start_s: float = 0.0  # before its first step
+    share: float = 1.0  # that it has of a GPU, and of the GPU's speed
 
     @property
     def seconds(self) -> float:
         """Estimated time of the whole run."""
-        return self.start_s + self.rate.seconds(self.work) / self.workers
+        return self.start_s + self.rate.seconds(self.work) / self.workers / self.share
 
     @property
     def hours(self) -> float:
         """Of GPUs, or of cores: all its workers together."""
-        return self.seconds * self.workers / 3600
+        return self.seconds * self.workers * self.share / 3600
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ class Plan:
     runs: tuple[PlannedRun, ...]
     at_once: int = 1  # runs beside each other
     workers: int = 1  # of each
+    share: float = 1.0  # of a GPU that each has
     start_s: float = 0.0  # of Ray, once
     price: Price | None = None  # of a GPU, or of a core
     unit: str = "GPU"  # what one worker has: "GPU" or "core"
@@ -124,7 +126,7 @@ class Plan:
     @property
     def hours(self) -> float:
         """GPU-hours, or core-hours, of what is left to do."""
-        return self.run_seconds * self.workers / 3600
+        return self.run_seconds * self.workers * self.share / 3600
 
     @property
     def dollars(self) -> float | None:
@@ -134,7 +136,7 @@ class Plan:
     @property
     def rented_dollars(self) -> float | None:
         """What all places cost from Ray's start to the end of the last run, at work or not; None without a price."""
-        rented = self.seconds * self.at_once * self.workers / 3600
+        rented = self.seconds * self.at_once * self.workers * self.share / 3600
         return None if self.price is None else self.price.dollars_per_hour * rented
 
     @property
@@ -210,15 +212,17 @@ def recorded_rates(records: Iterable[RunRecord], device: str, workers: int = 1) 
     """What finished runs on this device say: a rate per row (its newest run), and under "" the median of all.
 
     device: "cpu", a GPU's name or a part of it ("H100"), or "" for any GPU. workers: taken to have shared a run whose
-    record does not say how many did.
+    record does not say how many did. A run that had a share of a GPU is taken to have had that share of its speed.
     """
     rates: dict[str, float] = {}
     for record in sorted(records, key=lambda record: record.started.timestamp()):
         there = record.tags.get("device", "")
         here = device in there if device else there not in ("", "cpu")
         if record.status == "FINISHED" and here and (rate := _recorded_rate(record)) is not None:
-            said = record.tags.get("workers", "")
+            said, share = record.tags.get("workers", ""), record.tags.get("gpus_per_run", "")
             rates[record.row] = rate / (int(said) if re.fullmatch(r"[1-9][0-9]{0,3}", said) else workers)
+            if re.fullmatch(r"0\.[0-9]{0,5}[1-9][0-9]{0,5}", share):
+                rates[record.row] /= float(share)
     if not rates:
         return {}
     known = {row: Rate(rate, "finished runs of the same row on this device") for row, rate in rates.items()}
@@ -278,6 +282,7 @@ def make_plan(
     measured: Mapping[RunConfig, Rate] | None = None,
     at_once: int = 1,
     workers: int = 1,
+    share: float = 1.0,
     inline: bool = False,
     price: Price | None = None,
     unit: str = "GPU",
@@ -288,8 +293,8 @@ def make_plan(
     """The plan: `done` are the keys of finished runs.
 
     A run's rate is its row's in `rates`, what recorded_rates found; else its own in `measured`; else the other rows';
-    else `fallback`. workers: so many share a run's batch. inline: runs start without Ray Train. test_puzzles: how many
-    the set of these data settings has. The rest is the plan's own.
+    else `fallback`. workers: so many share a run's batch. share: of a GPU that each run has. inline: runs start without
+    Ray Train. test_puzzles: how many the set of these data settings has. The rest is the plan's own.
     """
     measured = measured or {}
 
@@ -297,9 +302,9 @@ def make_plan(
         rate = rates.get(job.row) or measured.get(job.run) or rates.get("", fallback)
         work, peak = run_work(job.run, test_puzzles(job.run.data)), peak_bytes(job.run, workers=workers)
         start_s = INLINE_START_S if inline else TRAIN_START_S
-        return PlannedRun(job, job.key in done, work, rate, peak, workers, start_s)
+        return PlannedRun(job, job.key in done, work, rate, peak, workers, start_s, share)
 
-    return Plan(tuple(map(planned, jobs)), at_once, workers, RAY_START_S, price, unit, memory, tuple(notes))
+    return Plan(tuple(map(planned, jobs)), at_once, workers, share, RAY_START_S, price, unit, memory, tuple(notes))
 
 
 # --- whether it may start --------------------------------------------------------------------------------------------

@@ -250,14 +250,16 @@ class Progress:
         self.study.work_waiting += run.work
         self.say(f"{run.name}: another launch has taken it over; waiting for that")
 
-    def end(self, key: str, *, failure: str = "") -> None:
-        """A run has ended, well or with a failure."""
+    def end(self, key: str, *, failure: str = "", pruned: bool = False) -> None:
+        """A run has ended: well, with a failure, or given up by its search."""
         now = self._clock()
         run = self.study.end(key, failed=bool(failure))
         took = duration(now - run.began_s)
         what = (
             f"FAILED after {took}: {failure}"
             if failure
+            else f"pruned at step {run.step:,}, {took}"
+            if pruned
             else f"done, {percent(run.accuracy)} of {run.measured_on} puzzles, {took}"
         )
         self.say(f"{run.name}: {what} ({self.study.done} of {self.study.runs} runs done)")

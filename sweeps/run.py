@@ -36,13 +36,16 @@ from sweeps.changes import read_assignment, read_grid
 from sweeps.conduct import Asked, Ended, conduct, plan_only
 from sweeps.guard import termination_as_interrupt
 from sweeps.machines import Found, find_machines
+from sweeps.means import Means
 from sweeps.names import check_names
+from sweeps.packing import AUTO, read_gpus_per_run
 from sweeps.plan import select_rows
 from sweeps.prices import find_card, read_price
 from sweeps.profiles import PROFILES, configure, find_profile
 from sweeps.puzzles import find_sources, source_overrides
 from sweeps.screen import paragraph, print_files, print_plan, to_copy
-from sweeps.seek import Sought, check, plan_search, record_of, seek, study_of
+from sweeps.seek import check, plan_search, seek
+from sweeps.sought import Sought, record_of, study_of
 from sweeps.study import EVERY_PUZZLE, ProfileName, Row, Study, find_study
 from sweeps.tune import Tuned, Tuning, plan_tuning, tune
 from sweeps.tune import check as check_tuning
@@ -164,7 +167,15 @@ def _parser() -> argparse.ArgumentParser:
         choices=("train", "inline"),
         help="Ray Train workers, or straight in a Tune trial (default: by size)",
     )
-    where.add_argument("--workers", type=int, default=1, metavar="N", help="workers per run (default: 1)")
+    where.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="of each run, where there are GPUs one on each (default: 1)"
+    )
+    where.add_argument(
+        "--gpus-per-run",
+        default="1",
+        metavar="SHARE",
+        help="0.25: four runs share a GPU; auto: as many as its free memory is enough for (default: 1)",
+    )
     where.add_argument(
         "--budget", metavar="2h", help="begin no run that would not end within it: 90m, 2h, or $50 with a --price"
     )
@@ -207,17 +218,14 @@ def _asked(options: argparse.Namespace, arguments: Sequence[str], *, plan: bool 
     """Options → what was asked for. Raises the named errors of everything that they can get wrong."""
     study = _study(options)
     seeds, data_seeds = read_seeds(options.seeds), read_seeds(options.data_seeds, "--data-seeds")
-    workers = _workers(options)
     if not options.tune and (options.trials is not None or options.optuna_storage):
         raise BadCommand("--trials and --optuna-storage are for --search and --tune; leave them out")
     changes, grid = _joined(options.set), read_grid(_joined(options.grid))
     gridded = {str(read_assignment(one)).partition("=")[0] for combination in grid for one in combination}
     if both := [one for one in changes if str(read_assignment(one)).partition("=")[0] in gridded]:
         raise BadCommand(f"--set {both[0]}: --grid has values for that too; leave one of them out")
-    card = find_card(options.on) if options.on else None
-    price = read_price(options.price) if options.price else card.price if card else None
-    found = find_machines()
-    profile = _profile(options.profile, found)
+    means = _means(options, arguments)
+    profile = _profile(options.profile, means.found)
     rows = select_rows(study, profile, _joined(options.only))
     there = {study.puzzle_of(row): configure(study, row, profile, seed=0).data for row in reversed(rows)}
     puzzles = tuple(puzzle for puzzle in EVERY_PUZZLE if puzzle in there)
@@ -227,15 +235,23 @@ def _asked(options: argparse.Namespace, arguments: Sequence[str], *, plan: bool 
         _campaign(study, rows, profile, [*of_data, *changes, *combination], anyway=options.set_anyway)
         for combination in grid or ((),)
     )
-    asked = Asked(
-        campaigns=campaigns,
-        rows=rows,
-        seeds=seeds,
-        data_seeds=data_seeds,
+    if means.on is not None and not plan:
+        raise BadCommand(f"--on {options.on}: runs are made on what is here; --on is for --plan, --price for --budget")
+    return Asked(**{**vars(means), "data": sources}, campaigns=campaigns, rows=rows, seeds=seeds, data_seeds=data_seeds)
+
+
+def _means(options: argparse.Namespace, arguments: Sequence[str]) -> Means:
+    """Options → what a study and a search are given alike, but for their puzzles. Looks at what there is to run on."""
+    workers = _workers(options)
+    card = find_card(options.on) if options.on else None
+    price = read_price(options.price) if options.price else card.price if card else None
+    found = find_machines(ask_nodes=options.gpus_per_run == AUTO)
+    means = Means(
         out=options.out,
-        data=sources,
+        data={},
         launcher=options.launcher,
         workers=workers,
+        gpus_per_run=read_gpus_per_run(options.gpus_per_run, workers=workers, gpus=len(found.gpus)),
         yes=options.yes,
         retry_failed=options.retry_failed,
         on=card,
@@ -245,9 +261,7 @@ def _asked(options: argparse.Namespace, arguments: Sequence[str], *, plan: bool 
         command=shlex.join(["python", "sweeps/run.py", *arguments]),
         only_plan=options.plan,
     )
-    if card is not None and not plan:
-        raise BadCommand(f"--on {options.on}: runs are made on what is here; --on is for --plan, --price for --budget")
-    return replace(asked, budget=read_budget(options.budget, price, asked.places)) if options.budget else asked
+    return replace(means, budget=read_budget(options.budget, price, means.places)) if options.budget else means
 
 
 def _workers(options: argparse.Namespace) -> int:
@@ -348,33 +362,18 @@ def _sought(options: argparse.Namespace, arguments: Sequence[str]) -> Sought:
     if options.seeds != "1" or options.data_seeds != "1":
         raise BadCommand("--seeds with --search: the search says how many seeds a trial has; leave it out")
     search = find_search(options.search)
-    changes = _joined(options.set)
-    card = find_card(options.on) if options.on else None
-    price = read_price(options.price) if options.price else card.price if card else None
-    found = find_machines()
-    profile = _profile(options.profile, found)
+    means = _means(options, arguments)
+    profile = _profile(options.profile, means.found)
     of_row = configure(study_of(search), search.row, profile, seed=0).data
     sources = find_sources(_joined(options.data), (search.on,))
-    sought = Sought(
+    return Sought(
+        **{**vars(means), "data": sources},
         search=search,
         profile=profile,
-        changes=(*source_overrides({search.on: of_row}, sources, scoped=False), *changes),
+        changes=(*source_overrides({search.on: of_row}, sources, scoped=False), *_joined(options.set)),
         trials=search.trials if options.trials is None else options.trials,
         storage=options.optuna_storage,
-        out=options.out,
-        data=sources,
-        launcher=options.launcher,
-        workers=_workers(options),
-        yes=options.yes,
-        retry_failed=options.retry_failed,
-        on=card,
-        price=price,
-        budget=None,
-        found=found,
-        command=shlex.join(["python", "sweeps/run.py", *arguments]),
-        only_plan=options.plan,
     )
-    return replace(sought, budget=read_budget(options.budget, price, sought.places)) if options.budget else sought
 
 
 def _print_pruning_report(options: argparse.Namespace, arguments: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ at one size for any number of settings. Here each is given its size, and nothing
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -38,10 +38,10 @@ class Drawn:
     left_out: Mapping[str, str] = field(default_factory=dict)
 
 
-def draw(record: SearchRecord) -> Drawn:
+def draw(record: SearchRecord, kinds: Container[str] | None = None) -> Drawn:
     """Every figure that the trials allow: history, importances, parallel_coordinates, slices, pareto_front, timeline.
 
-    Of several objectives there is a history of each, "history-flops", importances and slices too.
+    kinds: of these alone. Of several objectives each has a history, "history-flops", importances and slices.
     """
     figures: dict[str, Figure] = {}
     left_out = why_not(record)
@@ -49,7 +49,7 @@ def draw(record: SearchRecord) -> Drawn:
         study = study_of(record)
         for name, make in _figures(record, study):
             kind = name.partition("-")[0]
-            if kind not in left_out:
+            if kind not in left_out and (kinds is None or kind in kinds):
                 figures[name] = _figure(make())
     return Drawn(figures, left_out)
 

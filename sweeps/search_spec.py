@@ -263,6 +263,8 @@ class Pruning(Settings):
 
     A rung decides only where its rank correlation with the end was measured: as `measured` says, from an earlier
     search's `--pruning-report`; without it, on the complete trials of this search that a trial may know.
+    With several seeds each run of a trial is judged alone, against the mean curves of earlier trials: whichever ends
+    first, the same are pruned. A trial with a pruned run is a pruned one.
     """
 
     rungs: Annotated[tuple[float, ...], Field(min_length=1)]  # fractions of a run's steps, rising: (0.25, 0.5)

@@ -22,14 +22,17 @@ from sweeps.profiles import find_profile
 from sweeps.progress import ACCURACIES, duration, percent
 from sweeps.records import address, claims, read
 from sweeps.records.read import CampaignRecord
-from sweeps.records.types import FAILURE, STATE, STEP, Owner, RunRecord
+from sweeps.records.types import FAILURE, PRUNED, STATE, STEP, Owner, RunRecord
 from sweeps.study import UnknownStudy, study_names
 from sweeps.words import shorten, wrapped
 
-Became = Literal["done", "running", "waiting", "interrupted", "failed", "diverged", "out of memory"]
-ORDER: tuple[Became, ...] = ("done", "running", "interrupted", "failed", "diverged", "out of memory", "waiting")
+Became = Literal["done", "running", "waiting", "pruned", "interrupted", "failed", "diverged", "out of memory"]
+ORDER: tuple[Became, ...] = (
+    *("done", "pruned", "running", "interrupted", "failed", "diverged", "out of memory", "waiting"),
+)
 STYLES: dict[Became, str] = {
     "done": "green",
+    "pruned": "green",
     "running": "cyan",
     "interrupted": "yellow",
     "failed": "red",
@@ -64,6 +67,7 @@ class RunStatus:
         accuracy = "" if self.accuracy is None else percent(self.accuracy)
         parts: dict[Became, tuple[str, ...]] = {
             "done": (accuracy,),
+            "pruned": (f"at {at}", accuracy),
             "running": (at, loss, accuracy, left, self.where),
             "interrupted": (f"at {at}" if self.step else "", self.where, self.why),
             "waiting": (),
@@ -112,7 +116,7 @@ def _became(campaign: Campaign, run: CampaignRun, record: RunRecord | None, now_
     return RunStatus(
         row=run.row,
         seeds=seeds,
-        became=_in_a_word(record, owner),
+        became=_in_a_word(campaign, record, owner),
         steps=steps,
         step=last.step if last is not None else _number(record.tags.get(STEP, "")),
         accuracy=next((record.metrics[name] for name in names if name in record.metrics), None),
@@ -124,10 +128,12 @@ def _became(campaign: Campaign, run: CampaignRun, record: RunRecord | None, now_
     )
 
 
-def _in_a_word(record: RunRecord, owner: Owner | None) -> Became:
-    """RUNNING counts only while its owner's heart beats."""
+def _in_a_word(campaign: Campaign, record: RunRecord, owner: Owner | None) -> Became:
+    """RUNNING counts only while its owner's heart beats; pruned is an end for the search alone that pruned it."""
     if record.status == "FINISHED":
         return "done"
+    if record.status == "KILLED" and record.tags.get(STATE) == PRUNED and record.campaign == campaign.id:
+        return "pruned"
     if record.status == "FAILED":
         kinds: dict[str, Became] = {"diverged": "diverged", "out of memory": "out of memory"}
         return kinds.get(record.tags.get(STATE, ""), "failed")

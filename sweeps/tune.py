@@ -25,12 +25,15 @@ from sweeps.conduct import check as check_study
 from sweeps.machines import cluster
 from sweeps.means import Means, ask, leave_document, plan_of, results_in
 from sweeps.names import UntrueName, named_for
+from sweeps.packing import largest
 from sweeps.plan import Plan
 from sweeps.profiles import configure
+from sweeps.proposed import TOLD_WITHIN_S, Runs, Sets
 from sweeps.puzzles import BuiltSet, check_sources
 from sweeps.screen import say_what_is_left
 from sweeps.search_spec import Confirmation, Dimension, Search
-from sweeps.seek import VALIDATION_ALONE, Runs, Sets, Sought, id_of, make, record_of
+from sweeps.seek import make
+from sweeps.sought import VALIDATION_ALONE, Sought, id_of, record_of
 from sweeps.study import Row, Study
 from sweeps.tune_record import TunedRow, TuningRecord
 from trm_core.command_line import BadCommand
@@ -43,7 +46,6 @@ if TYPE_CHECKING:
     from sweeps.records.write import Tracker
 
 FIRST_SEED = 1000  # of trials: none that anybody asks for, so that the asked seeds are fresh ones
-TOLD_WITHIN_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -239,7 +241,9 @@ def _plan(tuning: Tuning, n_runs: Mapping[str, int], besides: Sequence[Job] = ()
         like = [Job(f"{row.name} {at}", study.name, row.name, row.base, asked.profile, at, base) for at in seeds]
         jobs += like
         done += [] if n_runs[row.name] else [like[0].key]
-    return plan_of(asked, jobs, done, read_runs(study.name, asked.profile), lambda data: data.test)
+    hungry = [largest(tuning.of(row).base, tuning.search.space) for row in asked.rows]
+    records = read_runs(study.name, asked.profile)
+    return plan_of(asked, jobs, done, records, lambda data: data.test, largest=hungry)
 
 
 # --- the runs --------------------------------------------------------------------------------------------------------
@@ -348,9 +352,9 @@ def tune(tuning: Tuning, report_published: Reporter, report: Callable[[Tuned], P
         turns.record_with(tracker)
         outcomes = []
         if turns.left():
-            outcomes.append(_make(tuning, turns, (), may_begin, say, source=turns))
+            outcomes.append(_make(tuning, turns, (), plan.share, may_begin, say, source=turns))
         if not any(outcome.interrupted for outcome in outcomes) and not turns.left():
-            outcomes.append(_make(tuning, turns, turns.confirm(), may_begin, say))
+            outcomes.append(_make(tuning, turns, turns.confirm(), plan.share, may_begin, say))
         if any(outcome.interrupted for outcome in outcomes):
             for problem in tracker.close("KILLED"):
                 print(problem, file=sys.stderr)
@@ -375,6 +379,7 @@ def _make(
     tuning: Tuning,
     turns: Turns,
     jobs: Sequence[Job],
+    share: float,
     may_begin: Callable[[Job], bool],
     say: list[Callable[[str], None]],
     source: Turns | None = None,
@@ -390,6 +395,7 @@ def _make(
         trackers=turns.trackers,
         n=len(jobs) or sum(turns.n_left.values()),
         work=work,
+        share=share,
         may_begin=may_begin,
         say=say,
         source=source,

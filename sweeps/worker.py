@@ -7,7 +7,8 @@ end, of the checkpoints the weights that were evaluated stay.
 What a trial reports to the driver, each report one of these:
     {"device"}              "cpu", or the GPU's name; once per process
     {"rows", "torn"}        rows of the journal; what was said of torn checkpoints
-    {"retry"}               why the run raised, and from where it goes on, in one line
+    {"retry", "settings"}   why the run raised, and from where it goes on, in one line; settings that are others from
+                            here on, by name, as text
     {"failure", "kind"}     why it failed, in one line, and of which kind (failures.Kind); the last
 """
 
@@ -40,6 +41,8 @@ from trm_core.trainer import train
 
 PASS_ON_EVERY_S = 2.0
 MAX_FAILURES = 2  # processes that may die under a run before it counts as failed
+LACK = "out_of_memory.txt"  # in a run's folder: that one of several workers was
+RECOMPUTE = "train.activation_checkpointing"
 LARGEST = 2**63 - 1  # that MLflow's tables take as a step, or a time
 
 
@@ -299,13 +302,26 @@ def train_alone(task: Task, report: Callable[[dict[str, Any]], None]) -> None:
         # The error is gone by now, and with it what the failed try held in memory.
         gc.collect()
         torch.cuda.empty_cache()  # what torch keeps for itself would not count as free
-        saved = checkpoint.last_step(task.folder / "checkpoints")
-        goes_on = "begins anew" if saved is None else f"goes on from step {saved}"
-        how = f"(try {len(reached)} of {RETRIES + 1})"
         if verdict is Verdict.RECOMPUTE:
-            task = replace(task, run=task.run.change({"train": {"activation_checkpointing": True}}))
-            how = "with train.activation_checkpointing=true"
-        report({"retry": f"{failure.reason}; {goes_on} {how}"})
+            task = _recomputing(task)
+            report(_recomputed(task, failure.reason))
+        else:
+            report(_retried(task, failure.reason, f"(try {len(reached)} of {RETRIES + 1})"))
+
+
+def _recomputing(task: Task) -> Task:
+    return replace(task, run=task.run.change({"train": {"activation_checkpointing": True}}))
+
+
+def _recomputed(task: Task, reason: str) -> dict[str, Any]:
+    return _retried(task, reason, f"with {RECOMPUTE}=true") | {"settings": {RECOMPUTE: "true"}}
+
+
+def _retried(task: Task, reason: str, how: str) -> dict[str, Any]:
+    """What is reported of a run that raised and goes on."""
+    saved = checkpoint.last_step(task.folder / "checkpoints")
+    goes_on = "begins anew" if saved is None else f"goes on from step {saved}"
+    return {"retry": f"{reason}; {goes_on} {how}"}
 
 
 def _last_step(journal: Path) -> int:
@@ -320,10 +336,14 @@ def train_inline(task: Task) -> None:
 
     tune.report({"device": device_name(task.device)})
     train_alone(task, tune.report)
+    gc.collect()
+    torch.cuda.empty_cache()  # the process may stay, without a run: what torch keeps for itself is not free for others
 
 
-def train_with_workers(task: Task, *, workers: int, use_gpu: bool, storage: Path) -> None:
+def train_with_workers(task: Task, *, workers: int, gpus: float, storage: Path) -> None:
     """The train launcher's trial: start Ray Train workers, wait for them, and begin again where one of them dies.
+
+    gpus: of each worker, a share of one or 0.
 
     Their reports come through a queue of our own, of any length. Ray's TuneReportCallback has one of length 1 that it
     reads only between two results: with a driver that is slow to take them (MLflow far away), the last report meets
@@ -334,7 +354,7 @@ def train_with_workers(task: Task, *, workers: int, use_gpu: bool, storage: Path
     )  # a report waits for the next poll: 2 s by default
     from ray import tune
     from ray.train import FailureConfig, RunConfig, ScalingConfig, UserCallback
-    from ray.train.torch import TorchTrainer
+    from ray.train.torch import TorchConfig, TorchTrainer
     from ray.train.v2.api.exceptions import ControllerError, TrainingFailedError
     from ray.util.queue import Queue
 
@@ -353,7 +373,10 @@ def train_with_workers(task: Task, *, workers: int, use_gpu: bool, storage: Path
     trainer = TorchTrainer(
         train_worker,
         train_loop_config={"task": task},
-        scaling_config=ScalingConfig(num_workers=workers, use_gpu=use_gpu),
+        torch_config=TorchConfig(backend="nccl" if task.device == "cuda" else "gloo"),
+        scaling_config=ScalingConfig(
+            num_workers=workers, use_gpu=gpus > 0, resources_per_worker={"GPU": gpus} if gpus else None
+        ),
         run_config=RunConfig(
             name=task.key,  # a stable name: a new controller takes over from a dead one
             storage_path=str(storage),
@@ -397,26 +420,64 @@ def train_worker(config: dict[str, Any]) -> None:
         dist.broadcast(answer, src=0)
         return bool(answer.item())
 
+    def report(facts: dict[str, Any]) -> None:
+        ray.train.report(facts)
+
+    if workers == 1:
+        if (failure := noted_failure(task.folder, task.launch)) is not None:  # a retry of a failure that is meant
+            report(failure.told())
+            return
+        report({"device": device_name(task.device)})
+        train_alone(task, report)
+    else:
+        train_beside_others(task, report, rank=rank, workers=workers, agreed=agreed)
+
+
+def train_beside_others(
+    task: Task, report: Callable[[dict[str, Any]], None], *, rank: int, workers: int, agreed: Callable[[bool], bool]
+) -> None:
+    """One try of a worker among several; when any of them raises, Train ends them all and begins them again.
+
+    What a try leaves for the next one lies in the run's folder: that the run has failed for good, or that it was out of
+    memory and goes on with activation checkpointing. All workers read the same there, so all report as often.
+    """
     failure = noted_failure(task.folder, task.launch)
     if failure is not None:  # a retry that Train makes of a failure that is meant
-        ray.train.report(failure.told())
+        report(failure.told())
         return
-    ray.train.report({"device": device_name(task.device)})
-    if workers == 1:
-        train_alone(task, ray.train.report)
-        return
+    report({"device": device_name(task.device)})
+    if (reason := _noted_lack(task)) is not None:
+        task = _recomputing(task)
+        report(_recomputed(task, reason))
     try:
         train_run(
             task,
-            lambda rows, torn: ray.train.report({"rows": rows, "torn": torn}),
+            lambda rows, torn: report({"rows": rows, "torn": torn}),
             rank=rank,
             workers=workers,
             agreed=agreed,
         )
     except Exception as error:
-        if not worth_another_try(error, workers):
+        lacks = Failure.of(error).kind == "out of memory"
+        if lacks and not task.run.train.activation_checkpointing:
+            _note_lack(task, error)
+        elif lacks or not worth_another_try(error, workers):
             note_failure(task.folder, task.launch, error)
         raise  # the others wait for this worker in a collective: only Train can end them
+
+
+def _note_lack(task: Task, error: Exception) -> None:
+    with contextlib.suppress(OSError):  # then it fails by itself once more
+        _write_whole(task.folder / LACK, f"launch {task.launch}\n{Failure.of(error).reason}\n")
+
+
+def _noted_lack(task: Task) -> str | None:
+    """Why this launch goes on with activation checkpointing, if it does."""
+    try:
+        lines = (task.folder / LACK).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    return lines[1] if len(lines) == 2 and lines[0] == f"launch {task.launch}" else None
 
 
 def _line(row: Measurement) -> str:

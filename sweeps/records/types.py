@@ -15,6 +15,7 @@ ROLE, CAMPAIGN, ROW, KEY = "role", "campaign", "row", "key"
 CAMPAIGN_ROLE, ROW_ROLE = "campaign", "row"
 REUSED_FROM = "reused_from"  # a child that stands for a run which another campaign has trained
 STATE = "state"  # what MLflow has no status for: "diverged"
+PRUNED = "pruned"  # a state: KILLED by the search that made it; of nothing else is it an end
 FAILURE = "failure"
 STEP = "step"  # that a run had reached when it ended
 

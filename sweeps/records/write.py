@@ -50,6 +50,8 @@ REFUSALS = {  # error codes that no waiting mends; every other error counts as a
     "RESOURCE_DOES_NOT_EXIST",
     "UNAUTHENTICATED",
 }
+# Parameters that may turn out otherwise while a run is made, if they have this value: MLflow changes none that it has.
+AT_THE_END = {"train.activation_checkpointing": "false"}
 
 
 @dataclass(frozen=True)
@@ -257,7 +259,8 @@ class Tracker:
                 for name, text in origin.items():
                     self._client.set_tag(run.info.run_id, name, text)
             metrics = [Metric(name, value, now, job.run.train.steps) for name, value in to.metrics.items()]
-            lacking = {name: text for name, text in params(job.run).items() if name not in run.data.params}
+            settings = params(job.run) | {name: to.params[name] for name in AT_THE_END if name in to.params}
+            lacking = {name: text for name, text in settings.items() if name not in run.data.params}
             of_run = [Param(name, text) for name, text in lacking.items()]
             self._client.log_batch(run.info.run_id, metrics=metrics, params=of_run)
             self._client.set_terminated(run.info.run_id, "FINISHED", now)
@@ -280,6 +283,12 @@ class Tracker:
             child.pending.extend(rows)
             child.step = max([child.step, *(row.step for row in child.pending[-1:])])
             child.settled = False
+
+    def correct(self, key: str, settings: Mapping[str, str]) -> None:
+        """Settings that have turned out otherwise than the run was asked for with; what MLflow has stays as it is."""
+        with self._lock:
+            child = self._children[key]
+            child.params.update({name: text for name, text in settings.items() if name in child.params})
 
     def expect(self, key: str, left_s: float | None) -> None:
         """How long a run will still take, for whoever asks for its status."""
@@ -443,7 +452,9 @@ class Tracker:
         from mlflow.entities import Metric, Param, RunTag
 
         with self._lock:
-            rows, tags, settings, end = list(child.pending), dict(child.tags), dict(child.params), child.end
+            rows, tags, end = list(child.pending), dict(child.tags), child.end
+            over = end is not None and end[0] in ("FINISHED", "FAILED")
+            settings = {name: text for name, text in child.params.items() if over or AT_THE_END.get(name) != text}
             artefacts = list(child.artefacts)
         points: dict[tuple[str, int], Metric] = {}
         for row in rows:
@@ -478,7 +489,7 @@ class Tracker:
         with self._lock:
             del child.pending[: len(rows)]
             del child.artefacts[: len(artefacts)]
-            child.params = {}
+            child.params = {name: text for name, text in child.params.items() if name not in settings}
             child.tags = {name: value for name, value in child.tags.items() if tags.get(name) != value}
             child.settled = not child.pending and not child.tags and not child.artefacts and child.end == end
             if end is not None and end[0] == "FINISHED":

@@ -6,7 +6,11 @@ import csv
 import re
 from pathlib import Path
 
-from reports.tune_report import every_trial_csv, markdown, order_text, rows_csv, terminal, write_tune_report
+from reports.tables import NOTHING
+from reports.tune_figures import figures
+from reports.tune_page import page
+from reports.tune_report import write_tune_report
+from reports.tune_tables import every_trial_csv, markdown, order_text, rows_csv, terminal
 from tests.sweeps.test_tune import record, tuned_row
 
 A, B = tuned_row("A", (0.5, 0.5), (0.5, 0.5)), tuned_row("B", (0.4, 0.4), (0.6, 0.6))
@@ -14,13 +18,15 @@ BARE = tuned_row("C", (0.1, 0.2), ())
 
 
 def test_every_form_shows_both_scores_the_gain_and_what_was_chosen() -> None:
-    for form in (markdown(record(A, B)), terminal(record(A, B), 80)):
+    on_page = re.sub(r"<[^>]+>", " ", page(record(A, B), ()))
+    for form in (markdown(record(A, B)), terminal(record(A, B), 80), on_page):
         words = " ".join(re.sub(r"[|*]", " ", form).split())
         assert "B 40.0 ± 0.0 60.0 ± 0.0 +20.0 [+20.0, +20.0]" in words
         assert "B 0.002346 2 90.0 60.0 ± 0.0" in words, "its setting, trials, as searched, fresh seeds"
         assert "The order of the rows changed, 1 pair of 1: B now above A." in words
         assert "A note." in words
     assert "`--set optim.lr=0.0023456789`" in markdown(record(A, B))
+    assert "--set optim.lr=0.0023456789" in on_page
 
 
 def test_a_mean_over_fewer_seeds_than_were_asked_for_says_so() -> None:
@@ -54,4 +60,32 @@ def test_the_csv_has_every_row_and_both_ranks(tmp_path: Path) -> None:
     assert rows[2]["tuned_mean"] == ""
     assert len(every_trial_csv(record(A, B)).splitlines()) == 1 + 2 * 2
     report = write_tune_report(record(A, B), tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == set(report.files)
+    assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.*")} == set(report.files)
+
+
+def test_the_page_shows_the_gains_and_each_rows_trials_and_fetches_nothing(tmp_path: Path) -> None:
+    write_tune_report(record(A, B, BARE), tmp_path)
+    text = (tmp_path / "page.html").read_text()
+    assert text.count("<svg") == 4
+    assert not re.search(r"https?://|<script|url\((?!#)", text)
+    ids = re.findall(r'\bid="([^"]+)"', text)
+    assert len(ids) == len(set(ids)), "figures do not take each other's marks"
+
+
+def test_a_report_of_fewer_rows_leaves_no_figure_of_the_others(tmp_path: Path) -> None:
+    write_tune_report(record(A, B), tmp_path)
+    report = write_tune_report(record(A), tmp_path)
+    assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.*")} == set(report.files)
+    assert len([name for name in report.files if name.endswith(".svg")]) == 2
+
+
+def test_the_figure_has_a_line_for_every_row_and_says_what_was_gained() -> None:
+    (name, _, gains), *_ = figures(record(A, B, BARE))
+    (panel,) = gains.axes
+    assert name == "gains"
+    assert [label.get_text() for label in panel.get_yticklabels()] == ["A", "B", "C"]
+    assert {text.get_text() for text in panel.texts} == {"gain", "+0.0", "+20.0", NOTHING}
+
+
+def test_rows_without_any_number_have_no_figure_of_gains() -> None:
+    assert [name for name, _, _ in figures(record(tuned_row("A", (), ())))] == ["slices-1-A"]

@@ -1,5 +1,6 @@
 """What is left to do, what it costs and whether it may start: no cluster, no MLflow."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -200,6 +201,16 @@ def test_a_rate_of_several_workers_is_shared_out() -> None:
     assert one == 4 * four
 
 
+def test_a_rate_that_was_measured_on_a_share_of_a_gpu_is_that_share_of_the_gpus() -> None:
+    alone, shared = (_record(device="NVIDIA H100"), _record(device="NVIDIA H100"))
+    shared = replace(shared, tags=shared.tags | {"gpus_per_run": "0.25"})
+    (whole, quarter) = (recorded_rates([record], "H100")[""].flops_per_s for record in (alone, shared))
+    assert quarter == 4 * whole
+    for strange in ("0", "0.0", "1", "-0.5", "nan", "many"):
+        odd = replace(alone, tags=alone.tags | {"gpus_per_run": strange})
+        assert recorded_rates([odd], "H100")[""].flops_per_s == whole
+
+
 def test_a_card_knows_its_own_records_by_a_part_of_their_device() -> None:
     records = [_record(device="NVIDIA H100 80GB HBM3"), _record("other", device="NVIDIA L40S")]
     assert set(recorded_rates(records, find_card("h100").device)) == {"TRM k=1, T=1", ""}
@@ -227,6 +238,16 @@ def test_a_run_starts_slower_with_ray_train_and_workers_share_its_work() -> None
     work_s = run_work(jobs[0].run).flops / RATE.flops_per_s
     assert (alone.seconds, shared.seconds) == (TRAIN_START_S + work_s, TRAIN_START_S + work_s / 4)
     assert shared.hours == pytest.approx((4 * TRAIN_START_S + work_s) / 3600)
+
+
+def test_runs_that_share_a_gpu_are_slower_each_and_as_fast_and_dear_all_together() -> None:
+    jobs = jobs_of(4)
+    rates = {"": Rate(1e6, "slow, so that starting is nothing beside it")}
+    alone = make_plan(jobs, set(), rates, RATE, at_once=1, inline=True)
+    packed = make_plan(jobs, set(), rates, RATE, at_once=4, share=0.25, inline=True)
+    assert packed.runs[0].seconds == pytest.approx(4 * alone.runs[0].seconds, rel=1e-3)
+    assert packed.hours == pytest.approx(alone.hours, rel=1e-3)
+    assert max(run.seconds for run in packed.runs) < packed.seconds < 2 * alone.seconds
 
 
 def test_what_is_done_costs_nothing_more() -> None:

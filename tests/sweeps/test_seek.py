@@ -1,9 +1,12 @@
 """A search by its command: trials, confirmation, what the same command does again, and what is refused."""
 
+import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -193,6 +196,51 @@ def test_a_bad_trial_is_pruned_the_same_whether_the_search_was_interrupted_or_no
     assert command.main(["--pruning-report", *tiny[1:]]) == 0
     assert "what validation/lm_loss says of the end" in capsys.readouterr().out
     assert list(here.rglob("results/mini/search_tiny/**/pruning.csv"))
+
+
+@pytest.mark.kills
+@pytest.mark.timeout(900)
+def test_a_search_that_prunes_proposes_and_prunes_the_same_however_often_its_driver_is_killed(
+    tmp_path_factory: pytest.TempPathFactory, empty_mlflow: Path
+) -> None:
+    found = []
+    for kills in ((), (1, 3)):  # once so many trials have ended
+        here = tmp_path_factory.mktemp("killed")
+        shutil.copy(empty_mlflow, here / "mlflow.db")
+        tiny = [*_declare(here, space=RATES, also=PRUNED), "--set", "train.steps=20", "--trials", "5"]
+        (here / "tiny.py").write_text((here / "tiny.py").read_text().replace("best=2", "best=1"))
+        storage = f"sqlite:///{here / 'optuna.db'}"
+        tiny[tiny.index(STORAGE)] = storage
+        environment = {name: text for name, text in os.environ.items() if name != "RAY_ADDRESS"}
+        environment |= {"MLFLOW_TRACKING_URI": f"sqlite:///{here / 'mlflow.db'}", "CUDA_VISIBLE_DEVICES": ""}
+        of_search = [sys.executable, str(Path(command.__file__)), *tiny]
+        for n in kills:
+            with subprocess.Popen(of_search, cwd=here, env=environment, stdin=-3, stdout=-3, stderr=-3) as driver:
+                while driver.poll() is None and _n_ended(here / "optuna.db") < n:
+                    time.sleep(0.1)
+                driver.kill()
+            assert driver.returncode == -signal.SIGKILL, "it had ended before"
+        answer = subprocess.run(of_search, cwd=here, env=environment, stdin=-3, capture_output=True, text=True)
+        assert answer.returncode == 0, answer.stderr
+        with sqlite3.connect(here / "optuna.db") as database:
+            ((name,),) = database.execute("SELECT study_name FROM studies")
+        trials = read_trials(name, storage)
+        found.append([(t.params, t.state, t.values, t.curve, t.pruning_curve) for t in trials])
+        assert {trial.state for trial in trials} == {"complete", "pruned"}
+        with sqlite3.connect(here / "mlflow.db") as database:
+            keys = [key for (key,) in database.execute("SELECT value FROM tags WHERE key = 'key'")]
+        assert len(keys) == len(set(keys)), "no run is there twice"
+        assert len(keys) == 6, "five trials, and the best again"
+    assert found[0] == found[1]
+
+
+def _n_ended(storage: Path) -> int:
+    """Trials that have ended; none while there is no storage yet."""
+    if not storage.exists():
+        return 0
+    with sqlite3.connect(storage, timeout=30) as database:
+        ((n,),) = database.execute("SELECT count(*) FROM trials WHERE state IN ('COMPLETE', 'PRUNED')")
+    return int(n)
 
 
 # --- what is refused -------------------------------------------------------------------------------------------------

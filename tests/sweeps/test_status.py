@@ -84,6 +84,16 @@ def test_a_failed_run_says_of_which_kind_and_why(tags: dict[str, str], became: s
     assert seen.words == "at step 7/12, Diverged: the loss is nan"
 
 
+def test_a_pruned_trial_has_ended_for_its_search_and_for_no_study_that_has_the_same_run() -> None:
+    of = campaign()
+    pruned = record(of, status="KILLED", tags={"state": "pruned", "step": "6", "campaign": of.id})
+    seen = only(of, pruned)
+    assert (seen.became, seen.words) == ("pruned", "at step 6/12, 90.0 %")
+    assert in_short([seen]) == "0 of 1 done, 1 pruned"
+    of_a_search = replace(pruned, study="search_lr_wd", tags=pruned.tags | {"campaign": "b" * 16})
+    assert only(of, of_a_search).became == "interrupted"
+
+
 def test_a_run_that_another_study_makes_is_running_there() -> None:
     theirs = record(campaign(), status="RUNNING", study="puzzles", tags={"campaign": "b" * 16}, owners=(owner(),))
     seen = only(campaign(), theirs)

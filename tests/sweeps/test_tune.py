@@ -19,9 +19,9 @@ from sweeps.campaign import Job, declare
 from sweeps.conduct import Asked
 from sweeps.machines import Found
 from sweeps.names import UntrueName
+from sweeps.proposed import Runs
 from sweeps.search_record import Confirmed
 from sweeps.search_spec import Choices, Dimension, Integers, Objective, Search, find_search
-from sweeps.seek import Runs
 from sweeps.study import find_study
 from sweeps.tune import FIRST_SEED, Tuning, Turns, check, plan_tuning
 from sweeps.tune_record import TunedRow, TuningRecord

@@ -16,7 +16,15 @@ from hypothesis import strategies as st
 from data_prep.puzzle_set import PuzzleSet
 from sweeps.failures import Failure
 from sweeps.records.types import Measurement
-from sweeps.worker import Task, note_failure, noted_failure, read_journal, train_alone, train_run
+from sweeps.worker import (
+    Task,
+    note_failure,
+    noted_failure,
+    read_journal,
+    train_alone,
+    train_beside_others,
+    train_run,
+)
 from trm_core import __main__ as trm_core_command
 from trm_core import checkpoint, official
 from trm_core.checkpoint import BadCheckpoint, CheckpointNotWritten
@@ -310,6 +318,58 @@ def test_a_run_that_is_out_of_memory_all_the_same_fails_as_that_after_one_retry_
     assert sum("retry" in report for report in reports) == (0 if recomputes else 1)
     assert reports[-1]["kind"] == "out of memory"
     assert "kind out of memory" in (task.folder / "failure.txt").read_text()
+
+
+def tries_of(task: Task, most: int = 4) -> list[list[dict[str, Any]]]:
+    """Of one among several workers: what each try reported, begun again where it raised, as Ray Train does it."""
+    tries: list[list[dict[str, Any]]] = []
+    for _ in range(most):
+        tries.append([])
+        try:
+            train_beside_others(task, tries[-1].append, rank=0, workers=2, agreed=lambda due: due)
+            break
+        except Exception:  # Train takes any of them for a reason to begin again
+            continue
+    return tries
+
+
+@pytest.mark.parametrize(("at_step", "from_where"), [(0, "begins anew"), (8, "goes on from step 8")])
+def test_several_workers_out_of_memory_all_go_on_with_activation_checkpointing(
+    task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_step: int, from_where: str
+) -> None:
+    whole = rows_of(replace(task, folder=tmp_path / "whole"))
+    monkeypatch.setattr("sweeps.worker.train", OutOfMemory(at_step=at_step))
+    first, second = tries_of(task)
+    assert not any("failure" in report or "retry" in report for report in first)
+    assert [report for report in second if "retry" in report] == [
+        {
+            "retry": f"OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.; {from_where} with"
+            " train.activation_checkpointing=true",
+            "settings": {"train.activation_checkpointing": "true"},
+        }
+    ]
+    assert timeless(read_journal(task.folder / "metrics.jsonl")) == timeless(whole)
+    assert not (task.folder / "failure.txt").exists()
+
+
+def test_another_launch_finds_out_for_itself_whether_there_is_memory(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sweeps.worker.train", OutOfMemory(at_step=0))
+    tries_of(task, most=1)
+    (only,) = tries_of(replace(task, launch="another"), most=1)
+    assert not any("retry" in report for report in only)
+
+
+@pytest.mark.parametrize("recomputes", [False, True])
+def test_several_workers_that_lack_memory_all_the_same_fail_as_that(
+    task: Task, monkeypatch: pytest.MonkeyPatch, recomputes: bool
+) -> None:
+    task = replace(task, run=task.run.change({"train": {"activation_checkpointing": recomputes}}))
+    monkeypatch.setattr("sweeps.worker.train", OutOfMemory(at_step=4, always=True))
+    *tries, last = tries_of(task)
+    assert len(tries) == (1 if recomputes else 2)
+    assert [report["kind"] for report in last] == ["out of memory"]
 
 
 def test_what_fails_before_its_first_step_is_not_tried_again_however_far_an_earlier_launch_came(

@@ -16,7 +16,7 @@ from sweeps.plan import recorded_settings
 from sweeps.records import claims, read, write
 from sweeps.records.claims import OWNER, TAKEN
 from sweeps.records.read import read_curve, read_runs
-from sweeps.records.types import Measurement
+from sweeps.records.types import Measurement, Status
 from sweeps.records.write import Begun, Tracker
 from tests.conftest import a_study, campaign
 from tests.sweeps.records.stores import (
@@ -77,6 +77,37 @@ def test_every_setting_comes_back_from_mlflow_as_it_went_there(mlflow_here: Path
         tracker.close("FINISHED")
     (record,) = read_runs("a_study", "mini")
     assert recorded_settings(record.params) == run
+
+
+@pytest.mark.parametrize(
+    ("status", "retried", "said"),
+    [("FINISHED", True, "true"), ("FINISHED", False, "false"), ("FAILED", True, "true"), ("KILLED", False, None)],
+)
+def test_a_run_that_went_on_with_activation_checkpointing_says_so_in_its_settings(
+    mlflow_here: Path, status: Status, retried: bool, said: str | None
+) -> None:
+    """MLflow changes no parameter that it has: what may turn out otherwise is written down at the end."""
+    of = campaign()
+    key, name = only(of).key, "train.activation_checkpointing"
+    with Tracker.open(of) as tracker:
+        tracker.begin(only(of), "hash")
+        assert tracker.settle(20)
+        (begun,) = read_runs("a_study", "mini")
+        assert name not in begun.params
+        assert begun.params["train.steps"] == "12"
+        if retried:
+            tracker.correct(key, {name: "true"})
+        tracker.finish(key, status)
+        assert tracker.close(status) == []
+    (record,) = read_runs("a_study", "mini")
+    assert record.params.get(name) == said
+    with Tracker.open(of) as tracker:  # another command, which finds it as it is, or makes it again
+        if tracker.begin(only(of), "hash").what == "ours":
+            tracker.correct(key, {name: "true"})
+            tracker.finish(key, "FINISHED")
+        assert tracker.close("FINISHED") == []
+    (record,) = read_runs("a_study", "mini")
+    assert record.params[name] == (said or "true")
 
 
 def test_a_finished_run_is_read_as_it_was_written(mlflow_here: Path) -> None:
