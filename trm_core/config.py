@@ -131,7 +131,7 @@ class ModelSettings(Section):
     others do (figure 4)."""
     n_heads: Positive = 8
     """Heads of the self-attention."""
-    head_channels: Annotated[int, Field(ge=2, multiple_of=2)] | None = None
+    head_channels: Positive | None = None
     """Channels of each head; none: D / n_heads. The released direct prediction has 12 heads of 42 where D is 512."""
     positions: Literal["rope", "learned"] = "rope"
     """How positions are told apart: rotated in self-attention, where the MLP mixer needs nothing; or by a learnt vector
@@ -193,15 +193,21 @@ class ModelSettings(Section):
             )
         if self.single_z != "released code" and self.features != "single z":
             raise ValueError(
-                f'model.single_z="{self.single_z}" with model.features="{self.features}": only a single z can do without'
-                ' x in its last call; set model.features="single z", or leave model.single_z out'
+                f'model.single_z="{self.single_z}" with model.features="{self.features}": only a single z can do'
+                ' without x in its last call; set model.features="single z", or leave model.single_z out'
             )
-        uneven = self.D % self.n_heads or self.D // self.n_heads % 2
-        if self.mixer == "attention" and self.head_channels is None and uneven:
-            raise ValueError(
-                f"model.D={self.D} with model.n_heads={self.n_heads}: each head needs an even number of channels;"
-                " set model.D to an even multiple of model.n_heads, or model.head_channels"
-            )
+        if self.mixer == "attention":
+            if self.head_channels is None and self.D % self.n_heads:
+                raise ValueError(
+                    f"model.D={self.D} with model.n_heads={self.n_heads}: the heads share the channels and these do not"
+                    " divide; set model.D to an even multiple of model.n_heads, or model.head_channels"
+                )
+            if self.positions == "rope" and self.channels_of_a_head % 2:
+                raise ValueError(
+                    f"model.D={self.D} with model.n_heads={self.n_heads} and model.head_channels={self.head_channels}:"
+                    f" a head has {self.channels_of_a_head} channels, and rotated positions need an even number of"
+                    ' them; set model.D to an even multiple of model.n_heads, or model.positions="learned"'
+                )
         return self
 
     def inner_width(self, width: int) -> int:

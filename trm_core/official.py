@@ -190,7 +190,7 @@ def settings_of(theirs: Mapping[str, Tensor], given: Given) -> RunConfig:
     Raises BadStateDict where there is no model to be seen in the names, SettingsNeeded with every setting that is
     missing, BadSetting where given settings contradict the tensors or one another.
     """
-    told = _told(theirs)
+    told = told_by(theirs)
     model = told["model"]
     model |= _heads(theirs, model, given.get("model", {}).get("n_heads"))
     wanted = {"model.T", "model.n", "model.N_sup", "model.halting", "train.precision"}
@@ -228,7 +228,7 @@ def settings_of(theirs: Mapping[str, Tensor], given: Given) -> RunConfig:
     return RunConfig.parse({section: {**given.get(section, {}), **told.get(section, {})} for section in sections})
 
 
-def _told(theirs: Mapping[str, Tensor]) -> dict[str, dict[str, Any]]:
+def told_by(theirs: Mapping[str, Tensor]) -> dict[str, dict[str, Any]]:
     """The model settings that names and shapes determine on their own."""
     names = {name.removeprefix(PREFIX) for name in theirs if name.startswith(PREFIX)}
     layers: dict[str, set[str]] = {}
