@@ -65,7 +65,7 @@ def our_numbers(
         slots = refill(model, slots or empty_slots(model, batch), batch)
         result = step(model, slots, torch.zeros(run.train.batch_size, dtype=torch.int64, device=home))
         optimiser.zero_grad(set_to_none=True)
-        (result.loss / run.train.batch_size).backward()
+        (result.loss / run.train.batch_size).backward()  # type: ignore[no-untyped-call]
         found |= _step_quantities(f"out{i}", result, halting=m.halting)
         vectors = None if result.puzzle_vectors is None else result.puzzle_vectors.grad
         if i == 0:

@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from benchmarks import curve, equality, gpu_proof, parts
+from benchmarks import curve, equality, gpu_proof, parts, step_time
 from benchmarks.gpu_proof import main, wilson
 from reports.stats import test_set_interval as interval_of_the_reports
 from sweeps.recipes import recipe
@@ -209,7 +209,7 @@ def test_what_the_allocator_keeps_of_one_row_is_free_for_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     card = Card(monkeypatch, total=2 * max(_needs("trm"), _needs("trm_att")))
-    measure = gpu_proof.measure
+    measure = step_time.measure
 
     def and_keep(*arguments: Any) -> dict[str, float | None]:
         card.reserved = card.total - 1  # the row is over, and nothing of it is given back
@@ -230,7 +230,7 @@ def test_a_row_that_does_not_fit_and_one_that_fails_are_lines_and_the_next_is_me
 ) -> None:
     free = iter([1, None, None])
     monkeypatch.setattr(trainer, "free_on", lambda _: next(free))
-    measure = gpu_proof.measure
+    measure = step_time.measure
 
     def fails_once(made: Any, run: Any, steps: int) -> dict[str, float | None]:
         if run.model.mixer == "attention" and run.model.networks == "one":
