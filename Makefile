@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-REFERENCE ?= tests/fixtures/golden
+REFERENCE ?= tests/fixtures/golden64
 
 .PHONY: demo test test-kills check parity lint format install clean
 .DEFAULT_GOAL := help

@@ -2,7 +2,7 @@
 
 **float32.** The first step's logits, halting logits, loss and gradients are within FLOAT32 of the reference's, and the
 halting decisions equal; under torch.compile, one and two steps are as close to eager. Where a recursion amplifies
-rounding, no further off than parity.AMPLIFIED times what one unit in the last place of the weights does.
+rounding, no further off than AMPLIFIED times what one unit in the last place of the weights does.
 
 **bfloat16.** It keeps 8 bits, and the recursion amplifies their rounding: on a CPU, a correct program is off by 2 % in
 HRM's logits and by half in the MLP mixer's. So the bound is measured, per variant and quantity: UNITS times the largest
@@ -15,17 +15,18 @@ within 2.4 times of eager. A bound above 1 decides nothing, and such lines say s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from trm_core import parity
 from trm_core.model import Model
-from trm_core.official import to_ours
+from trm_core.parity import AMPLIFIED, relative_error
+from trm_core.parity_numbers import Quantities, Rounding, model_of, our_numbers
+from trm_core.parity_reference import Reference
 from trm_core.supervision import Slots, Step, supervision_step
 
 FLOAT32 = 1e-4  # relative error
@@ -53,21 +54,20 @@ def compiled_step(model: Model, slots: Slots, min_steps: Tensor) -> Step:
     return supervision_step(model, slots, min_steps)
 
 
-def check_variant(path: Path, device: str) -> Iterator[dict[str, Any]]:
-    """Every check of one reference file, as rows: variant, check, quantity, error, bound, holds, decides."""
-    name, arrays = path.stem, parity.load(path)
-    numbers = partial(parity.our_numbers, name, steps=2)
-    plain = numbers(arrays=arrays)
-    ulp = _errors(numbers(arrays=arrays, moved=True), plain)
+def check_variant(reference: Reference, device: str) -> Iterator[dict[str, Any]]:
+    """Every check of one float32 reference, as rows: variant, check, quantity, error, bound, holds, decides."""
+    numbers = partial(our_numbers, steps=2)
+    plain = numbers(reference)
+    ulp = _errors(numbers(reference, rounding=Rounding()), plain)
     units: Errors = {}
     for seed in range(3):
-        moved = _moved(arrays, seed)
-        effect = _errors(numbers(arrays=moved), plain)
-        effect["one call of the network"] = parity.relative_error(_one_call(name, moved), _one_call(name, arrays))
+        moved = _moved(reference, seed)
+        effect = _errors(numbers(moved), plain)
+        effect["one call of the network"] = relative_error(_one_call(moved), _one_call(reference))
         units = {kind: max(effect[kind], units.get(kind, 0.0)) for kind in effect}
 
     def exact(kind: str) -> float:
-        return max(FLOAT32, parity.AMPLIFIED * ulp.get(kind, 0.0))
+        return max(FLOAT32, AMPLIFIED * ulp.get(kind, 0.0))
 
     def coarse(kind: str) -> float:
         return max(FLOOR, UNITS * units[kind])
@@ -75,56 +75,53 @@ def check_variant(path: Path, device: str) -> Iterator[dict[str, Any]]:
     def rows(check: str, errors: Errors, bound: Callable[[str], float]) -> Iterator[dict[str, Any]]:
         for kind, error in errors.items():
             limit = bound(kind)
-            row = {"variant": name, "check": check, "quantity": kind, "error": error, "bound": limit}
+            row = {"variant": reference.name, "check": check, "quantity": kind, "error": error, "bound": limit}
             yield row | {"holds": error <= limit, "decides": limit < 1}
 
     first = {
-        key: torch.from_numpy(np.asarray(value)) for key, value in arrays.items() if key.startswith(("out0/", "grad0/"))
+        key: torch.from_numpy(np.asarray(value))
+        for key, value in reference.arrays.items()
+        if key.startswith(("out0/", "grad0/"))
     }
-    eager = {precision: numbers(arrays=arrays, device=device, precision=precision) for precision in ("fp32", "bf16")}
+    eager = {precision: numbers(reference, device=device, precision=precision) for precision in ("fp32", "bf16")}
     yield from rows("fp32 = reference", _errors(eager["fp32"], first), exact)
-    differ = any(parity.relative_error(eager["fp32"][key], first[key]) for key in ("out0/halted", "out0/steps"))
+    differ = any(relative_error(eager["fp32"][key], first[key]) for key in ("out0/halted", "out0/steps"))
     yield from rows("fp32 = reference", {"halting decisions": float(differ)}, lambda _: 0.0)
-    call = parity.relative_error(_one_call(name, arrays, device, "bf16"), _one_call(name, arrays))
+    call = relative_error(_one_call(reference, device, "bf16"), _one_call(reference))
     yield from rows("bf16 ~ reference", _errors(eager["bf16"], first) | {"one call of the network": call}, coarse)
     for precision, bound in (("fp32", exact), ("bf16", coarse)):
         torch._dynamo.reset()
-        compiled = numbers(arrays=arrays, device=device, precision=precision, step=compiled_step)
+        compiled = numbers(reference, device=device, precision=precision, step=compiled_step)
         yield from rows(f"{precision}, compiled = eager", _errors(compiled, eager[precision]), bound)
 
 
-def _errors(ours: parity.Quantities, theirs: parity.Quantities) -> Errors:
-    """The largest relative error of each kind, first step and second apart; decisions are not errors."""
+def _errors(ours: Quantities, theirs: Quantities) -> Errors:
+    """The largest relative error of each kind, first step and second apart; decisions and metrics are not errors."""
     found: Errors = {}
     for key in ours.keys() & theirs.keys():
         prefix, _, name = key.partition("/")
-        if theirs[key].is_floating_point():
+        if theirs[key].is_floating_point() and not name.startswith("metric/"):
             kind = "gradients, step 1" if prefix == "grad0" else f"{name}, step {int(prefix[-1]) + 1}"
-            found[kind] = max(found.get(kind, 0.0), parity.relative_error(ours[key], theirs[key]))
+            found[kind] = max(found.get(kind, 0.0), relative_error(ours[key], theirs[key]))
     return dict(sorted(found.items()))
 
 
-def _moved(arrays: parity.Arrays, seed: int) -> parity.Arrays:
-    """The same file with each weight moved by up to one bfloat16 unit."""
+def _moved(reference: Reference, seed: int) -> Reference:
+    """The same reference with each initial weight moved by up to one bfloat16 unit."""
     random = np.random.default_rng(seed)
-    return {
+    arrays = {
         key: (value * (1 + BF16_UNIT * random.uniform(-1, 1, value.shape))).astype(value.dtype)
         if key.startswith("sd/")
         else value
-        for key, value in arrays.items()
+        for key, value in reference.arrays.items()
     }
+    return replace(reference, arrays=arrays)
 
 
 @torch.inference_mode()
-def _one_call(name: str, arrays: parity.Arrays, device: str = "cpu", precision: str = "fp32") -> Tensor:
+def _one_call(reference: Reference, device: str = "cpu", precision: str = "fp32") -> Tensor:
     """f_z(y_init + x), float32 on the CPU."""
-    run = parity.settings_of(name, arrays)
-    run = run.model_copy(update={"train": run.train.model_copy(update={"precision": precision})})
-    theirs = {key[3:]: torch.from_numpy(arrays[key].copy()) for key in arrays if key.startswith("sd/")}
-    weights = to_ours(theirs, run.model)
-    model = Model(run, len(weights["puzzle_embedding.weights"]))
-    model.load_state_dict(weights)
-    model.to(device)
-    inputs, ids = (torch.from_numpy(arrays[f"in0/{key}"]).long().to(device) for key in ("inputs", "puzzle_identifiers"))
+    model = model_of(reference, precision, torch.device(device))
+    inputs, _, ids = (tensor.to(device) for tensor in reference.batch("in0"))
     x = model.embed(inputs, model.puzzle_vectors(ids))
     return model.f_z(model.initial_features(len(inputs))[0] + x).float().cpu()  # type: ignore[no-any-return]

@@ -7,6 +7,9 @@ OUT/result.json as it goes:
     benchmark   step time, puzzles/s, peak memory and FLOP utilisation of TRM-MLP, TRM-Att and HRM, eager and compiled
     training    in the minutes left, TRM-MLP on real puzzles at the released code's settings, accuracy over time
 
+A row that fails or does not fit is a line, and the rest goes on. No row is begun that would take the time of the
+sections behind it, were it as long as the longest before it; what is left out is named.
+
 Leaves OUT/checkpoint_<step>/ in parts under 16 MiB, from which --resume goes on (bit for bit on a CPU), and a figure.
 """
 
@@ -22,7 +25,7 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -47,13 +50,14 @@ from trm_core.checkpoint import BadCheckpoint  # noqa: E402
 from trm_core.command_line import BadCommand, Parser, is_for_the_user, refuse  # noqa: E402
 from trm_core.config import RunConfig  # noqa: E402
 from trm_core.evaluate import evaluate  # noqa: E402
-from trm_core.parity import VARIANTS  # noqa: E402
+from trm_core.memory import NotEnoughMemory  # noqa: E402
+from trm_core.parity_reference import BadReference, Reference, load  # noqa: E402
 from trm_core.supervision import empty_slots  # noqa: E402
-from trm_core.trainer import Trainer  # noqa: E402
+from trm_core.trainer import Trainer, release  # noqa: E402
 
 SECTIONS = ("parity", "benchmark", "training")
 BASES: tuple[BaseName, ...] = ("trm", "trm_att", "hrm")
-FOR_TRAINING = 0.3  # of the minutes: what parity and benchmark leave
+LEFT_FOR = {"benchmark": 0.25, "training": 0.3}  # of the minutes: what the sections before leave to these
 LOOK_EVERY = 10  # steps between looks at the loss and the clock; a look waits for the GPU
 Z = 1.959963984540054  # standard normal quantile of a 95 % interval
 
@@ -75,27 +79,64 @@ class Result:
 class Clock:
     """How many of the minutes are left."""
 
-    def __init__(self, minutes: float) -> None:
-        self.began, self.total_s = time.monotonic(), 60 * minutes
+    def __init__(self, minutes: float, now: Callable[[], float]) -> None:
+        self.now, self.began, self.total_s = now, now(), 60 * minutes
 
     def left_s(self) -> float:
         """Seconds."""
-        return self.total_s - (time.monotonic() - self.began)
+        return self.total_s - (self.now() - self.began)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns 0; 1 if a check does not hold or a part failed; 2 after what a user can mend, one line."""
+class Rows:
+    """The rows of a section, measured one after the other for as long as its time allows; one that fails is a row."""
+
+    def __init__(self, clock: Clock, behind: Sequence[str], device: torch.device) -> None:
+        self.clock, self.device = clock, device
+        self.kept_s = clock.total_s * sum(LEFT_FOR[section] for section in behind)
+        self.longest_s = 0.0
+        self.rows: list[dict[str, Any]] = []
+        self.left_out: list[str] = []
+
+    def add(self, what: dict[str, Any], measured: Callable[[], Iterable[dict[str, Any]]]) -> list[dict[str, Any]]:
+        """What was measured, as rows; or one that says why not: failed, no time left."""
+        before = len(self.rows)
+        began = self.clock.left_s()
+        if began - self.kept_s <= self.longest_s:
+            self.left_out.append(" ".join(str(value) for value in what.values()))
+            self.rows.append(what | {"skipped": "no time left"})
+            return self.rows[before:]
+        try:
+            self.rows.extend(measured())
+        except Exception as error:
+            # compilers, drivers and a full card raise what they like: recorded, printed, and the exit code is 1
+            said = " ".join(str(error).split())[:500]
+            self.rows.append(what | {"failed": f"{type(error).__name__}: {said}", "holds": False})
+        release(self.device)  # the next row finds the card as this one did
+        self.longest_s = max(self.longest_s, began - self.clock.left_s())
+        return self.rows[before:]
+
+    def finish(self, section: str) -> None:
+        """Say what there was no time for."""
+        if self.left_out:
+            print(f"{section}: left out, no time: {', '.join(self.left_out)}", flush=True)
+
+
+def main(arguments: Sequence[str] | None = None, now: Callable[[], float] = time.monotonic) -> int:
+    """Returns 0; 1 if a check does not hold or a part failed; 2 after what a user can mend, one line.
+
+    now: seconds, from any beginning.
+    """
     try:
-        return _main(arguments)
+        return _main(arguments, now)
     except ValueError as error:
         if not is_for_the_user(error):
             raise
         return refuse(str(error))
 
 
-def _main(arguments: Sequence[str] | None) -> int:
+def _main(arguments: Sequence[str] | None, now: Callable[[], float]) -> int:
     options = _parser().parse_args(arguments)
-    clock = Clock(options.minutes)
+    clock = Clock(options.minutes, now)
     device = _device(options.device)
     run = _settings(options)
     assert run.data.train is not None
@@ -107,24 +148,51 @@ def _main(arguments: Sequence[str] | None) -> int:
         seed=run.data.seed,
     )
     sections = options.sections or (["training"] if options.resume else list(SECTIONS))
+    references = _references(options) if "parity" in sections else []
     earlier: dict[str, Any] = {}
     trainer: Trainer | None = None
+    too_large = ""
     options.out.mkdir(parents=True, exist_ok=True)
     if "training" in sections or options.resume:
-        trainer = Trainer(run, data, device)
-        if options.resume:
+        try:
+            trainer = Trainer(run, data, device)
+        except NotEnoughMemory as error:
+            too_large = str(error)
+        if options.resume and trainer is not None:
             earlier = _resume(trainer, options.resume, options.out)
     result = Result(options.out, earlier | _facts(options, device, run, data))
     ok = True
-    if "parity" in sections:
-        ok &= _parity(options, device, result, clock)
-    if "benchmark" in sections:
-        ok &= _benchmark(options, device, data, result, clock)
-    if "training" in sections:
-        assert trainer is not None
-        _train(options, trainer, result, clock)
+    for section in SECTIONS:
+        behind = [later for later in SECTIONS[SECTIONS.index(section) + 1 :] if later in sections]
+        if section not in sections:
+            continue
+        if section == "training":
+            ok &= _training(options, trainer, too_large, result, clock)
+            continue
+        rows = Rows(clock, behind, device)
+        if section == "parity":
+            ok &= _parity(references, device, result, rows)
+        else:
+            ok &= _benchmark(options, device, data, result, rows)
+        rows.finish(section)
     print(f"written: {result.path}")
     return 0 if ok else 1
+
+
+def _training(
+    options: argparse.Namespace, trainer: Trainer | None, too_large: str, result: Result, clock: Clock
+) -> bool:
+    """Train, or say why not. Returns whether there was nothing against it."""
+    if trainer is None:
+        result.put("training", {"failed": too_large})
+        print(f"training     {too_large}", flush=True)
+        return False
+    if clock.left_s() <= 0:
+        result.put("training", {**result.facts.get("training", {}), "skipped": "no time left"})
+        print("training: left out, no time", flush=True)
+        return True
+    _train(options, trainer, result, clock)
+    return True
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -152,10 +220,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     golden = ROOT / "tests" / "fixtures" / "golden"
     add("--golden", type=Path, default=golden, metavar="DIR", help="reference numbers (default: the tests' fixture)")
-    add("--variants", nargs="+", choices=tuple(VARIANTS), default=list(VARIANTS), help="parity only: which")
+    add("--variants", nargs="+", metavar="NAME", help="parity only: which (default: all in --golden)")
     add("--D", type=int, default=512, help="benchmark only: width")
     add("--batch-size", type=int, default=768, help="benchmark only: slots")
     add("--steps", type=int, default=20, help="benchmark only: steps measured")
+    add("--eager", action="store_true", help="benchmark only: nothing compiled")
     add("--profile", action="store_true", help="also write the operations that take longest, profile_<base>.txt")
     return parser
 
@@ -190,28 +259,34 @@ def _facts(options: argparse.Namespace, device: torch.device, run: RunConfig, da
 # --- equality --------------------------------------------------------------------------------------------------------
 
 
-def _parity(options: argparse.Namespace, device: torch.device, result: Result, clock: Clock) -> bool:
+def _references(options: argparse.Namespace) -> list[Reference]:
+    """The float32 reference numbers to check against. Raises BadReference."""
+    names = options.variants or sorted(path.stem for path in options.golden.glob("*.npz"))
+    if not names:
+        raise BadReference(f"{options.golden}: no reference file (.npz) here")
+    references = [load(options.golden / f"{name}.npz") for name in names]
+    for reference in references:
+        if reference.dtype != torch.float32:
+            raise BadReference(f"{options.golden}/{reference.name}.npz: float64, expected the numbers in float32")
+    return references
+
+
+def _parity(references: Sequence[Reference], device: torch.device, result: Result, rows: Rows) -> bool:
     """Every variant; what one of them raises is recorded and the others go on. Returns whether all of it held."""
-    rows: list[dict[str, Any]] = []
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.use_deterministic_algorithms(True, warn_only=True)
     try:
-        for name in options.variants:
-            if _is_short(clock):
-                rows.append({"variant": name, "skipped": "no time left"})
-            else:
-                reference = options.golden / f"{name}.npz"
-                _attempt(rows, {"variant": name}, partial(check_variant, reference, device.type))
-            result.put("parity", rows)
+        for reference in references:
+            new = rows.add({"variant": reference.name}, partial(check_variant, reference, device.type))
+            result.put("parity", rows.rows)
             checks: dict[str, list[dict[str, Any]]] = {}
-            for row in rows:
-                if row["variant"] == name:
-                    checks.setdefault(row.get("check", ""), []).append(row)
+            for row in new:
+                checks.setdefault(row.get("check", ""), []).append(row)
             for check, of_it in checks.items():
-                print(_parity_line(name, check, of_it), flush=True)
+                print(_parity_line(reference.name, check, of_it), flush=True)
     finally:
         torch.use_deterministic_algorithms(False)
-    return all(row.get("holds", "skipped" in row) for row in rows)
+    return all(row.get("holds", "skipped" in row) for row in rows.rows)
 
 
 def _parity_line(name: str, check: str, rows: list[dict[str, Any]]) -> str:
@@ -224,59 +299,43 @@ def _parity_line(name: str, check: str, rows: list[dict[str, Any]]) -> str:
     return f"{name:<12} {check:<22} {said}  {worst['quantity']} {worst['error']:.1e} (bound {worst['bound']:.1e}){more}"
 
 
-def _attempt(rows: list[dict[str, Any]], what: dict[str, Any], measured: Callable[[], Any]) -> None:
-    """Add what was measured to the rows; or, so that one failure does not cost all the GPU time, why not."""
-    try:
-        rows.extend(measured())
-    except Exception as error:
-        if isinstance(error, ValueError) and is_for_the_user(error):
-            raise
-        # compilers and drivers raise what they like: recorded, printed, and the exit code is 1
-        rows.append(what | {"failed": f"{type(error).__name__}: {' '.join(str(error).split())[:500]}", "holds": False})
-
-
-def _is_short(clock: Clock) -> bool:
-    return clock.left_s() < FOR_TRAINING * clock.total_s
-
-
 # --- benchmark -------------------------------------------------------------------------------------------------------
 
 
-def _benchmark(
-    options: argparse.Namespace, device: torch.device, data: PuzzleSet, result: Result, clock: Clock
-) -> bool:
-    rows: list[dict[str, Any]] = []
+def _benchmark(options: argparse.Namespace, device: torch.device, data: PuzzleSet, result: Result, rows: Rows) -> bool:
+    """Each recipe eager and compiled; a row that fails or does not fit is a line. Returns whether none was."""
     for base in BASES:
         run = recipe(base, "sudoku").change({"model": {"D": options.D}, "train": {"batch_size": options.batch_size}})
-        for compiled in (False, True):
-            what = {"base": base, "compiled": compiled}
-            if _is_short(clock):
-                rows.append(what | {"skipped": "no time left"})
-            else:
-
-                def measured(run: RunConfig = run, what: dict[str, Any] = what) -> list[dict[str, Any]]:
-                    torch._dynamo.reset()
-                    trainer = Trainer(run, data, device)
-                    if what["compiled"]:
-                        compile_networks(trainer.model)
-                    row = what | measure(trainer, run, options.steps)
-                    if options.profile:
-                        name = f"profile_{what['base']}{'_compiled' if what['compiled'] else ''}.txt"
-                        (options.out / name).write_text(_profile(trainer))
-                    return [row]
-
-                _attempt(rows, what, measured)
-            row = rows[-1]
+        for compiled in (False,) if options.eager else (False, True):
+            name = "compiled" if compiled else "eager"
+            (row,) = rows.add(
+                {"base": base, "compiled": compiled}, partial(_measured, options, run, data, device, base, name)
+            )
             told = (
                 row.get("skipped")
                 or row.get("failed")
-                or "  ".join(f"{name} {row[name]:.4g}" for name in COLUMNS if row[name] is not None)
+                or "  ".join(f"{column} {row[column]:.4g}" for column in COLUMNS if row[column] is not None)
             )
-            print(f"{base:<8} {'compiled' if compiled else 'eager':<9} {told}", flush=True)
+            print(f"{base:<8} {name:<9} {told}", flush=True)
             result.put(
-                "benchmark", {"D": options.D, "batch_size": options.batch_size, "precision": "bf16", "rows": rows}
+                "benchmark", {"D": options.D, "batch_size": options.batch_size, "precision": "bf16", "rows": rows.rows}
             )
-    return not any("failed" in row for row in rows)
+    return not any("failed" in row for row in rows.rows)
+
+
+def _measured(
+    options: argparse.Namespace, run: RunConfig, data: PuzzleSet, device: torch.device, base: str, name: str
+) -> list[dict[str, Any]]:
+    """One row: step time and, if asked for, a profile."""
+    torch._dynamo.reset()
+    trainer = Trainer(run, data, device)
+    if name == "compiled":
+        compile_networks(trainer.model)
+    row = {"base": base, "compiled": name == "compiled"} | measure(trainer, run, options.steps)
+    if options.profile:
+        suffix = "_compiled" if name == "compiled" else ""
+        (options.out / f"profile_{base}{suffix}.txt").write_text(_profile(trainer))
+    return [row]
 
 
 def _profile(trainer: Trainer) -> str:
@@ -299,7 +358,7 @@ def _train(options: argparse.Namespace, trainer: Trainer, result: Result, clock:
     before: dict[str, Any] = result.facts.get("training", {})
     points: list[dict[str, Any]] = before.get("points", [])
     minutes_before = float(before.get("minutes", 0.0))
-    began, first_step = time.monotonic(), trainer.step
+    began, first_step = clock.now(), trainer.step
     stop = min(run.train.steps, options.stop_at or run.train.steps)
     if options.compile:
         compile_networks(trainer.model)
@@ -307,7 +366,7 @@ def _train(options: argparse.Namespace, trainer: Trainer, result: Result, clock:
 
     def look() -> float:
         """Evaluate, record, draw; returns the seconds it took."""
-        since = time.monotonic()
+        since = clock.now()
         scores = evaluate(
             trainer.evaluated_model,
             trainer.data.test,
@@ -317,10 +376,10 @@ def _train(options: argparse.Namespace, trainer: Trainer, result: Result, clock:
             device=trainer.device,
         )
         low, high = wilson(scores["exact_accuracy"], int(scores["puzzles"]))
-        minutes = minutes_before + (time.monotonic() - began) / 60
+        minutes = minutes_before + (clock.now() - began) / 60
         point = {"step": trainer.step, "minutes": minutes, "loss": loss, **scores, "low": low, "high": high}
         points[:] = [old for old in points if old["step"] < trainer.step] + [point]
-        steps_s = (trainer.step - first_step) / (time.monotonic() - began)
+        steps_s = (trainer.step - first_step) / (clock.now() - began)
         result.put("training", {"minutes": minutes, "steps_per_second": steps_s, "points": points})
         title = f"TRM-MLP on Sudoku, {len(trainer.data.train):,} training puzzles"
         told = f"{int(scores['puzzles']):,} test puzzles, 95 % interval; {device_name(trainer.device)}"
@@ -330,26 +389,26 @@ def _train(options: argparse.Namespace, trainer: Trainer, result: Result, clock:
             f"  cells {scores['cell_accuracy']:.3f}" + ("" if loss is None else f"  loss {loss:.3f}"),
             flush=True,
         )
-        return time.monotonic() - since
+        return clock.now() - since
 
     look_s, save_s = look(), 0.0
-    looked = saved = time.monotonic()
+    looked = saved = clock.now()
     while trainer.step < stop:
         trainer.take_step()
         if trainer.step == first_step + 1:
-            save_s = _save(options, trainer)  # early: how long it takes must be known before time runs out
+            save_s = _save(options, trainer, clock)  # early: how long it takes must be known before time runs out
         if trainer.step % LOOK_EVERY == 0:
             loss = trainer.window_metrics()["train/loss"]
         elif trainer.device.type != "cpu":
             continue
         if clock.left_s() < 10 + 1.5 * (look_s + save_s):
             break
-        if time.monotonic() - looked > options.evaluate_every:
-            look_s, looked = look(), time.monotonic()
-        if time.monotonic() - saved > options.checkpoint_every:
-            save_s, saved = _save(options, trainer), time.monotonic()
+        if clock.now() - looked > options.evaluate_every:
+            look_s, looked = look(), clock.now()
+        if clock.now() - saved > options.checkpoint_every:
+            save_s, saved = _save(options, trainer, clock), clock.now()
     if trainer.slots is not None:
-        _save(options, trainer)  # before the last evaluation: a run cut off there has lost nothing
+        _save(options, trainer, clock)  # before the last evaluation: a run cut off there has lost nothing
     if points[-1]["step"] != trainer.step:
         look()
 
@@ -365,9 +424,9 @@ def wilson(accuracy: float, puzzles: int) -> tuple[float, float]:
 # --- checkpoints -----------------------------------------------------------------------------------------------------
 
 
-def _save(options: argparse.Namespace, trainer: Trainer) -> float:
+def _save(options: argparse.Namespace, trainer: Trainer, clock: Clock) -> float:
     """OUT/checkpoint_<step>, in place of the one before it. Returns the seconds it took."""
-    began = time.monotonic()
+    began = clock.now()
     work = options.out / ".saving"
     shutil.rmtree(work, ignore_errors=True)
     path = trainer.save(work)
@@ -381,7 +440,7 @@ def _save(options: argparse.Namespace, trainer: Trainer) -> float:
     for old in options.out.glob("checkpoint_*"):
         if old != final:
             shutil.rmtree(old)
-    return time.monotonic() - began
+    return clock.now() - began
 
 
 def _resume(trainer: Trainer, folder: Path, out: Path) -> dict[str, Any]:

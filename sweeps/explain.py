@@ -15,7 +15,15 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeps.declared import nearest
-from sweeps.profiles import PROFILES, Difference, configure, differences, find_profile, shared_puzzles
+from sweeps.profiles import (
+    PROFILES,
+    Difference,
+    configure,
+    differences,
+    differences_where,
+    find_profile,
+    shared_puzzles,
+)
 from sweeps.puzzles import PUZZLE_WORDS
 from sweeps.search_spec import searches_and_faults
 from sweeps.study import EVERY_BASE, BaseName, ProfileName, PuzzleName, Row, Study, studies_and_faults
@@ -149,7 +157,7 @@ def print_explanation(first_name: str, second_name: str) -> None:
         raise BadCommand(f"--explain {first.name} {second.name}: the same profile twice; name two different ones")
     puzzles = shared_puzzles(first, second)
     groups: dict[tuple[str, str], list[Difference]] = {}
-    for difference in differences(first, second):
+    for difference in (*differences(first, second), *differences_where(first, second)):
         groups.setdefault((difference.why, _where(difference, puzzles)), []).append(difference)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("setting", no_wrap=True)
@@ -167,12 +175,18 @@ def print_explanation(first_name: str, second_name: str) -> None:
     for profile in (first, second):
         if lacking := [words for puzzle, words in PUZZLE_WORDS.items() if puzzle not in profile.puzzles]:
             _say(console, f"{profile.name} has no {' or '.join(lacking)}; compared on the rest.")
+        if profile.kept:
+            _say(console, f"{profile.name} keeps of the released code what the paper does not have:")
+            for kept in profile.kept:
+                _say(console, f"{kept.what}: {kept.why}", indent=2, then=4)
 
 
 def _where(difference: Difference, puzzles: Collection[PuzzleName]) -> str:
     """On which puzzles and recipes, in words; nothing where it is on all of them."""
     words = "" if difference.bases == EVERY_BASE else ", ".join(BASE_WORDS[base] for base in difference.bases)
     words = words.replace("TRM-MLP, TRM-Att", "TRM")
+    if difference.where:
+        words = f"{words} with {difference.where}".strip()
     if len(difference.puzzles) == len(puzzles):
         return words
     return f"{words} on {', '.join(PUZZLE_WORDS[puzzle] for puzzle in difference.puzzles)}".strip()

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+from pydantic import Field
+
 from sweeps.changes import for_row
 from sweeps.declared import nearest
 from sweeps.recipes import recipe
 from sweeps.study import EVERY_BASE, EVERY_PUZZLE, BaseName, ProfileName, PuzzleName, Row, Study
-from trm_core.config import BadSetting, RunConfig, Settings
+from trm_core.config import BadSetting, RunConfig, Settings, assigned, setting_text
 
 
 class UnknownProfile(ValueError):
@@ -33,6 +35,20 @@ class Change(Settings):
     why: str  # one clause, its source first
     puzzles: tuple[PuzzleName, ...] = EVERY_PUZZLE
     bases: tuple[BaseName, ...] = EVERY_BASE
+    # and only on runs that have these settings, whoever gave them: {"model": {"features": "single z"}}
+    where: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+    def fits(self, run: RunConfig) -> bool:
+        """Whether the run has the settings that the change asks for."""
+        found = run.flat()
+        return all(found[name] == value for name, value in flat(self.where).items())
+
+
+class Kept(Settings):
+    """What a profile leaves as the released code has it, although its source does not have it."""
+
+    what: str  # in words, with its setting
+    why: str
 
 
 class Profile(Settings):
@@ -44,10 +60,18 @@ class Profile(Settings):
     note: str = ""  # printed under every table of this profile
     puzzles: tuple[PuzzleName, ...] = EVERY_PUZZLE  # that it has settings for
     changes: tuple[Change, ...] = ()  # in order, the later winning
+    kept: tuple[Kept, ...] = ()
 
     def changes_to(self, base: BaseName, puzzle: PuzzleName) -> tuple[Change, ...]:
-        """Those that touch this recipe on this puzzle."""
-        return tuple(change for change in self.changes if base in change.bases and puzzle in change.puzzles)
+        """Those that touch this recipe on this puzzle, whatever else a run of it is."""
+        return tuple(change for change in self._about(base, puzzle) if not change.where)
+
+    def changes_to_run(self, base: BaseName, puzzle: PuzzleName, run: RunConfig) -> tuple[Change, ...]:
+        """Those that touch this very run of the recipe for a setting that it has."""
+        return tuple(change for change in self._about(base, puzzle) if change.where and change.fits(run))
+
+    def _about(self, base: BaseName, puzzle: PuzzleName) -> Iterable[Change]:
+        return (change for change in self.changes if base in change.bases and puzzle in change.puzzles)
 
 
 PROFILES: dict[ProfileName, Profile] = {
@@ -143,6 +167,11 @@ PROFILES: dict[ProfileName, Profile] = {
                 settings={"train": {"eval_every": 50, "eval_puzzles": 100, "checkpoint_every": 50, "log_every": 5}},
                 why="looked at more often, on fewer puzzles",
             ),
+            Change(
+                settings={"model": {"head_channels": None}},
+                why="heads that share the channels evenly; 12 heads of 42 where D is 512",
+                bases=("direct",),
+            ),
         ),
     ),
     "official": Profile(
@@ -187,6 +216,31 @@ PROFILES: dict[ProfileName, Profile] = {
                 why="8 dihedral variants, the original one of them (paper, appendix); off (released code, builder)",
                 puzzles=("maze",),
             ),
+            Change(
+                settings={"model": {"single_z": "figure 4"}},
+                why="z from z and x in all n+1 calls (paper, figure 4); the last call without x (released code, model)",
+                where={"model": {"features": "single z"}},
+            ),
+        ),
+        kept=(
+            Kept(
+                what="exploration in halting (model.exploration=0.1)",
+                why="it stands in the released code and in none of the paper's listings",
+            ),
+            Kept(
+                what="SignSGD on the puzzle embedding (optim.embedding_lr, optim.embedding_weight_decay)",
+                why="the released code's; the paper names AdamW only",
+            ),
+            Kept(
+                what="direct prediction's 12 heads of 42 channels (model.n_heads, model.head_channels)",
+                why="the released code's; the paper quotes its numbers from Wang et al.",
+            ),
+            Kept(
+                what="HRM by its own recipe: 20,000 epochs, AdamATan2, half of the halting loss, ARC-AGI-2 without"
+                " ConceptARC",
+                why="from its own README, as rows beside HRM trained as TRM in puzzles and arc_agi; the paper quotes"
+                " Wang et al.",
+            ),
         ),
     ),
 }
@@ -205,13 +259,22 @@ def configure(study: Study, row: Row, profile: ProfileName, seed: int, overrides
 
     In this order, the later winning: the base recipe, the profile, the row's change, its change in this profile, the
     seed, the overrides ("model.D=96", or "maze:model.D=96" for rows on mazes alone, "hrm:model.D=96" for HRM's). Only
-    the end has to hold together, so a row may undo what a profile alone could not do without.
+    the end has to hold together, so a row may undo what a profile alone could not do without. What a profile changes
+    where a run has some setting is looked for at the end, and then stands with the profile's other changes.
     """
-    settings = _at_scale(row.base, study.puzzle_of(row), PROFILES[profile])
-    settings = _over(settings, row.change)
-    settings = _over(settings, row.change_in.get(profile, {}))
-    settings = _over(settings, {"train": {"seed": seed}})
-    run = RunConfig.parse(settings).set(for_row(study, row, overrides))
+    at_scale = _at_scale(row.base, study.puzzle_of(row), PROFILES[profile])
+
+    def over(settings: Mapping[str, Any]) -> RunConfig:
+        asked = assigned(for_row(study, row, overrides))
+        for change in (row.change, row.change_in.get(profile, {}), {"train": {"seed": seed}}, asked):
+            settings = _over(settings, change)
+        return RunConfig.parse(settings)
+
+    run = over(at_scale)
+    if further := PROFILES[profile].changes_to_run(row.base, study.puzzle_of(row), run):
+        for change in further:
+            at_scale = _over(at_scale, change.settings)
+        run = over(at_scale)
     if run.data.puzzle != study.puzzle_of(row):
         raise BadSetting(
             f"data.puzzle={run.data.puzzle}: {row.name!r} is a row on {study.puzzle_of(row)}, and its settings are"
@@ -263,6 +326,7 @@ class Difference:
     bases: tuple[BaseName, ...]
     values: tuple[Any, Any]
     why: str
+    where: str = ""  # on runs alone that have this setting: "model.features=single z"
 
 
 def shared_puzzles(first: Profile, second: Profile) -> tuple[PuzzleName, ...]:
@@ -286,6 +350,26 @@ def differences(first: Profile, second: Profile) -> tuple[Difference, ...]:
     ]
     order = list(RunConfig().flat())
     return tuple(sorted(found, key=lambda difference: order.index(difference.setting)))
+
+
+def differences_where(first: Profile, second: Profile) -> tuple[Difference, ...]:
+    """What differs on those runs alone that have some setting, which no recipe has by itself."""
+    defaults, found = RunConfig().flat(), []
+    puzzles = shared_puzzles(first, second)
+    for number, profile in enumerate((first, second)):
+        for change in profile.changes:
+            if change.where:
+                where = ", ".join(f"{name}={setting_text(value)}" for name, value in flat(change.where).items())
+                for setting, value in flat(change.settings).items():
+                    values = (value, defaults[setting]) if number == 0 else (defaults[setting], value)
+                    here = tuple(puzzle for puzzle in change.puzzles if puzzle in puzzles)
+                    found.append(Difference(setting, here, change.bases, values, change.why, where))
+    return tuple(found)
+
+
+def flat(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """{"model": {"n": 2}} as {"model.n": 2}."""
+    return {f"{section}.{name}": value for section, part in settings.items() for name, value in part.items()}
 
 
 def _why(setting: str, of: tuple[BaseName, PuzzleName], first: Profile, second: Profile) -> str:

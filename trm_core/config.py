@@ -126,8 +126,16 @@ class ModelSettings(Section):
     """Layers of each network."""
     D: Annotated[int, Field(ge=2)] = 512
     """Width: channels per position."""
+    single_z: Literal["released code", "figure 4"] = "released code"
+    """With features=single z: whether the last of the n+1 calls goes without x (released code) or takes it too, as the
+    others do (figure 4)."""
     n_heads: Positive = 8
     """Heads of the self-attention."""
+    head_channels: Positive | None = None
+    """Channels of each head; none: D / n_heads. The released direct prediction has 12 heads of 42 where D is 512."""
+    positions: Literal["rope", "learned"] = "rope"
+    """How positions are told apart: rotated in self-attention, where the MLP mixer needs nothing; or by a learnt vector
+    each, added to x (released code, pos_encodings)."""
     expansion: Annotated[float, Field(gt=0)] = 4.0
     """SwiGLU's inner width is 2/3 of expansion times the width, rounded up to a multiple of inner_multiple."""
     inner_multiple: Positive = 256
@@ -183,16 +191,38 @@ class ModelSettings(Section):
                 f"model.experts_per_token={self.experts_per_token} with model.n_experts={self.n_experts}: a position"
                 " cannot take more experts than there are"
             )
-        if self.mixer == "attention" and (self.D % self.n_heads or self.D // self.n_heads % 2):
+        if self.single_z != "released code" and self.features != "single z":
             raise ValueError(
-                f"model.D={self.D} with model.n_heads={self.n_heads}: each head needs an even number of channels;"
-                " set model.D to an even multiple of model.n_heads"
+                f'model.single_z="{self.single_z}" with model.features="{self.features}": only a single z can do'
+                ' without x in its last call; set model.features="single z", or leave model.single_z out'
             )
+        if self.mixer == "attention":
+            if self.head_channels is None and self.D % self.n_heads:
+                raise ValueError(
+                    f"model.D={self.D} with model.n_heads={self.n_heads}: the heads share the channels and these do not"
+                    " divide; set model.D to an even multiple of model.n_heads, or model.head_channels"
+                )
+            if self.positions == "rope" and self.channels_of_a_head % 2:
+                raise ValueError(
+                    f"model.D={self.D} with model.n_heads={self.n_heads} and model.head_channels={self.head_channels}:"
+                    f" a head has {self.channels_of_a_head} channels, and rotated positions need an even number of"
+                    ' them; set model.D to an even multiple of model.n_heads, or model.positions="learned"'
+                )
         return self
 
     def inner_width(self, width: int) -> int:
         """SwiGLU's inner width for an outer width (released code, layers.py)."""
         return -(-round(self.expansion * width * 2 / 3) // self.inner_multiple) * self.inner_multiple
+
+    @property
+    def channels_of_a_head(self) -> int:
+        """Channels of each of the n_heads heads."""
+        return self.D // self.n_heads if self.head_channels is None else self.head_channels
+
+    @property
+    def attention_width(self) -> int:
+        """Channels of all heads of a self-attention together: D unless head_channels says otherwise."""
+        return self.n_heads * self.channels_of_a_head
 
     @property
     def depth(self) -> int:
@@ -344,7 +374,8 @@ class RunConfig(Settings):
         """Trained parameters of the network, puzzle embedding rows not counted (as the paper and the released code)."""
         tokens = self.data.vocabulary * self.model.D  # embedded, and read out
         heads = tokens * (1 if self.model.output_head == "tied" else 2) + 2 * self.model.D + 2
-        return self.matrices() + heads
+        positions = self.sequence * self.model.D if self.model.positions == "learned" else 0
+        return self.matrices() + heads + positions
 
     def matrices(self) -> int:
         """Of them, those of the one network or the two: without embedding and heads."""
@@ -352,7 +383,7 @@ class RunConfig(Settings):
         swiglu = 3 * m.D * m.inner_width(m.D)
         if m.channel_mlp == "mixture of experts":
             swiglu = m.n_experts * (swiglu + m.D)
-        mixer = 4 * m.D * m.D if m.mixer == "attention" else 3 * positions * m.inner_width(positions)
+        mixer = 4 * m.D * m.attention_width if m.mixer == "attention" else 3 * positions * m.inner_width(positions)
         networks = 2 if m.networks == "separate" else 1
         return networks * m.n_layers * (swiglu + mixer)
 
@@ -378,7 +409,7 @@ class RunConfig(Settings):
         if m.channel_mlp == "mixture of experts":
             swiglu = m.n_experts * (swiglu + 2 * positions * m.D)  # every expert is computed, most are weighed by 0
         if m.mixer == "attention":
-            return swiglu + 2 * positions * 4 * m.D * m.D + 4 * positions * positions * m.D
+            return swiglu + 2 * positions * 4 * m.D * m.attention_width + 4 * positions * positions * m.attention_width
         return swiglu + 2 * m.D * 3 * positions * m.inner_width(positions)
 
 

@@ -93,25 +93,27 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Self-attention over all positions, with RoPE."""
+    """Self-attention over all positions; with RoPE, unless positions are learnt."""
 
-    def __init__(self, D: int, n_heads: int, positions: int) -> None:
+    def __init__(self, settings: ModelSettings, positions: int) -> None:
         super().__init__()
-        self.n_heads = n_heads
-        self.qkv = Linear(D, 3 * D)
-        self.out = Linear(D, D)
-        cos, sin = rope(positions, D // n_heads)
+        self.n_heads, self.rotates = settings.n_heads, settings.positions == "rope"
+        self.qkv = Linear(settings.D, 3 * settings.attention_width)
+        self.out = Linear(settings.attention_width, settings.D)
+        cos, sin = rope(positions, settings.channels_of_a_head)
         self.cos = nn.Buffer(cos, persistent=False)
         self.sin = nn.Buffer(sin, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, L, D] → [B, L, D]."""
-        B, L, D = x.shape
-        heads = self.qkv(x).view(B, L, 3 * self.n_heads, D // self.n_heads)
+        B, L, _ = x.shape
+        heads = self.qkv(x).view(B, L, 3 * self.n_heads, -1)
         qk, v = heads[:, :, : 2 * self.n_heads], heads[:, :, 2 * self.n_heads :]
-        q, k = rotate(qk, self.cos, self.sin).chunk(2, dim=2)
+        if self.rotates:
+            qk = rotate(qk, self.cos, self.sin)
+        q, k = qk.chunk(2, dim=2)
         mixed = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
-        return self.out(mixed.transpose(1, 2).reshape(B, L, D))  # type: ignore[no-any-return]
+        return self.out(mixed.transpose(1, 2).reshape(B, L, -1))  # type: ignore[no-any-return]
 
 
 class Layer(nn.Module):
@@ -121,7 +123,7 @@ class Layer(nn.Module):
         super().__init__()
         self.mixer = settings.mixer
         self.mix: nn.Module = (  # the MLP runs over the sequence axis, with no position encoding (section 4.5)
-            Attention(settings.D, settings.n_heads, positions)
+            Attention(settings, positions)
             if settings.mixer == "attention"
             else SwiGLU(positions, settings.inner_width(positions))
         )

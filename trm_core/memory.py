@@ -6,8 +6,8 @@ B slots of one worker, L positions, D channels; u = B·L·D numbers in the compu
 What one sublayer keeps for the backward (verified with torch.autograd.graph.saved_tensors_hooks):
 
     SwiGLU       its input (u), and gate, up, silu(gate), silu(gate)·up: 4 inner widths per row
-    attention    its input (u), q, k, v as projected (3u), q, k rotated (2u), the heads' output (u), the softmax's
-                 logarithms; no L x L matrix, on CPU and GPU alike
+    attention    its input (u), q, k, v as projected (3u), with RoPE q, k rotated (2u), the heads' output (u), the
+                 softmax's logarithms; no L x L matrix, on CPU and GPU alike
     rms_norm     the float32 sum that is normed (f)
     weights      float32; in bf16 each application of a network keeps its own cast of them
 
@@ -131,6 +131,7 @@ class _Sizes:
         self.L = run.sequence
         self.u = self.number * B * self.L * m.D
         self.f = FLOAT32 * B * self.L * m.D
+        self.heads = self.number * B * self.L * m.attention_width  # q, k or v of all heads
         self.over_channels = self.number * B * self.L * m.inner_width(m.D)  # one inner width of the channels' SwiGLU
         self.over_positions = self.number * B * m.D * m.inner_width(self.L)  # … of the MLP mixer
         self.logits = self.number * B * self.L * run.data.vocabulary
@@ -140,7 +141,7 @@ class _Sizes:
         """For the backward of one application of a network."""
         m, run = self.run.model, self.run
         if m.mixer == "attention":
-            mixer = 7 * self.u + FLOAT32 * self.B * m.n_heads * self.L
+            mixer = self.u + (6 if m.positions == "rope" else 4) * self.heads + FLOAT32 * self.B * m.n_heads * self.L
         else:
             mixer = self.u + 4 * self.over_positions
         channels = self.u + 4 * self.over_channels
@@ -170,7 +171,7 @@ class _Sizes:
         m, run = self.run.model, self.run
         if run.optim.name != "muon":
             return 2 * FLOAT32 * run.parameters()
-        mixer = 3 * m.D * m.D if m.mixer == "attention" else 2 * self.L * m.inner_width(self.L)
+        mixer = 3 * m.D * m.attention_width if m.mixer == "attention" else 2 * self.L * m.inner_width(self.L)
         largest = max(mixer, 2 * m.D * m.inner_width(m.D))
         # The update in float32 and, by Newton-Schulz, twice in bf16; two products of it with itself are no larger.
         return max(3 * FLOAT32 * largest, 2 * FLOAT32 * (run.parameters() - run.matrices()))
@@ -178,6 +179,8 @@ class _Sizes:
     def forward_at_work(self, n_features: int) -> int:
         """The most of a forward pass without gradient: x, the features old and new, and one sublayer at work."""
         m = self.run.model
-        rotation = 3 * self.u + (4 if self.number == FLOAT32 else 6) * self.f
+        rotation = 3 * self.heads
+        if m.positions == "rope":
+            rotation += (4 if self.number == FLOAT32 else 6) * (FLOAT32 * self.heads // self.number)
         mixer = rotation if m.mixer == "attention" else self.u + 4 * self.over_positions
         return (n_features + 3) * self.u + max(mixer, 4 * self.over_channels, 3 * self.f)

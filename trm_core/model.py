@@ -29,6 +29,7 @@ from trm_core.puzzle_embedding import PuzzleEmbedding
 Features = tuple[Tensor, ...]  # [B, L, D] each
 
 TRUNCATED_STD = 0.8796256610342398  # standard deviation of a unit normal cut off at ±2
+HALF_VARIANCE = 0.707106781  # 1/√2 to nine digits, as the released code has it
 
 
 class Model(nn.Module):
@@ -43,6 +44,7 @@ class Model(nn.Module):
         self.activation_checkpointing = run.train.activation_checkpointing
 
         self.embed_tokens = nn.Parameter(torch.empty(run.data.vocabulary, m.D))
+        self.embed_positions = nn.Parameter(torch.empty(run.sequence, m.D)) if m.positions == "learned" else None
         self.puzzle_embedding = PuzzleEmbedding(n_puzzle_ids, m.D) if m.puzzle_prefix else None
         self.f_z = Network(m, run.sequence)
         self.f_y_apart = Network(m, run.sequence) if m.networks == "separate" else None
@@ -56,13 +58,15 @@ class Model(nn.Module):
     def initialise(self, generator: torch.Generator) -> None:
         """Draw every weight; nothing is initialised anywhere else (released code, common.py and trm.py).
 
-        embed_tokens             truncated normal, std 1/√D (scaled by √D where it is read)
+        embed_tokens             truncated normal, std 1/√D (scaled by √D where it is read); embed_positions too
         every Linear's weight    truncated normal, std 1/√fan_in
         halting_head             weight 0, bias −5: at first nothing halts
         initial (y_init, z_init) truncated normal, std 1; fixed, not trained
         puzzle_embedding         0
         """
         _truncated_normal(self.embed_tokens, 1 / math.sqrt(self.settings.D), generator)
+        if self.embed_positions is not None:
+            _truncated_normal(self.embed_positions, 1 / math.sqrt(self.settings.D), generator)
         for module in self.modules():
             if isinstance(module, Linear):
                 _truncated_normal(module.weight, 1 / math.sqrt(module.weight.shape[1]), generator)
@@ -87,12 +91,17 @@ class Model(nn.Module):
         return tuple(feature.to(self.dtype).expand(B, L, -1) for feature in self.initial)
 
     def embed(self, inputs: Tensor, puzzle_vectors: Tensor | None) -> Tensor:
-        """x [B, L, D]: tokens [B, cells] behind the puzzle's vector [B, D], padded with zeros to the prefix."""
+        """x [B, L, D]: tokens [B, cells] behind the puzzle's vector [B, D], padded with zeros to the prefix.
+
+        Learnt positions are added before the scale, the sum kept at the variance of one of the two (released code).
+        """
         m = self.settings
         x = F.embedding(inputs, self.embed_tokens.to(self.dtype))
         if puzzle_vectors is not None:
             prefix = F.pad(puzzle_vectors.to(self.dtype), (0, (m.puzzle_prefix - 1) * m.D))
             x = torch.cat((prefix.view(-1, m.puzzle_prefix, m.D), x), dim=1)
+        if self.embed_positions is not None:
+            x = HALF_VARIANCE * (x + self.embed_positions.to(self.dtype))
         return math.sqrt(m.D) * x
 
     def apply_network(self, net: Network, x: Tensor) -> Tensor:
@@ -111,7 +120,12 @@ class Model(nn.Module):
         return (y, *z)
 
     def refine_y(self, x: Tensor, features: Features) -> Features:
-        """y ← f_y(y + z), without x: which network call this is, the absence of x tells (section 4.3)."""
+        """y ← f_y(y + z), without x: which network call this is, the absence of x tells (section 4.3).
+
+        The last call of a single z goes without x in the released code, and with it in figure 4.
+        """
+        if self.settings.features == "single z" and self.settings.single_z == "figure 4":
+            return (self.apply_network(self.f_y, features[0] + x),)
         if self.settings.features == "single z":
             return (self.apply_network(self.f_y, features[0]),)
         if self.settings.features == "y":

@@ -9,6 +9,7 @@ way in and out (y_init and z_init are bfloat16 there), so that a round trip give
 Theirs                                          ours
 model.inner.H_init, L_init (L1_init, …)         initial [features, D]
 model.inner.embed_tokens.embedding_weight       embed_tokens
+model.inner.embed_pos.embedding_weight          embed_positions, where positions are learnt
 model.inner.puzzle_emb.weights                  puzzle_embedding.weights
 model.inner.L_level (single and multi-scale z)  f_z
 model.inner.H_level, in HRM                     f_y_apart
@@ -56,6 +57,8 @@ def initial_names(model: ModelSettings) -> tuple[str, ...]:
 def tensor_names(model: ModelSettings) -> dict[str, str]:
     """Our name → theirs, of every tensor but `initial`; without the prefix."""
     names = {"embed_tokens": "embed_tokens.embedding_weight"}
+    if model.positions == "learned":
+        names["embed_positions"] = "embed_pos.embedding_weight"
     if model.puzzle_prefix:
         names["puzzle_embedding.weights"] = "puzzle_emb.weights"
     networks = {"f_z": "H_level" if model.features == "y" else "L_level"}
@@ -187,8 +190,9 @@ def settings_of(theirs: Mapping[str, Tensor], given: Given) -> RunConfig:
     Raises BadStateDict where there is no model to be seen in the names, SettingsNeeded with every setting that is
     missing, BadSetting where given settings contradict the tensors or one another.
     """
-    told = _told(theirs)
+    told = told_by(theirs)
     model = told["model"]
+    model |= _heads(theirs, model, given.get("model", {}).get("n_heads"))
     wanted = {"model.T", "model.n", "model.N_sup", "model.halting", "train.precision"}
     wanted |= {"model.n_heads", "model.puzzle_prefix"} if model["mixer"] == "attention" else set()
     wanted |= {"model.gradient"} if model["features"] == "y,z" else set()
@@ -224,7 +228,7 @@ def settings_of(theirs: Mapping[str, Tensor], given: Given) -> RunConfig:
     return RunConfig.parse({section: {**given.get(section, {}), **told.get(section, {})} for section in sections})
 
 
-def _told(theirs: Mapping[str, Tensor]) -> dict[str, dict[str, Any]]:
+def told_by(theirs: Mapping[str, Tensor]) -> dict[str, dict[str, Any]]:
     """The model settings that names and shapes determine on their own."""
     names = {name.removeprefix(PREFIX) for name in theirs if name.startswith(PREFIX)}
     layers: dict[str, set[str]] = {}
@@ -252,6 +256,7 @@ def _told(theirs: Mapping[str, Tensor]) -> dict[str, dict[str, Any]]:
         "D": _tokens_and_width(theirs)[1],
         "channel_mlp": "swiglu",
         "output_head": "own",
+        "positions": "learned" if "embed_pos.embedding_weight" in names else "rope",
     }
     if features != "y,z":
         model["gradient"] = "full recursion"
@@ -262,6 +267,19 @@ def _told(theirs: Mapping[str, Tensor]) -> dict[str, dict[str, Any]]:
     if f"{PREFIX}puzzle_emb.weights" not in theirs:
         model["puzzle_prefix"] = 0
     return {"model": model}
+
+
+def _heads(theirs: Mapping[str, Tensor], model: Mapping[str, Any], n_heads: object) -> dict[str, int]:
+    """The channels of a head, where so many heads have not D channels together: 12 of 42 in direct prediction."""
+    qkv = next((theirs[name] for name in sorted(theirs) if name.endswith(".self_attn.qkv_proj.weight")), None)
+    if qkv is None or not isinstance(n_heads, int) or n_heads < 1 or qkv.shape[0] in (0, 3 * model["D"]):
+        return {}
+    if qkv.shape[0] % (3 * n_heads):
+        raise BadSetting(
+            f"model.n_heads={n_heads} given, but the {qkv.shape[0]} rows of qkv_proj are not q, k and v of so many"
+            " heads; give the number that the model has (num_heads)"
+        )
+    return {"head_channels": qkv.shape[0] // (3 * n_heads)}
 
 
 def _tokens_and_width(theirs: Mapping[str, Tensor]) -> tuple[int, int]:
@@ -327,14 +345,15 @@ def expected_shapes(run: RunConfig, n_puzzle_ids: int) -> dict[str, tuple[int, .
     inner, mixer_inner = m.inner_width(m.D), m.inner_width(run.sequence)
     by_part = {
         "embed_tokens": (V, m.D),
+        "embed_positions": (run.sequence, m.D),
         "puzzle_embedding.weights": (n_puzzle_ids, m.D),
         "output_head.weight": (V, m.D),
         "halting_head.weight": (2, m.D),
         "halting_head.bias": (2,),
         "mlp.gate_up.weight": (2 * inner, m.D),
         "mlp.down.weight": (m.D, inner),
-        "mix.qkv.weight": (3 * m.D, m.D),
-        "mix.out.weight": (m.D, m.D),
+        "mix.qkv.weight": (3 * m.attention_width, m.D),
+        "mix.out.weight": (m.D, m.attention_width),
         "mix.gate_up.weight": (2 * mixer_inner, run.sequence),
         "mix.down.weight": (run.sequence, mixer_inner),
     }
@@ -408,6 +427,12 @@ def export_checkpoint(path: Path, out: Path, *, compiled: bool = False, raw: boo
         raise CannotExport(
             f'{path}: model.channel_mlp="{m.channel_mlp}", model.output_head="{m.output_head}"; the released code has'
             ' only "swiglu" and "own"'
+        )
+    other_heads = m.mixer == "attention" and m.channels_of_a_head != m.D // m.n_heads
+    if m.single_z != "released code" or other_heads:
+        raise CannotExport(
+            f'{path}: model.single_z="{m.single_z}", {m.n_heads} heads of {m.channels_of_a_head} channels; the released'
+            f' code has only "released code" and, of {m.D} channels, heads of {m.D // m.n_heads}'
         )
     if raw and saved.weights_only:
         raise CannotExport(f"{path}: has no raw weights, it was imported or its run has ended; leave --raw out")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -127,8 +128,8 @@ class Trainer:
                 f'train.evaluate_on="{run.train.evaluate_on}": these puzzles have no validation split, as released'
                 ' datasets have none; give it puzzles that have one, or set train.evaluate_on="validation and test"'
             )
-        free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
-        refuse_what_does_not_fit(run, free, workers=self.workers, n_puzzle_ids=data.n_puzzle_ids)
+        release(device)
+        refuse_what_does_not_fit(run, free_on(device), workers=self.workers, n_puzzle_ids=data.n_puzzle_ids)
         self.batches = TrainingBatches(data, run)
         self.model = Model(run, data.n_puzzle_ids).to(device)
         self.parameters = dict(self.model.named_parameters())
@@ -358,6 +359,24 @@ class Trainer:
         if self.run.train.diagnostics and "halted_at" in saved.training:  # not where diagnostics were off until now
             self.halted_at = saved.training["halted_at"].to(self.device) / self.workers
         self.step = saved.step
+
+
+def free_on(device: torch.device) -> int | None:
+    """Bytes that a new run can have there; None where the system does not say.
+
+    On a GPU what torch's caching allocator keeps of tensors that are gone is as good as free: it gives it to the next.
+    """
+    if device.type != "cuda":
+        return free_memory()
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(torch.cuda.mem_get_info(device)[0]) + kept
+
+
+def release(device: torch.device) -> None:
+    """Give back what a GPU holds of runs that are over: cycles that keep tensors, and then the allocator's cache."""
+    if device.type == "cuda":
+        gc.collect()
+        torch.cuda.empty_cache()
 
 
 def device_named(name: str) -> str:

@@ -2,7 +2,8 @@
 
 y and z, or beside y a z for each of the n=6 latent recursions (n+1 = 7 features), or a single z that is the answer
 too. Expect two features to win. MLP mixer: the configurations released for this table default to attention, but the
-87.4 that it prints for two features is the MLP mixer's.
+87.4 that it prints for two features is the MLP mixer's. The last call of a single z goes without x in the released
+code, and takes it in figure 4: profile paper's row is figure 4's.
 
 "TRM y, z" is Table 1's and Table 3's TRM: where one of those studies has trained it, it is not trained again.
 

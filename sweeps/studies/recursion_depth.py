@@ -74,6 +74,6 @@ study = Study(
     ),
     note=(
         "OOM: out of memory in the paper; trained here with activation checkpointing."
-        " The paper gives one run per cell, without seeds."
+        " The paper gives one run per cell, without seeds. HRM is trained as TRM here."
     ),
 )

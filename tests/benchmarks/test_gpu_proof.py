@@ -5,22 +5,31 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from benchmarks import curve, parts
+from benchmarks import curve, equality, gpu_proof, parts, step_time
 from benchmarks.gpu_proof import main, wilson
 from reports.stats import test_set_interval as interval_of_the_reports
+from sweeps.recipes import recipe
+from sweeps.study import BaseName
+from trm_core import trainer
+from trm_core.memory import peak_bytes
+from trm_core.parity import relative_error
+from trm_core.parity_reference import load
 
 ROOT = Path(__file__).resolve().parents[2]
 PUZZLES = ROOT / "tests" / "fixtures" / "sudoku-extreme"
 SMALL = [
-    *("--device", "cpu", "--minutes", "5", "--test-puzzles", "8"),
+    *("--device", "cpu", "--test-puzzles", "8"),
+    *("--minutes", "1e6", "--evaluate-every", "1e9", "--checkpoint-every", "1e9"),  # nothing here waits for a clock
     *("--set", "data.train=40", "data.validation=10", "model.D=16", "model.n_heads=2", "model.T=1", "model.n=1"),
     *("--set", "model.N_sup=2", "model.inner_multiple=8", "train.batch_size=8", "train.precision=fp32"),
     *("--set", "optim.warmup_steps=2"),
@@ -133,6 +142,8 @@ def test_a_torn_or_missing_part_is_named(
         (["--set", "modle.D=96"], "modle.D: no such setting"),
         (["--resume", str(ROOT)], "no checkpoint_* here"),
         (["--minutes", "0"], "--minutes 0"),
+        (["--sections", "parity", "--golden", "nowhere"], "nowhere: no reference file (.npz) here"),
+        (["--sections", "parity", "--variants", "trm_mpl"], "trm_mpl.npz: no such file"),
         (["--mintues", "5"], "unrecognized arguments"),
         *([] if torch.cuda.is_available() else [(["--device", "cuda"], "torch finds no GPU here")]),
     ],
@@ -172,6 +183,117 @@ def test_the_figure_draws_every_point_inside_its_frame() -> None:
             assert curve.TOP <= y <= curve.HEIGHT - curve.BOTTOM
 
 
+# --- rows, memory and time -------------------------------------------------------------------------------------------
+
+BENCHMARK = ["--sections", "benchmark", "--eager", "--D", "16", "--batch-size", "2", "--steps", "1"]
+
+
+class Card:
+    """A GPU's memory as torch tells it, and its caching allocator, which keeps what a run gave back."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, total: int) -> None:
+        self.total, self.reserved, self.allocated = total, 0, 0
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda *_: (self.total - self.reserved, self.total))
+        monkeypatch.setattr(torch.cuda, "memory_reserved", lambda *_: self.reserved)
+        monkeypatch.setattr(torch.cuda, "memory_allocated", lambda *_: self.allocated)
+        measured = trainer.free_on
+        monkeypatch.setattr(trainer, "free_on", lambda _: measured(torch.device("cuda")))
+
+
+def _needs(base: BaseName) -> int:
+    changes = {"model": {"D": 16}, "train": {"batch_size": 2}}
+    return peak_bytes(recipe(base, "sudoku").change(changes))
+
+
+def test_what_the_allocator_keeps_of_one_row_is_free_for_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    card = Card(monkeypatch, total=2 * max(_needs("trm"), _needs("trm_att")))
+    measure = step_time.measure
+
+    def and_keep(*arguments: Any) -> dict[str, float | None]:
+        card.reserved = card.total - 1  # the row is over, and nothing of it is given back
+        return measure(*arguments)
+
+    monkeypatch.setattr(gpu_proof, "measure", and_keep)
+    monkeypatch.setattr(gpu_proof, "BASES", ("trm", "trm_att"))
+    assert proof(tmp_path, *BENCHMARK) == 0
+    rows = result(tmp_path)["benchmark"]["rows"]
+    assert [(row["base"], "ms_per_step" in row) for row in rows] == [("trm", True), ("trm_att", True)]
+    card.allocated = card.reserved  # now it is a run that lives
+    assert proof(tmp_path / "b", *BENCHMARK) == 1
+    assert "trm      eager     NotEnoughMemory: " in capsys.readouterr().out
+
+
+def test_a_row_that_does_not_fit_and_one_that_fails_are_lines_and_the_next_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    free = iter([1, None, None])
+    monkeypatch.setattr(trainer, "free_on", lambda _: next(free))
+    measure = step_time.measure
+
+    def fails_once(made: Any, run: Any, steps: int) -> dict[str, float | None]:
+        if run.model.mixer == "attention" and run.model.networks == "one":
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.\nTried to allocate 3 GiB")
+        return measure(made, run, steps)
+
+    monkeypatch.setattr(gpu_proof, "measure", fails_once)
+    assert proof(tmp_path, *BENCHMARK) == 1
+    first, second, third = result(tmp_path)["benchmark"]["rows"]
+    assert first["failed"].startswith("NotEnoughMemory: depth 42")
+    assert second["failed"] == "OutOfMemoryError: CUDA out of memory. Tried to allocate 3 GiB"
+    assert third["ms_per_step"] > 0
+    printed = capsys.readouterr().out
+    assert printed.index("trm      eager") < printed.index("trm_att  eager") < printed.index("hrm      eager")
+
+
+def test_a_training_that_does_not_fit_is_a_line_behind_what_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    free = iter([1, None])
+    monkeypatch.setattr(trainer, "free_on", lambda _: next(free))
+    monkeypatch.setattr(gpu_proof, "BASES", ("trm",))
+    sections = ["--sections", "benchmark", "training", "--eager", "--steps", "1", "--D", "16", "--batch-size", "2"]
+    assert proof(tmp_path, *sections) == 1
+    assert result(tmp_path)["benchmark"]["rows"][0]["ms_per_step"] > 0
+    assert "1 worker(s) needs" in result(tmp_path)["training"]["failed"]
+    assert "\ntraining     depth 4" in capsys.readouterr().out
+
+
+def test_a_section_ends_on_time_for_the_next_and_says_what_it_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of 1,000 s parity leaves 550 to the sections behind it; a variant takes 200 by this clock."""
+    seconds = 0.0
+
+    def variant(reference: Any, device: str) -> list[dict[str, Any]]:
+        nonlocal seconds
+        seconds += 200
+        return [{"variant": reference.name, "check": "c", "quantity": "q", "error": 0, "bound": 1, "holds": True}]
+
+    monkeypatch.setattr(gpu_proof, "check_variant", lambda *of: [row | {"decides": True} for row in variant(*of)])
+    monkeypatch.setattr(gpu_proof, "BASES", ("trm",))
+    options = [*SMALL, "--minutes", str(1000 / 60), "--eager", "--steps", "1", "--D", "16", "--batch-size", "2"]
+    more = ["--sections", "parity", "benchmark", "training", "--stop-at", "1"]
+    assert main(["--data", str(PUZZLES), "--out", str(tmp_path), *options, *more], now=lambda: seconds) == 0
+    facts = result(tmp_path)
+    assert [("holds" in row, row.get("skipped")) for row in facts["parity"]] == [
+        *[(True, None)] * 2,
+        *[(False, "no time left")] * 4,
+    ]
+    assert "parity: left out, no time: trm_att, trm_hier6, trm_mlp, trm_singlez\n" in capsys.readouterr().out
+    assert "ms_per_step" in facts["benchmark"]["rows"][0]  # the time that was left to it
+    assert facts["training"]["points"][-1]["step"] == 1
+
+
+def test_where_no_time_is_left_the_training_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    calls = iter(range(10**6))
+    options = [*SMALL, "--minutes", str(1 / 60), "--sections", "training"]
+    assert main(["--data", str(PUZZLES), "--out", str(tmp_path), *options], now=lambda: float(next(calls))) == 0
+    assert "training: left out, no time" in capsys.readouterr().out
+    assert result(tmp_path)["training"] == {"skipped": "no time left"}
+
+
 @pytest.mark.slow  # compiling takes a minute
 @pytest.mark.filterwarnings(
     "ignore:.*torch.jit.script_method.* is deprecated:DeprecationWarning"
@@ -192,21 +314,13 @@ def test_parity_and_benchmark_run_end_to_end(tmp_path: Path) -> None:
     assert (tmp_path / "profile_trm.txt").stat().st_size > 0
 
 
-def test_wrong_weights_break_equality_in_both_precisions(tmp_path: Path) -> None:
-    """Off by a tenth in one weight matrix: the first check fails, and so does the one network call in bfloat16."""
-    import numpy as np
-
-    from benchmarks import equality
-    from trm_core import parity
-
-    arrays = dict(parity.load(ROOT / "tests" / "fixtures" / "golden" / "trm_mlp.npz"))
-    key = next(name for name in arrays if name.startswith("sd/") and "down_proj" in name)
-    wrong = {**arrays, key: arrays[key] * np.float32(1.5)}
-    one = equality._one_call("trm_mlp", wrong, precision="bf16")
-    right = equality._one_call("trm_mlp", arrays)
-    moved = max(
-        parity.relative_error(equality._one_call("trm_mlp", equality._moved(arrays, s)), right) for s in range(3)
-    )
-    assert parity.relative_error(one, right) > max(equality.FLOOR, equality.UNITS * moved)
-    honest = equality._one_call("trm_mlp", arrays, precision="bf16")
-    assert parity.relative_error(honest, right) <= max(equality.FLOOR, equality.UNITS * moved)
+def test_wrong_weights_break_equality_in_both_precisions() -> None:
+    """Off by half in one weight matrix: the first check fails, and so does the one network call in bfloat16."""
+    right = load(ROOT / "tests" / "fixtures" / "golden" / "trm_mlp.npz")
+    key = next(name for name in right.arrays if name.startswith("sd/") and "down_proj" in name)
+    wrong = replace(right, arrays={**right.arrays, key: right.arrays[key] * np.float32(1.5)})
+    call = equality._one_call(right)
+    moved = max(relative_error(equality._one_call(equality._moved(right, seed)), call) for seed in range(3))
+    bound = max(equality.FLOOR, equality.UNITS * moved)
+    assert relative_error(equality._one_call(wrong, precision="bf16"), call) > bound
+    assert relative_error(equality._one_call(right, precision="bf16"), call) <= bound

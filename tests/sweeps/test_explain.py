@@ -170,6 +170,21 @@ def test_two_profiles_side_by_side_break_no_word(first: ProfileName, second: Pro
         assert words >= {difference.setting, *difference.why.split()}
 
 
+def test_official_beside_paper_names_what_the_paper_has_not_and_both_do(capsys: Capture) -> None:
+    print_explanation("official", "paper")
+    said = " ".join(_said(capsys).split())
+    assert "model.single_z released code figure 4" in said
+    for words in (
+        "exploration in halting (model.exploration=0.1)",
+        "SignSGD on the puzzle embedding",
+        "12 heads of 42",
+    ):
+        assert words in said
+    assert "HRM by its own recipe: 20,000 epochs" in said
+    print_explanation("mini", "official")
+    assert "keeps" not in _said(capsys)
+
+
 def test_one_profile_beside_itself_is_refused() -> None:
     with pytest.raises(BadCommand, match="the same profile twice"):
         print_explanation("mini", "mini")

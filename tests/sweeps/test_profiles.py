@@ -11,6 +11,7 @@ from sweeps.profiles import (
     UnknownProfile,
     configure,
     differences,
+    differences_where,
     find_profile,
     shared_puzzles,
 )
@@ -80,6 +81,19 @@ def test_official_and_paper_differ_where_the_paper_and_its_released_code_do_and_
         "model.halting_loss_weight": (0.5, 1.0),
     }
     assert 60_000 * 1000 / 768 == 78_125
+
+
+def test_a_single_z_is_figure_4s_in_the_paper_profile_alone_whoever_asks_for_it() -> None:
+    single = Row(name="single z", base="trm", change={"model": {"features": "single z"}})
+    study = STUDY.model_copy(update={"rows": (TRM, single)})
+    found = {profile: configure(study, single, profile, 0).model.single_z for profile in PROFILES}
+    assert found == {"mini": "released code", "official": "released code", "paper": "figure 4"}
+    assert configure(study, TRM, "paper", 0).model.single_z == "released code"
+    assert configure(study, TRM, "paper", 0, ["model.features=single z"]).model.single_z == "figure 4"
+    assert configure(study, single, "paper", 0, ["model.single_z=released code"]).model.single_z == "released code"
+    (difference,) = differences_where(PROFILES["official"], PROFILES["paper"])
+    assert (difference.setting, difference.values) == ("model.single_z", ("released code", "figure 4"))
+    assert differences_where(PROFILES["paper"], PROFILES["official"])[0].values == ("figure 4", "released code")
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,8 @@ class Plain:
     mixer: str = "mlp"
     separate: bool = False
     features: str = "y,z"
+    learned: bool = False  # positions
+    x_in_last_call: bool = False  # of a single z
     with_gradient: int | None = None  # of the last n+1 recursions; None: all
     halting: str = "bce"
     experts: int = 0
@@ -61,15 +63,16 @@ def mixture(h: Tensor, w: Weights, name: str, experts: int, chosen: int) -> Tens
     return torch.stack(rows)
 
 
-def attention(h: Tensor, w: Weights, name: str, n_heads: int) -> Tensor:
-    """Softmax attention with rotary positions, head by head."""
-    D = h.shape[1]
-    c = D // n_heads
-    q, k, v = (h @ part.T for part in torch.split(w[f"{name}.qkv.weight"], D))
+def attention(h: Tensor, w: Weights, name: str, n_heads: int, *, rotary: bool) -> Tensor:
+    """Softmax attention, with rotary positions or without, head by head."""
+    width = w[f"{name}.out.weight"].shape[1]
+    c = width // n_heads
+    q, k, v = (h @ part.T for part in torch.split(w[f"{name}.qkv.weight"], width))
+    turned = rotated if rotary else torch.clone
     out = []
     for head in range(n_heads):
         cut = slice(head * c, (head + 1) * c)
-        scores = rotated(q[:, cut]) @ rotated(k[:, cut]).T / math.sqrt(c)
+        scores = turned(q[:, cut]) @ turned(k[:, cut]).T / math.sqrt(c)
         weights = torch.exp(scores - scores.max(1, keepdim=True).values)
         out.append(weights / weights.sum(1, keepdim=True) @ v[:, cut])
     return torch.cat(out, 1) @ w[f"{name}.out.weight"].T
@@ -92,7 +95,7 @@ def net(h: Tensor, w: Weights, name: str, p: Plain) -> Tensor:
     for layer in range(p.n_layers):
         at = f"{name}.layers.{layer}"
         if p.mixer == "attention":
-            h = norm(h + attention(h, w, f"{at}.mix", p.n_heads))
+            h = norm(h + attention(h, w, f"{at}.mix", p.n_heads, rotary=not p.learned))
         else:
             h = norm(h.T + swiglu(h.T, w, f"{at}.mix")).T
         mlp = mixture(h, w, f"{at}.mlp", p.experts, p.chosen) if p.experts else swiglu(h, w, f"{at}.mlp")
@@ -106,7 +109,10 @@ def supervision(
     """One supervision step of one puzzle: (features, logits [cells, V], q [2])."""
     D = w["embed_tokens"].shape[1]
     rows = [vector] + [torch.zeros(D, dtype=torch.float64)] * (p.prefix - 1) if p.prefix else []
-    x = math.sqrt(D) * torch.stack(rows + [w["embed_tokens"][int(token)] for token in inputs])
+    x = torch.stack(rows + [w["embed_tokens"][int(token)] for token in inputs])
+    if p.learned:  # 1/√2, as the released code writes it
+        x = 0.707106781 * (x + w["embed_positions"])
+    x = math.sqrt(D) * x
     f_z, f_y = "f_z", "f_y_apart" if p.separate else "f_z"
     for t in range(p.T):
         for i in range(p.n + 1):
@@ -130,7 +136,7 @@ def recursion(w: Weights, x: Tensor, features: list[Tensor], i: int, f_z: str, f
     if p.features == "y":
         return [net(features[0] + x, w, f_y, p)]
     if p.features == "single z":
-        return [net(features[0] + x if i < p.n else features[0], w, f_z, p)]
+        return [net(features[0] + x if i < p.n or p.x_in_last_call else features[0], w, f_z, p)]
     y, zs = features[0], features[1:]
     z = zs[0]
     for other in zs[1:]:

@@ -90,6 +90,8 @@ def test_a_value_of_the_wrong_type_or_range_is_named_with_what_was_expected(assi
         ({"model": {"experts_per_token": 5}}, "cannot take more experts than there are"),
         ({"model": {"mixer": "attention", "D": 100}}, "even multiple of model.n_heads"),
         ({"model": {"mixer": "attention", "D": 24, "n_heads": 8}}, "even multiple of model.n_heads"),
+        ({"model": {"mixer": "attention", "head_channels": 41}}, "a head has 41 channels"),
+        ({"model": {"single_z": "figure 4"}}, "only a single z can do without x in"),
         ({"data": {"source": "generated"}}, "set data.test"),
         ({"data": {"clues": 20}}, "data.clues"),
         ({"modle": {"D": 96}}, "modle: no such section; sections are data, model, optim, train"),
@@ -267,6 +269,7 @@ def test_every_other_setting_and_the_puzzles_change_the_key() -> None:
         "model.channel_mlp": "mixture of experts", "model.output_head": "tied", "data.puzzle": "maze",
         "model.gradient_k": 4, "data.least_path": 18, "data.subsets": "training2,evaluation2",
         "data.test_subset": "evaluation2", "data.allow_leak": "true", "data.maze_augmentation": "recomputed",
+        "model.positions": "learned", "model.head_channels": 42, "model.single_z": "figure 4",
         "data.side": 10, "train.votes": 8, "train.evaluate_on": "validation",
     }  # fmt: skip
     base = RunConfig().set(["data.source=generated", "data.test=10"])
@@ -278,7 +281,11 @@ def test_every_other_setting_and_the_puzzles_change_the_key() -> None:
         if value is None:
             now = base.flat()[name]
             value = now / 2 if isinstance(now, float) else 4 if name.startswith("data.box") else now + 1
-        together = ["model.gradient=last k"] if name == "model.gradient_k" else []  # has no sense alone
+        alone_without_sense = {
+            "model.gradient_k": "model.gradient=last k",
+            "model.single_z": "model.features=single z",
+        }
+        together = [alone_without_sense[name]] if name in alone_without_sense else []
         keys.add(base.set([f"{name}={value}", *together]).key("h"))
     assert len(keys) == len(names) + 3
 

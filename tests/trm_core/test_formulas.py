@@ -35,6 +35,7 @@ SWITCHES: dict[str, dict[str, Any]] = {
     "w/ 4 layers, n=3": {"n_layers": 4, "n": 3},
     "w/ self-attention": {"mixer": "attention"},
     "single z": {"features": "single z"},
+    "single z of figure 4": {"features": "single z", "single_z": "figure 4"},
     "multi-scale z": {"features": "multi-scale z"},
     "softmax loss": {"loss": "softmax"},
     "last k=4 recursions": {"gradient": "last k", "gradient_k": 4, "n": 6},
@@ -43,6 +44,16 @@ SWITCHES: dict[str, dict[str, Any]] = {
     "no halting": {"halting": "none"},
     "tied head": {"output_head": "tied"},
     "direct prediction": {"mixer": "attention", "features": "y", "n": 0, "T": 1},
+    "direct prediction, heads that have not D channels": {
+        "mixer": "attention",
+        "features": "y",
+        "n": 0,
+        "T": 1,
+        "n_heads": 3,
+        "head_channels": 2,
+    },
+    "learnt positions, attention": {"mixer": "attention", "positions": "learned"},
+    "learnt positions, MLP": {"positions": "learned"},
     "no puzzle prefix": {"puzzle_prefix": 0},
 }
 SWITCHES |= {f"HRM n={k}, T={T}": HRM | {"n": k, "T": T, "puzzle_prefix": 1} for k, T in TABLE_3}
@@ -55,6 +66,8 @@ def _plain(run: RunConfig) -> Plain:
         T=m.T,
         n_layers=m.n_layers,
         n_heads=m.n_heads,
+        learned=m.positions == "learned",
+        x_in_last_call=m.single_z == "figure 4",
         prefix=m.puzzle_prefix,
         mixer=m.mixer,
         separate=m.networks == "separate",
@@ -140,7 +153,7 @@ def test_two_supervision_steps_and_their_gradients_are_the_papers_formulas(
 
 def _exact_rope(run: RunConfig) -> tuple[Tensor, Tensor]:
     """Cosines and sines of the rotary embedding in float64; the model's own angles are float32."""
-    half = run.model.D // run.model.n_heads // 2
+    half = run.model.channels_of_a_head // 2
     rates = torch.tensor([10_000 ** (-i / half) for i in range(half)], dtype=torch.float64)
     angles = torch.outer(torch.arange(run.sequence, dtype=torch.float64), rates)
     return angles.cos(), angles.sin()

@@ -83,6 +83,8 @@ def test_so_it_is_for_every_row_of_table_3(name: str, checkpointing: bool, puzzl
         {"gradient": "last k", "gradient_k": 4, "loss": "softmax"},
         {"halting": "q_learning"},
         {"features": "y", "n": 0, "T": 1, "n_layers": 8, "mixer": "attention"},
+        {"features": "y", "n": 0, "T": 1, "n_layers": 8, "mixer": "attention", "n_heads": 3, "head_channels": 10},
+        {"mixer": "attention", "positions": "learned"},
     ],
     ids=str,
 )

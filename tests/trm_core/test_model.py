@@ -145,7 +145,7 @@ def test_rms_norm_is_torchs_own() -> None:
 
 def test_attention_is_softmax_of_rotated_products_written_out(tiny: RunConfig) -> None:
     D, H, L = 8, 2, 5
-    attention = Attention(D, H, L)
+    attention = Attention(tiny.change({"model": {"mixer": "attention", "D": D, "n_heads": H}}).model, L)
     for parameter in attention.parameters():
         torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(3))
     x = torch.randn(1, L, D, generator=torch.Generator().manual_seed(4))

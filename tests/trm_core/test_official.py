@@ -42,6 +42,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "multi-scale z": {"mixer": "attention", "features": "multi-scale z", "n": 6},
     "HRM": {"mixer": "attention", "networks": "separate", "gradient": "one step", "halting": "q_learning"},
     "direct prediction": {"mixer": "attention", "features": "y", "n": 0, "T": 1},
+    "direct prediction, 3 heads of 4": {"features": "y", "n": 0, "T": 1, "mixer": "attention", "n_heads": 3, "D": 14}
+    | {"head_channels": 4},
+    "TRM-Att with learnt positions": {"mixer": "attention", "positions": "learned"},
     "TRM-MLP without a puzzle prefix": {"mixer": "mlp", "puzzle_prefix": 0},
 }
 
