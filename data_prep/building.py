@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.files import check_regular
 from data_prep.puzzle_set import MANIFEST, OtherContent, PuzzleError, PuzzleSet, Split, read_manifest, sha256_of
 
 U8 = NDArray[np.uint8]
@@ -63,7 +64,7 @@ def check_folder(folder: Path) -> None:
 def read_bytes(path: Path) -> U8:
     """A file as uint8 [bytes]."""
     try:
-        data = np.fromfile(path, dtype=np.uint8)
+        data = np.fromfile(check_regular(path), dtype=np.uint8)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise BadPuzzleFile(
             f"{path}: missing, expected a file of {HEADER.decode()!r} lines; give the folder of train.csv and test.csv"

@@ -151,19 +151,16 @@ def source_overrides(settings: Mapping[PuzzleName, DataSettings], sources: Sourc
 def _board(puzzle: PuzzleName, source: Source) -> dict[str, int] | None:
     """The size of the first board in train.csv, as settings; None where there is none to be read (the builder then
     says why)."""
+    from data_prep.csv_door import first_board
     from data_prep.sudoku import BOXES
 
     if puzzle == "arc":
         return {"side": 30}
     if source == "hub":
         return {"box_rows": 3, "box_cols": 3} if puzzle == "sudoku" else {"side": 30}
-    try:
-        with (source / "train.csv").open(encoding="utf-8", errors="replace") as file:
-            fields = [file.readline(3000), file.readline(3000)][1].split(",")
-    except OSError:
-        return None
-    side = math.isqrt(len(fields[1])) if len(fields) > 1 else 0
-    if len(fields) < 2 or side * side != len(fields[1]):
+    cells = first_board(source / "train.csv") or 0
+    side = math.isqrt(cells)
+    if side * side != cells:
         return None
     if puzzle == "maze":
         return {"side": side} if 3 <= side <= 32 else None
