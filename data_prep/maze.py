@@ -38,7 +38,7 @@ from data_prep.building import (
 from data_prep.counter_hash import UINT64, shuffled
 from data_prep.csv_door import PuzzleLines, read_puzzles
 from data_prep.puzzle_set import MANIFEST, SPLITS, PuzzleSet, Split, read_manifest, remove_unfinished
-from data_prep.sources import find
+from data_prep.sources import find, origin_of
 
 U8 = NDArray[np.uint8]
 I64 = NDArray[np.int64]
@@ -424,6 +424,8 @@ def from_csv(
         )
     chosen["test"] = np.sort(shuffled(len(tests), seed, PURPOSE_TEST)[:n_test])
     rows = {"train": pool, "validation": pool, "test": tests}
+    hashes = {"train.csv": pool.file.sha256, "test.csv": tests.file.sha256}
+    published, origin = origin_of(folder, hashes)
     return PuzzleSet.build(
         {name: _taken(rows[name], chosen[name]) for name in SPLITS},
         puzzle="maze",
@@ -434,7 +436,9 @@ def from_csv(
         n_puzzle_ids=1,
         seed=seed,
         settings=_csv_settings(pool.side, train, validation, test),
-        source_sha256={"train.csv": pool.file.sha256, "test.csv": tests.file.sha256},
+        source_sha256=hashes,
+        origin=origin,
+        published=published,
         dropped_from_train=sum(dropped.values()),
         notes=(
             *pool.file.notes,

@@ -118,6 +118,8 @@ class Manifest(_Frozen):
     counts: dict[str, int]
     settings: dict[str, int | str | None]  # what the builder was asked for; equal settings, equal content
     source_sha256: dict[str, str]  # of each file read, by its name
+    origin: str = ""  # what those files are, in words
+    published: bool = False  # whether they are the published ones, by their hashes
     dropped_from_train: int = 0  # train candidates equivalent to a puzzle of another split
     leaks: tuple[str, ...] = ()  # tasks of the test split that are learnt from too, where that was allowed
     notes: tuple[str, ...] = ()  # what the builder has to tell, a sentence each

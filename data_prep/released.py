@@ -90,6 +90,7 @@ def open_released(folder: str | Path) -> PuzzleSet:
         source_sha256={
             path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files
         },
+        origin="a processed dataset of the released code",
         notes=(
             "train holds each variant of a puzzle as a puzzle of its own; to train on it set data.augmentations=0",
             "ratings are 0: the format has none",

@@ -35,7 +35,7 @@ from data_prep.building import (
 from data_prep.counter_hash import UINT64, shuffled
 from data_prep.csv_door import PuzzleLines, read_puzzles
 from data_prep.puzzle_set import MANIFEST, SPLITS, PuzzleSet, read_manifest, remove_unfinished
-from data_prep.sources import find
+from data_prep.sources import find, origin_of
 from data_prep.sudoku_csv import BUILDER
 
 U8 = NDArray[np.uint8]
@@ -442,6 +442,7 @@ def from_csv(
         ),
     )
     hashes = {"train.csv": pool.file.sha256, "test.csv": tests.file.sha256}
+    published, origin = origin_of(folder, hashes)
     return PuzzleSet.build(
         {
             name: split_of(rows[name].inputs[index], rows[name].labels[index], rows[name].ratings[index])
@@ -458,6 +459,8 @@ def from_csv(
         seed=seed,
         settings=_csv_settings(pool.box_rows, pool.box_cols, train, validation, test),
         source_sha256=hashes,
+        origin=origin,
+        published=published,
         dropped_from_train=n_like_test + n_like_validation,
         notes=notes,
         licence=licence,

@@ -13,6 +13,7 @@ from data_prep.building import HEADER, PURPOSE_TEST, PURPOSE_TRAIN, BadPuzzleFil
 from data_prep.counter_hash import shuffled
 from data_prep.csv_door import PuzzleLines, read_puzzles
 from data_prep.puzzle_set import PuzzleSet, Split
+from data_prep.sources import origin_of
 
 BUILDER = 1  # raise it when equal settings begin to give other puzzles
 CELLS, SIDE, BOX = 81, 9, 3
@@ -62,6 +63,8 @@ def from_plain_csv(folder: Path, *, train: int, validation: int, test: int | Non
             f" {train} for train and {validation} for validation; ask for fewer (data.train, data.validation)"
         )
     drawn = shuffled(len(tests), seed, PURPOSE_TEST)[:n_test]
+    hashes = {"train.csv": pool_file.sha256, "test.csv": tests_file.sha256}
+    published, origin = origin_of(folder, hashes)
     return PuzzleSet.build(
         {
             "train": _some(pool, candidates[:train]),
@@ -85,7 +88,9 @@ def from_plain_csv(folder: Path, *, train: int, validation: int, test: int | Non
             "validation": validation,
             "test": test,
         },
-        source_sha256={"train.csv": pool_file.sha256, "test.csv": tests_file.sha256},
+        source_sha256=hashes,
+        origin=origin,
+        published=published,
         dropped_from_train=len(pool) - len(held_out) - len(candidates),
         notes=(NOTE, *pool_file.notes, *tests_file.notes),
         licence="as the source files state",

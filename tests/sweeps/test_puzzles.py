@@ -204,7 +204,7 @@ def test_a_plan_refuses_what_the_run_would_refuse_and_writes_nothing(tmp_path: P
     refused(DataSettings(puzzle="arc", subsets="training,trainnig"), {"arc": arc}, "subset 'trainnig': expected some")
     refused(MAZE_FILES.model_copy(update={"train": 500}), {"maze": mazes}, "expected 500")
     whole = (mazes / "test.csv").read_text()
-    (mazes / "test.csv").write_text(f"{whole},\n")
+    (mazes / "test.csv").write_text(f"{whole}x,\n")
     refused(MAZE_FILES, {"maze": mazes}, r"test\.csv, line 6: 2 fields")
     (mazes / "test.csv").write_text(whole)
     (mazes / "test.csv").rename(mazes / "tests.csv")
