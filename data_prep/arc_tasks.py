@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.building import BadPuzzleFile, BadSettings
+from data_prep.puzzle_set import MANIFEST
 
 U8 = NDArray[np.uint8]
 Pair = tuple[U8, U8]  # an input and its output, colours [rows, columns] each
@@ -82,6 +83,11 @@ def find_files(source: Path, subsets: Sequence[str]) -> dict[str, tuple[Path, ..
         raise BadPuzzleFile(
             f"{source}: {'a file' if source.exists() else 'missing'}, expected a folder with "
             f"*_{subsets[0]}_challenges.json or data/{subsets[0]}; give that folder (--data, --source)"
+        )
+    if (source / MANIFEST).is_file():
+        raise BadPuzzleFile(
+            f"{source}: a puzzle set, built already, expected a folder of tasks; give the set itself where puzzles are"
+            " wanted (sweeps/run.py --data, python -m trm_core evaluate), or the tasks here"
         )
     return {subset: _files_of(source, subset) for subset in subsets}
 

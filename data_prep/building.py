@@ -53,7 +53,12 @@ def split_of(inputs: U8, labels: U8, ratings: NDArray[np.int32]) -> Split:
 
 
 def check_folder(folder: Path) -> None:
-    """Raise BadPuzzleFile unless this is a folder; what it holds shows when its files are read."""
+    """Raise BadPuzzleFile unless this is a folder of files; what it holds shows when they are read."""
+    if (folder / MANIFEST).is_file():
+        raise BadPuzzleFile(
+            f"{folder}: a puzzle set, built already, expected a folder with train.csv and test.csv; give the set itself"
+            " where puzzles are wanted (sweeps/run.py --data, python -m trm_core evaluate), or those files here"
+        )
     if not folder.is_dir():
         raise BadPuzzleFile(
             f"{folder}: {'a file' if folder.exists() else 'missing'}, expected a folder with train.csv and test.csv; "

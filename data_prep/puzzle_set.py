@@ -319,8 +319,10 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         text = path.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError) as error:
+        files = "puzzle files and " if any(folder.glob("*.csv")) or any(folder.glob("*_challenges.json")) else ""
         raise BadManifest(
-            f"{folder}: no {MANIFEST} there, expected a puzzle set; give the command that builds it again"
+            f"{folder}: {files}no {MANIFEST} there, expected a puzzle set; build it by python -m data_prep, or give "
+            "the command that builds it again"
         ) from error
     except OSError as error:
         raise BadManifest(f"{path}: cannot be read ({error.strerror}), expected a manifest; check the path") from error
