@@ -99,7 +99,7 @@ def parser() -> Parser:
 
 def open_model(saved: Checkpoint) -> tuple[RunConfig, Model]:
     """(settings, the model as it is evaluated) of a checkpoint, on the CPU. Raises BadCheckpoint, BadSetting."""
-    run = RunConfig.parse(saved.settings)
+    run = checkpoints_of.run_of(saved)
     rows = saved.weights.get("puzzle_embedding.weights")
     model = Model(run, 1 if rows is None else len(rows))
     try:

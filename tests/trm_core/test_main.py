@@ -244,7 +244,12 @@ def test_weights_that_do_not_fit_their_settings_are_refused(
     save(Checkpoint(3, good.settings, "", weights, {}), tmp_path)
     code, _, err = command(capsys, tmp_path, puzzle_folder)
     assert code == 2
-    assert "step 3: its weights do not fit its settings" in err
+    assert "step 3: its weights do not fit its settings: 9,970 numbers, a model of those has 10,066" in err
+    weights["tokens"] = good.weights["embed_tokens"]
+    save(Checkpoint(4, good.settings, "", weights, {}), tmp_path)
+    code, _, err = command(capsys, tmp_path, puzzle_folder)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "step 4: its weights do not fit its settings" in err
     assert "embed_tokens" in err
 
 
