@@ -148,6 +148,7 @@ def describe(out: Path, puzzles: PuzzleSet) -> str:
     boxes = f"{manifest.box_rows}x{manifest.box_cols} boxes" if manifest.box_rows else f"{manifest.cells} cells"
     lines = [
         f"{out}: {manifest.puzzle}, {boxes}, protocol {manifest.protocol}",
+        *([manifest.origin] if manifest.origin else []),
         *manifest.notes,
         f"{'examples' if manifest.puzzle == 'arc' else 'puzzles'}: {counts}",
         f"content hash: {manifest.content_hash}",

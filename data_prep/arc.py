@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from data_prep import arc_kernels as kernels
 from data_prep.arc_generate import generate
-from data_prep.arc_tasks import LICENCES, N_COLOURS, Pair, Task, check_subsets, find_files, read_tasks
+from data_prep.arc_tasks import LICENCES, N_COLOURS, Pair, Task, check_subsets, find_files, read_tasks, say_which
 from data_prep.building import (
     PURPOSE_TEST,
     PURPOSE_TRAIN,
@@ -29,6 +29,7 @@ from data_prep.building import (
     reuse,
 )
 from data_prep.counter_hash import draws, mix, shuffled, states
+from data_prep.files import read_bytes
 from data_prep.puzzle_set import SPLITS, Groups, PuzzleError, PuzzleSet, Split, remove_unfinished
 from data_prep.sources import no_hub_for_arc
 
@@ -225,9 +226,13 @@ def build_arc(
         tasks = generate(
             train=train or 0, test=test or 0, subsets=subsets, test_subset=test_subset, seed=seed, side=side
         )
-    else:
-        tasks = [task for subset, part in contents.items() for task in read_tasks(subset, part, side)]
-    return _assemble(tasks, asked, hashes).save(out)
+        return _assemble(tasks, asked, hashes, (), "").save(out)
+    by_subset = {subset: read_tasks(subset, part, side) for subset, part in contents.items()}
+    which = {subset: say_which(subset, part) for subset, part in by_subset.items()}
+    strangers = [said for is_published, said in which.values() if not is_published]
+    published = "; ".join(said for is_published, said in which.values() if is_published)
+    tasks = [task for part in by_subset.values() for task in part]
+    return _assemble(tasks, asked, hashes, strangers, published).save(out)
 
 
 @dataclass(frozen=True)
@@ -294,15 +299,21 @@ class _Asked:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_bytes(path)
     except OSError as error:
         raise BadPuzzleFile(
             f"{path}: cannot be read ({error.strerror}), expected JSON of ARC tasks; check the path"
         ) from error
 
 
-def _assemble(tasks: Sequence[Task], asked: _Asked, hashes: Mapping[str, str]) -> PuzzleSet:
-    """The set of these tasks; raises Leaks."""
+def _assemble(
+    tasks: Sequence[Task], asked: _Asked, hashes: Mapping[str, str], strangers: Sequence[str], published: str
+) -> PuzzleSet:
+    """The set of these tasks, with what is said of those that are not as published and of those that are.
+
+    Raises Leaks.
+    """
+    told_of = [*strangers, *([f"as published: {published}"] if published else [])]
     taken, held_out = _choose(tasks, asked)
     leaks, told = find_leaks(taken, asked.test_subset)
     if leaks and not asked.allow_leak:
@@ -337,6 +348,8 @@ def _assemble(tasks: Sequence[Task], asked: _Asked, hashes: Mapping[str, str]) -
         seed=asked.seed,
         settings=asked.settings(),
         source_sha256=dict(hashes),
+        origin="; ".join(told_of),
+        published=bool(published) and not strangers,
         leaks=tuple(leaks),
         notes=(*notes, *told),
         licence=asked.licence,

@@ -1,7 +1,9 @@
 """ARC tasks as files hold them: the Kaggle format and the GitHub format, checked grid by grid."""
 
+import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.building import BadPuzzleFile, BadSettings
+from data_prep.puzzle_set import MANIFEST
 
 U8 = NDArray[np.uint8]
 Pair = tuple[U8, U8]  # an input and its output, colours [rows, columns] each
@@ -23,13 +26,22 @@ LICENCES = {
 SUBSETS = tuple(LICENCES)  # ARC-AGI-1, ARC-AGI-2, ConceptARC
 N_COLOURS = 10
 LONGEST_NAME = 64
-# where a subset lies in the GitHub format, below the source: as it is called here, or in a clone of its repository
-FOLDERS = {
-    "training": ("data/training", "training", "ARC-AGI/data/training"),
-    "evaluation": ("data/evaluation", "evaluation", "ARC-AGI/data/evaluation"),
-    "training2": ("data/training2", "training2", "ARC-AGI-2/data/training"),
-    "evaluation2": ("data/evaluation2", "evaluation2", "ARC-AGI-2/data/evaluation"),
-    "concept": ("data/concept", "concept", "ConceptARC/corpus"),
+# Where a subset comes from: the repository, the folder in it, and what that holds, in words.
+HOMES = {
+    "training": ("ARC-AGI", "training", "ARC-AGI-1's training tasks"),
+    "evaluation": ("ARC-AGI", "evaluation", "ARC-AGI-1's evaluation tasks"),
+    "training2": ("ARC-AGI-2", "training", "ARC-AGI-2's public training tasks"),
+    "evaluation2": ("ARC-AGI-2", "evaluation", "ARC-AGI-2's public evaluation tasks"),
+    "concept": ("ConceptARC", "corpus", "ConceptARC's tasks"),
+}
+CLONES = {"arcagi": "ARC-AGI", "arcagi1": "ARC-AGI", "arcagi2": "ARC-AGI-2", "conceptarc": "ConceptARC"}
+# tasks_hash() of the tasks as they were published; of evaluation2 as of 14 April 2025, of which the paper's numbers are
+KNOWN: dict[str, str] = {
+    "b2fa984b5b4ca059596acf70f708e5a60d38b9871fde6e67936aeb86f5c0514f": "training",
+    "1280f75aa6c785676dbfa9b6936583b77725d6ca3bb64df2a9042e8942e9cdbe": "evaluation",
+    "26394a5ae0abcc35c250cff161b667be6228bc8d27e69ac3c098d953e3d61029": "training2",
+    "b7598e0b9c5b2a24cf734b85a86309e802196b81896faf3380fb58f7ed84c64b": "evaluation2",
+    "86b041e9bff67ac6e4d932952a6c305653e19e835e72e94d7d2af38a91094e09": "concept",
 }
 
 
@@ -63,19 +75,28 @@ def check_subsets(subsets: Sequence[str]) -> None:
 def find_files(source: Path, subsets: Sequence[str]) -> dict[str, tuple[Path, ...]]:
     """The files of each subset: challenges and solutions (Kaggle format), or a file a task (GitHub format).
 
-    Kaggle: *_SUBSET_challenges.json and *_SUBSET_solutions.json. GitHub: data/SUBSET/*.json, or clones of the
-    repositories side by side (FOLDERS). Raises BadPuzzleFile where a subset has neither, or more than one of it.
+    Kaggle: *_SUBSET_challenges.json and *_SUBSET_solutions.json; for training2 and evaluation2 also under ARC-AGI-1's
+    names, as in 2025. GitHub: data/SUBSET/*.json, a clone of a repository, or clones side by side (CLONES). What is
+    hidden is no task. Raises BadPuzzleFile where a subset has neither, or more than one of it.
     """
     if not source.is_dir():
         raise BadPuzzleFile(
             f"{source}: {'a file' if source.exists() else 'missing'}, expected a folder with "
             f"*_{subsets[0]}_challenges.json or data/{subsets[0]}; give that folder (--data, --source)"
         )
+    if (source / MANIFEST).is_file():
+        raise BadPuzzleFile(
+            f"{source}: a puzzle set, built already, expected a folder of tasks; give the set itself where puzzles are"
+            " wanted (sweeps/run.py --data, python -m trm_core evaluate), or the tasks here"
+        )
     return {subset: _files_of(source, subset) for subset in subsets}
 
 
 def _files_of(source: Path, subset: str) -> tuple[Path, ...]:
-    challenges = sorted(source.glob(f"*_{subset}_challenges.json"))
+    repository, inside, what = HOMES[subset]
+    folders = _folders(source, subset)
+    own = _challenges(source, subset)
+    challenges = own or ([] if folders or inside == subset else _challenges(source, inside))
     if len(challenges) > 1:
         raise BadPuzzleFile(
             f"{source}: {len(challenges)} files *_{subset}_challenges.json ({', '.join(p.name for p in challenges)}), "
@@ -88,16 +109,91 @@ def _files_of(source: Path, subset: str) -> tuple[Path, ...]:
                 f"{solutions}: missing, expected the answers to the tests of {challenges[0].name}; fetch it too"
             )
         return challenges[0], solutions
-    folders = [source / folder for folder in FOLDERS[subset] if (source / folder).is_dir()]
-    if not folders:
+    if len(folders) > 1:
         raise BadPuzzleFile(
-            f"{source}: neither *_{subset}_challenges.json nor a folder {', '.join(FOLDERS[subset])}, expected one of "
-            f"them for subset {subset}; give the folder that holds it (--data, --source), or other subsets (--subsets)"
+            f"{source}: {len(folders)} folders for subset {subset} ({', '.join(map(str, folders))}), expected one; "
+            "give one of them alone (--data, --source), or move the others away"
         )
-    files = sorted(folders[0].rglob("*.json"))
+    if not folders:
+        looks_like = _repository(source)
+        if looks_like not in (None, repository):
+            others = [name for name, (home, *_) in HOMES.items() if home == looks_like]
+            raise BadPuzzleFile(
+                f"{source}: looks like a clone of {looks_like}, expected {what} for subset {subset}; ask for what it "
+                f"holds (--subsets {' '.join(others)} --test-subset {others[-1]}; data.subsets, data.test_subset), or "
+                f"give a folder with {repository}"
+            )
+        raise BadPuzzleFile(
+            f"{source}: neither *_{subset}_challenges.json nor a folder data/{subset}, {subset} or {repository} "
+            f"(a clone), expected one of them for subset {subset}; give the folder that holds it (--data, --source), "
+            "or other subsets (--subsets)"
+        )
+    files = sorted(path for path in folders[0].rglob("*.json") if not _is_hidden(path.relative_to(folders[0])))
     if not files:
         raise BadPuzzleFile(f"{folders[0]}: no *.json in it, expected a file for each task; fetch the folder again")
     return tuple(files)
+
+
+def _challenges(source: Path, subset: str) -> list[Path]:
+    """The files of challenges in the Kaggle format that are called by this subset's name."""
+    return sorted(path for path in source.glob(f"*_{subset}_challenges.json") if not _is_hidden(Path(path.name)))
+
+
+def _folders(source: Path, subset: str) -> list[Path]:
+    """The folders of a subset in the GitHub format: below the source, or in clones beside one another there."""
+    repository, inside, _ = HOMES[subset]
+    own = _repository(source)
+    theirs = {folder for home, folder, _ in HOMES.values() if home == own}
+    called = inside if own == repository else None if subset in theirs else subset
+    places = [] if called is None else [source / "data" / called, source / called]
+    clones = [one for one in sorted(source.iterdir()) if not _is_hidden(Path(one.name)) and _clone(one) == repository]
+    places += [place for clone in clones for place in (clone / "data" / inside, clone / inside)]
+    return [place for place in places if place.is_dir()]
+
+
+def _repository(folder: Path) -> str | None:
+    """The repository that a folder, or the one whose data it is, is a clone of by its name; None for any other name."""
+    folder = folder.absolute()
+    return _clone(folder) or (_clone(folder.parent) if folder.name == "data" else None)
+
+
+def _clone(folder: Path) -> str | None:
+    """The repository that a folder is called after, in any spelling: ARC-AGI-2, ARC_AGI_2, ARC-AGI-2-main."""
+    name = re.sub(r"[-_ .]", "", folder.name.lower())
+    return CLONES.get(re.sub(r"(main|master)$", "", name))
+
+
+def _is_hidden(path: Path) -> bool:
+    """Whether a path below a source leads through anything whose name begins with a dot (.ipynb_checkpoints, ._x)."""
+    return any(part.startswith(".") for part in path.parts)
+
+
+# --- which tasks they are ---
+
+
+def tasks_hash(tasks: Iterable[Task]) -> str:
+    """SHA-256 over what tasks hold, in any order of tasks and pairs and under any name."""
+    digests = []
+    for task in tasks:
+        parts = (sorted(map(_digest, part)) for part in (task.demonstrations, task.tests))
+        digests.append(hashlib.sha256(b"|".join(b"".join(part) for part in parts)).digest())
+    return hashlib.sha256(b"".join(sorted(digests))).hexdigest()
+
+
+def _digest(pair: Pair) -> bytes:
+    return hashlib.sha256(b"".join(bytes(grid.shape) + grid.tobytes() for grid in pair)).digest()
+
+
+def say_which(subset: str, tasks: Sequence[Task]) -> tuple[bool, str]:
+    """(whether these are the published tasks of a subset, what they are in words), by what they hold."""
+    found = tasks_hash(tasks)
+    known = KNOWN.get(found)
+    if known == subset:
+        return True, HOMES[subset][2]
+    if known is None:
+        n = f"{len(tasks):,} {'task' if len(tasks) == 1 else 'tasks'}"
+        return False, f"own files for {subset} ({n}, hash {found[:12]}), not {HOMES[subset][2]}"
+    return False, f"{HOMES[known][2]} for {subset}, not {HOMES[subset][2]} (subset {known} stands for these)"
 
 
 def read_tasks(subset: str, contents: Mapping[Path, bytes], side: int) -> list[Task]:
@@ -106,7 +202,7 @@ def read_tasks(subset: str, contents: Mapping[Path, bytes], side: int) -> list[T
     side: no grid may have more rows or columns. Raises BadPuzzleFile with file, task and pair of the first offence.
     """
     first, *others = contents
-    if first.name.endswith(f"_{subset}_challenges.json"):
+    if first.name.endswith("_challenges.json"):
         tasks = _from_kaggle(subset, first, contents[first], others[0], contents[others[0]], side)
     else:
         tasks = [
@@ -123,6 +219,12 @@ def read_tasks(subset: str, contents: Mapping[Path, bytes], side: int) -> list[T
             raise BadPuzzleFile(
                 f"{first}, task {name!r}: expected a name of 1 to {LONGEST_NAME} printable ASCII characters; call it "
                 "otherwise"
+            )
+    if first.name.endswith("_challenges.json") and not first.name.endswith(f"_{subset}_challenges.json"):
+        is_published, which = say_which(subset, tasks)
+        if not is_published:
+            raise BadPuzzleFile(
+                f"{first}: {which}; give the folder that holds those (--data, --source), or other subsets (--subsets)"
             )
     return sorted(tasks, key=lambda task: task.name)
 

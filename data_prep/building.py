@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.files import check_regular
 from data_prep.puzzle_set import MANIFEST, OtherContent, PuzzleError, PuzzleSet, Split, read_manifest, sha256_of
 
 U8 = NDArray[np.uint8]
@@ -52,7 +53,12 @@ def split_of(inputs: U8, labels: U8, ratings: NDArray[np.int32]) -> Split:
 
 
 def check_folder(folder: Path) -> None:
-    """Raise BadPuzzleFile unless this is a folder; what it holds shows when its files are read."""
+    """Raise BadPuzzleFile unless this is a folder of files; what it holds shows when they are read."""
+    if (folder / MANIFEST).is_file():
+        raise BadPuzzleFile(
+            f"{folder}: a puzzle set, built already, expected a folder with train.csv and test.csv; give the set itself"
+            " where puzzles are wanted (sweeps/run.py --data, python -m trm_core evaluate), or those files here"
+        )
     if not folder.is_dir():
         raise BadPuzzleFile(
             f"{folder}: {'a file' if folder.exists() else 'missing'}, expected a folder with train.csv and test.csv; "
@@ -63,7 +69,7 @@ def check_folder(folder: Path) -> None:
 def read_bytes(path: Path) -> U8:
     """A file as uint8 [bytes]."""
     try:
-        data = np.fromfile(path, dtype=np.uint8)
+        data = np.fromfile(check_regular(path), dtype=np.uint8)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise BadPuzzleFile(
             f"{path}: missing, expected a file of {HEADER.decode()!r} lines; give the folder of train.csv and test.csv"

@@ -32,13 +32,13 @@ from data_prep.building import (
     hashes_of,
     named,
     plain,
-    read_bytes,
     reuse,
     split_of,
 )
 from data_prep.counter_hash import UINT64, shuffled
-from data_prep.puzzle_set import MANIFEST, SPLITS, PuzzleSet, Split, read_manifest, remove_unfinished, sha256_of
-from data_prep.sources import find
+from data_prep.csv_door import PuzzleLines, read_puzzles
+from data_prep.puzzle_set import MANIFEST, SPLITS, PuzzleSet, Split, read_manifest, remove_unfinished
+from data_prep.sources import find, origin_of
 
 U8 = NDArray[np.uint8]
 I64 = NDArray[np.int64]
@@ -47,6 +47,7 @@ BUILDER = 1  # raise it when equal settings begin to give other mazes
 CHARACTERS = "\0# SGo"  # by token; \0 is the pad, which no file holds
 VOCAB = len(CHARACTERS)
 SMALLEST_SIDE, LARGEST_SIDE = 3, 32
+WHY_LARGEST = "a row of the board is 32 bits in the search for shortest paths"
 SIDE = 30
 LEAST_PATHS = {10: 18, 30: 110}  # cells of the shortest path, S and G counted, that a generated maze has at least
 LAYOUTS_AT_ONCE = 8192
@@ -60,8 +61,8 @@ def check_side(side: int) -> int:
     """The side itself; raises BadSettings for boards that are too small or too large."""
     if not SMALLEST_SIDE <= side <= LARGEST_SIDE:
         raise BadSettings(
-            f"side {side}: expected {SMALLEST_SIDE} to {LARGEST_SIDE} cells; 30 is the published size (data.side; "
-            "--side)"
+            f"side {side}: expected {SMALLEST_SIDE} to {LARGEST_SIDE} cells ({WHY_LARGEST}); 30 is the published size "
+            "(data.side; --side)"
         )
     return side
 
@@ -269,14 +270,13 @@ def _candidates(side: int, least_path: int, seed: int) -> Iterator[tuple[int, U8
 
 @dataclass(frozen=True)
 class Rows:
-    """What a maze file holds: inputs, labels uint8 [N, L], ratings int32 [N]; row i is line i + 2 of the file."""
+    """What a maze file holds: inputs, labels uint8 [N, L], ratings int32 [N]."""
 
-    path: Path
+    file: PuzzleLines
     side: int
     inputs: U8
     labels: U8
     ratings: NDArray[np.int32]
-    sha256: str
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -285,20 +285,22 @@ class Rows:
 def read_csv(path: Path, *, side: int | None = None, verify: bool = False) -> Rows:
     """Read a file of `source,question,answer,rating`, boards row by row of `#`, space, `S`, `G` and, in answers, `o`.
 
-    side: None takes it from the length of the first board. Spaces are data. Every row is checked: lengths, characters,
-    one S and one G, answer against question, a shortest path, rating = its cells; with verify, also that it is the path
-    of the tie-break. Raises BadPuzzleFile with the line of the first offence.
+    csv_door says how else it may look. side: None takes it from the length of the first board. Spaces are data. Every
+    row is checked: lengths, characters, one S and one G, answer against question, a shortest path, rating = its cells
+    where there is one; with verify, also that it is the path of the tie-break. Raises BadPuzzleFile with the line of
+    the first offence.
     """
-    data = read_bytes(path)
-    header, *lines = bytes(data).split(b"\n")
-    if header.rstrip(b"\r") != HEADER:
-        found = header[:60].decode("ascii", "backslashreplace")
-        raise BadPuzzleFile(f"{path}, line 1: header {found!r}, expected {HEADER.decode()!r}; put it on the first line")
+    return read_puzzles(path, lambda file: _read(file, side, verify))
+
+
+def _read(file: PuzzleLines, side: int | None, verify: bool) -> Rows:
+    """The mazes of a file in the published form, every row checked. Raises BadPuzzleFile."""
+    _, *lines = bytes(file.data).split(b"\n")
     if lines and not lines[-1]:
         lines.pop()
     if not lines:
-        raise BadPuzzleFile(f"{path}: a header and no mazes, expected one maze a line; take the whole file")
-    side = _first_side(path, lines[0]) if side is None else check_side(side)
+        raise BadPuzzleFile(f"{file.path}: a header and no mazes, expected one maze a line; take the whole file")
+    side = _first_side(f"{file.path}, line {file.line(0)}", lines[0]) if side is None else check_side(side)
     inputs, labels = (np.empty((len(lines), side * side), dtype=np.uint8) for _ in range(2))
     ratings = np.empty(len(lines), dtype=np.int32)
     for row, line in enumerate(lines):
@@ -306,18 +308,23 @@ def read_csv(path: Path, *, side: int | None = None, verify: bool = False) -> Ro
             line.removesuffix(b"\r"), verify, inputs[row : row + 1], labels[row : row + 1], ratings[row:]
         )
         if offence is not None:
-            raise BadPuzzleFile(f"{path}, line {row + 2}: {offence}; correct the line or remove it")
-    return Rows(path, side, inputs, labels, ratings, sha256_of(data))
+            raise BadPuzzleFile(f"{file.path}, line {file.line(row)}: {offence}; correct the line or remove it")
+    return Rows(file, side, inputs, labels, ratings)
 
 
-def _first_side(path: Path, line: bytes) -> int:
+def _first_side(where: str, line: bytes) -> int:
     """The side of the board in the first row of a file."""
     fields = line.split(b",")
     length = len(fields[1]) if len(fields) > 1 else 0
     side = math.isqrt(length)
-    if side * side != length or not SMALLEST_SIDE <= side <= LARGEST_SIDE:
+    if side * side == length and side > LARGEST_SIDE:
         raise BadPuzzleFile(
-            f"{path}, line 2: question has {length} characters, expected a square board, such as 900 for 30x30; "
+            f"{where}: question is a board of {side}x{side}, expected at most {LARGEST_SIDE}x{LARGEST_SIDE} "
+            f"({WHY_LARGEST}; the published mazes are 30x30); give smaller mazes"
+        )
+    if side * side != length or side < SMALLEST_SIDE:
+        raise BadPuzzleFile(
+            f"{where}: question has {length} characters, expected a square board, such as 900 for 30x30; "
             "correct the line (spaces are cells: do not strip them)"
         )
     return side
@@ -359,7 +366,7 @@ def _wrong_path(fields: list[bytes], inputs: U8, labels: U8, ratings: NDArray[np
         return f"answer has {cells} cells from S to G of which {moves + 1} are enough, expected a path without others"
     if moves != least:
         return f"answer is a path of {cells} cells, expected a shortest one ({least + 1})"
-    if fields[3] != str(cells).encode():
+    if fields[3] not in (str(cells).encode(), b""):
         found = fields[3][:30].decode("ascii", "backslashreplace")
         return f"rating {found!r}, expected {cells}, the cells of the path (number of 'o', and S and G)"
     ratings[0] = cells
@@ -413,10 +420,12 @@ def from_csv(
     n_test = len(tests) if test is None else test
     if n_test > len(tests):
         raise BadPuzzleFile(
-            f"{tests.path}: {len(tests)} mazes, expected {n_test}; ask for fewer test mazes {named('test')}"
+            f"{tests.file.path}: {len(tests)} mazes, expected {n_test}; ask for fewer test mazes {named('test')}"
         )
     chosen["test"] = np.sort(shuffled(len(tests), seed, PURPOSE_TEST)[:n_test])
     rows = {"train": pool, "validation": pool, "test": tests}
+    hashes = {"train.csv": pool.file.sha256, "test.csv": tests.file.sha256}
+    published, origin = origin_of(folder, hashes)
     return PuzzleSet.build(
         {name: _taken(rows[name], chosen[name]) for name in SPLITS},
         puzzle="maze",
@@ -427,12 +436,18 @@ def from_csv(
         n_puzzle_ids=1,
         seed=seed,
         settings=_csv_settings(pool.side, train, validation, test),
-        source_sha256={"train.csv": pool.sha256, "test.csv": tests.sha256},
+        source_sha256=hashes,
+        origin=origin,
+        published=published,
         dropped_from_train=sum(dropped.values()),
-        notes=tuple(
-            f"train.csv: {n} mazes with a layout of the {other} split were left out of train"
-            for other, n in dropped.items()
-            if n
+        notes=(
+            *pool.file.notes,
+            *tests.file.notes,
+            *(
+                f"train.csv: {n} mazes with a layout of the {other} split were left out of train"
+                for other, n in dropped.items()
+                if n
+            ),
         ),
         licence=licence,
     )
@@ -461,7 +476,7 @@ def _choose(
     n_train = len(free) if train is None else train
     if len(held_out) < validation or len(free) < n_train or n_train == 0:
         raise BadPuzzleFile(
-            f"{pool.path}: {len(held_out) + len(free)} mazes that no other split holds, expected "
+            f"{pool.file.path}: {len(held_out) + len(free)} mazes that no other split holds, expected "
             f"{max(n_train, 1)} for train and {validation} for validation; "
             f"ask for fewer {named('train', 'validation')}"
         )

@@ -20,7 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from data_prep.files import load_array, read_text
+
 MANIFEST = "manifest.json"
+MOST_MANIFEST_BYTES = 64 << 20  # ARC's has a name and a hash for each task file
 FORMAT = 1
 SPLITS = ("train", "validation", "test")
 DTYPES = {"inputs": "|u1", "labels": "|u1", "puzzle_ids": "<i4", "ratings": "<i4"}
@@ -118,6 +121,8 @@ class Manifest(_Frozen):
     counts: dict[str, int]
     settings: dict[str, int | str | None]  # what the builder was asked for; equal settings, equal content
     source_sha256: dict[str, str]  # of each file read, by its name
+    origin: str = ""  # what those files are, in words
+    published: bool = False  # whether they are the published ones, by their hashes
     dropped_from_train: int = 0  # train candidates equivalent to a puzzle of another split
     leaks: tuple[str, ...] = ()  # tasks of the test split that are learnt from too, where that was allowed
     notes: tuple[str, ...] = ()  # what the builder has to tell, a sentence each
@@ -196,6 +201,7 @@ class PuzzleSet:
         _check_counts(folder, puzzles)
         if verify:
             puzzles.verify(folder)
+            _check_content(folder, puzzles)
         return puzzles
 
     def verify(self, folder: str | Path) -> None:
@@ -315,15 +321,17 @@ def read_manifest(folder: Path) -> Manifest:
     """The manifest of a saved set; raises BadManifest if there is none, or one that this code does not understand."""
     path = folder / MANIFEST
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path, MOST_MANIFEST_BYTES)
     except (FileNotFoundError, NotADirectoryError) as error:
+        files = "puzzle files and " if any(folder.glob("*.csv")) or any(folder.glob("*_challenges.json")) else ""
         raise BadManifest(
-            f"{folder}: no {MANIFEST} there, expected a puzzle set; give the command that builds it again"
+            f"{folder}: {files}no {MANIFEST} there, expected a puzzle set; build it by python -m data_prep, or give "
+            "the command that builds it again"
         ) from error
     except OSError as error:
         raise BadManifest(f"{path}: cannot be read ({error.strerror}), expected a manifest; check the path") from error
-    except UnicodeDecodeError as error:
-        raise BadManifest(f"{path}: not UTF-8 text, expected JSON; {_rebuild(folder)}") from error
+    except ValueError as error:
+        raise BadManifest(f"{path}: {error}, expected JSON; {_rebuild(folder)}") from error
     try:
         return Manifest.model_validate_json(text)
     except ValidationError as error:
@@ -341,23 +349,21 @@ def _open_array(folder: Path, name: str, manifest: Manifest) -> NDArray[Any]:
         raise BadManifest(
             f"{folder / MANIFEST}: array {name} is not listed, expected all of the splits'; {_rebuild(folder)}"
         )
-    empty = 0 in entry.shape  # a file without data cannot be mapped
     try:
-        array = np.load(path, mmap_mode=None if empty else "r", allow_pickle=False)
+        array = load_array(path)
     except FileNotFoundError as error:
         raise BadManifest(f"{path}: missing, the manifest lists it; {_rebuild(folder)}") from error
-    except (ValueError, EOFError, OSError) as error:
+    except (ValueError, OSError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
         raise BadManifest(
-            f"{path}: cannot be read as {entry.dtype} {list(entry.shape)} ({error}); {_rebuild(folder)}"
+            f"{path}: cannot be read as {entry.dtype} {list(entry.shape)} ({why}); {_rebuild(folder)}"
         ) from error
     if array.dtype.str != entry.dtype or array.shape != entry.shape:
         raise BadManifest(
             f"{path}: {array.dtype.str} {list(array.shape)}, the manifest says {entry.dtype} {list(entry.shape)}; "
             f"{_rebuild(folder)}"
         )
-    if empty:
-        array.flags.writeable = False
-    return array  # type: ignore[no-any-return]
+    return array
 
 
 def _check_counts(folder: Path, puzzles: PuzzleSet) -> None:
@@ -381,6 +387,29 @@ def _check_counts(folder: Path, puzzles: PuzzleSet) -> None:
                     f"{folder}: groups_{name} is {array.dtype.str} {list(array.shape)}, expected {GROUP_DTYPES[name]}"
                     f" {list(shapes[name])} by groups_names and the manifest's n_puzzle_ids; {_rebuild(folder)}"
                 )
+
+
+def _check_content(folder: Path, puzzles: "PuzzleSet") -> None:
+    """Every token and every identifier is one of those that the manifest counts: a model looks them up."""
+    manifest = puzzles.manifest
+    for name, split in puzzles.splits.items():
+        for array, most, what in (
+            (split.inputs, manifest.vocab, "tokens"),
+            (split.labels, manifest.vocab, "tokens"),
+            (split.puzzle_ids, manifest.n_puzzle_ids, "identifiers"),
+        ):
+            if len(array) and not 0 <= array.min() <= array.max() < most:
+                raise BadManifest(
+                    f"{folder}: {what} {array.min()} to {array.max()} in {name}, expected 0 to {most - 1} by the "
+                    f"manifest; {_rebuild(folder)}"
+                )
+    if (groups := puzzles.groups) is not None:
+        starts = groups.starts.astype(np.int64)
+        if starts[0] != 1 or starts[-1] != manifest.n_puzzle_ids or (np.diff(starts) < 1).any():
+            raise BadManifest(
+                f"{folder}: groups_starts runs from {starts[0]} to {starts[-1]}, expected from 1, rising, to "
+                f"{manifest.n_puzzle_ids}, the manifest's n_puzzle_ids; {_rebuild(folder)}"
+            )
 
 
 @contextlib.contextmanager

@@ -1,5 +1,7 @@
 """The released code's processed datasets, opened as PuzzleSets (SamsungSAILMontreal/TinyRecursiveModels, dataset/).
 
+HRM's (sapientinc/HRM) are the same but for the names of tasks and totals that nothing here reads.
+
 identifiers.json             the name of each puzzle identifier, "<blank>" where it has none
 test_puzzles.json            ARC only: the tasks of the test set
 {train,test}/dataset.json    seq_len, vocab_size, num_puzzle_identifiers, sets, …
@@ -12,7 +14,6 @@ Their tokens are ours. What they call an example is a puzzle here, with its puzz
 """
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from data_prep.files import load_array, read_json
 from data_prep.puzzle_set import SPLITS, PuzzleError, PuzzleSet, Split
 
 DESCRIPTION = "dataset.json"
@@ -37,10 +39,10 @@ class Description(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    seq_len: int = Field(ge=1)
+    seq_len: int = Field(ge=1, lt=2**31)
     vocab_size: int = Field(ge=2, le=256)
-    num_puzzle_identifiers: int = Field(ge=1)
-    total_groups: int = Field(ge=0)
+    num_puzzle_identifiers: int = Field(ge=1, lt=2**31)
+    total_groups: int = Field(ge=0, lt=2**31)
     pad_id: int
     ignore_label_id: int | None
     sets: tuple[str, ...]
@@ -90,6 +92,7 @@ def open_released(folder: str | Path) -> PuzzleSet:
         source_sha256={
             path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files
         },
+        origin="a processed dataset of the released code",
         notes=(
             "train holds each variant of a puzzle as a puzzle of its own; to train on it set data.augmentations=0",
             "ratings are 0: the format has none",
@@ -162,17 +165,16 @@ def _starts(path: Path, count: int, counted: str, total: int, totalled: str) -> 
 def _integers(path: Path, dimensions: int) -> NDArray[Any]:
     """An array of integers, memory-mapped where it has any; pickled objects are refused."""
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = load_array(path)
     except FileNotFoundError:
         raise BadDataset(f"{path}: missing; {AGAIN}") from None
-    except (ValueError, EOFError, OSError) as error:  # also an array without data, which cannot be mapped
-        try:
-            array = np.load(path, allow_pickle=False)
-        except (ValueError, EOFError, OSError):
-            raise BadDataset(f"{path}: cannot be read as an array ({error}); {AGAIN}") from None
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "iu" or array.ndim != dimensions:
-        found = f"{array.dtype} {list(array.shape)}" if isinstance(array, np.ndarray) else "several arrays"
-        raise BadDataset(f"{path}: {found}, expected integers in {dimensions} dimension(s); {AGAIN}")
+    except (ValueError, OSError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise BadDataset(f"{path}: cannot be read as an array ({why}); {AGAIN}") from None
+    if array.dtype.kind not in "iu" or array.ndim != dimensions:
+        raise BadDataset(
+            f"{path}: {array.dtype} {list(array.shape)}, expected integers in {dimensions} dimension(s); {AGAIN}"
+        )
     return array
 
 
@@ -217,8 +219,9 @@ def _check_names(folder: Path, n_puzzle_ids: int) -> None:
 
 def _json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path)
     except FileNotFoundError:
         raise BadDataset(f"{path}: missing; expected a dataset as the released code writes it; {AGAIN}") from None
     except (OSError, ValueError) as error:
-        raise BadDataset(f"{path}: cannot be read as JSON ({error}); {AGAIN}") from None
+        why = error.strerror if isinstance(error, OSError) else error
+        raise BadDataset(f"{path}: cannot be read as JSON ({why}); {AGAIN}") from None

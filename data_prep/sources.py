@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from data_prep.files import read_json
 from data_prep.puzzle_set import PuzzleError
 
 HUB = "https://huggingface.co"
@@ -89,6 +90,27 @@ def find(source: str | Path, dataset: str) -> tuple[Path, str]:
     return Path(source), "as the source files state"
 
 
+def origin_of(folder: Path, sha256: Mapping[str, str]) -> tuple[bool, str]:
+    """(whether a folder's files are a published data set's, what they are in words), by the SHA-256 of each.
+
+    Where the checksum of a published file is for the hub to state, it is the one noted beside it when it was fetched.
+    """
+    for published in PUBLISHED.values():
+        known = published.files if all(published.files.values()) else _stated(folder, published)
+        if known and dict(known) == dict(sha256):
+            return True, f"{published.repo}, as published"
+    return False, f"own files ({', '.join(f'{name} {digest[:12]}' for name, digest in sha256.items())})"
+
+
+def _stated(folder: Path, published: Published) -> Mapping[str, str | None]:
+    """The checksums that the hub had stated when a folder's files were fetched; none where they were not."""
+    try:
+        record = read_json(folder / FETCHED)
+        return dict(record["sha256"]) if record["repo"] == published.repo else {}
+    except (OSError, ValueError, LookupError, TypeError):
+        return {}
+
+
 def no_hub_for_arc() -> str:
     """What to tell someone who asks for ARC from the hub."""
     return (
@@ -116,8 +138,8 @@ def _is_whole(folder: Path, published: Published) -> bool:
     if not record.is_file():
         return False
     try:
-        kept = dict(json.loads(record.read_text(encoding="utf-8"))["sha256"])
-    except (ValueError, KeyError, TypeError):
+        kept = dict(read_json(record)["sha256"])
+    except (ValueError, LookupError, TypeError):
         return False  # no record of ours
     if any(kept.get(name) is None or known not in (None, kept[name]) for name, known in published.files.items()):
         return False  # fetched before the checksum was known

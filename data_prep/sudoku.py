@@ -29,13 +29,13 @@ from data_prep.building import (
     hashes_of,
     named,
     plain,
-    read_bytes,
     reuse,
     split_of,
 )
 from data_prep.counter_hash import UINT64, shuffled
-from data_prep.puzzle_set import MANIFEST, SPLITS, PuzzleSet, read_manifest, remove_unfinished, sha256_of
-from data_prep.sources import find
+from data_prep.csv_door import PuzzleLines, read_puzzles
+from data_prep.puzzle_set import MANIFEST, SPLITS, PuzzleSet, read_manifest, remove_unfinished
+from data_prep.sources import find, origin_of
 from data_prep.sudoku_csv import BUILDER
 
 U8 = NDArray[np.uint8]
@@ -292,15 +292,14 @@ def _draw_classes(box_rows: int, box_cols: int, wanted: int, seed: int, clues: i
 
 @dataclass(frozen=True)
 class Rows:
-    """What a puzzle file holds: inputs, labels uint8 [N, L], ratings int32 [N]; row i is line i + 2 of the file."""
+    """What a puzzle file holds: inputs, labels uint8 [N, L], ratings int32 [N]."""
 
-    path: Path
+    file: PuzzleLines
     box_rows: int
     box_cols: int
     inputs: U8
     labels: U8
     ratings: NDArray[np.int32]
-    sha256: str
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -309,20 +308,25 @@ class Rows:
 def read_csv(path: Path, *, box: tuple[int, int] | None = None, verify: bool = False) -> Rows:
     """Read a file of `source,question,answer,rating`, row by row 1-9 (then A-C), `.` or `0` for a blank.
 
+    csv_door says how else it may look.
     box: (rows, columns) of a box; None takes it from the length of the first board (16: 2x2, 36: 2x3, 81: 3x3 ...).
     Every row is checked: lengths, characters, answer against question, answer a Sudoku, rating an integer; with verify,
     also that there is no other answer. Raises BadPuzzleFile with the line of the first offence.
     """
-    data = read_bytes(path)
-    header, _, _ = bytes(data[:200]).partition(b"\n")
-    if header.rstrip(b"\r") != HEADER:
-        found = header.rstrip(b"\r")[:60].decode("ascii", "backslashreplace")
-        raise BadPuzzleFile(f"{path}, line 1: header {found!r}, expected {HEADER.decode()!r}; put it on the first line")
+    rows = read_puzzles(path, lambda file: _read(file, box), unrated="0")
+    if verify:
+        _check_unique(rows)
+    return rows
+
+
+def _read(file: PuzzleLines, box: tuple[int, int] | None) -> Rows:
+    """The puzzles of a file in the published form, every row checked. Raises BadPuzzleFile."""
+    path, data = file.path, file.data
     n = kernels.count_lines(data) - 1
     if n == 0:
         raise BadPuzzleFile(f"{path}: a header and no puzzles, expected one puzzle a line; take the whole file")
-    start = len(header) + 1
-    box_rows, box_cols = box or _usual_box(path, bytes(data[start : start + 1000]))
+    start = bytes(data[:200]).index(b"\n") + 1
+    box_rows, box_cols = box or _usual_box(path, file.line(0), bytes(data[start : start + 1000]))
     side = check_box(box_rows, box_cols)
     places, _ = _geometry(box_rows, box_cols)
     inputs, labels = np.empty((n, side * side), dtype=np.uint8), np.empty((n, side * side), dtype=np.uint8)
@@ -331,11 +335,8 @@ def read_csv(path: Path, *, box: tuple[int, int] | None = None, verify: bool = F
     if offence != kernels.FINE:
         line = bytes(data).split(b"\n", row + 2)[row + 1].rstrip(b"\r") if row >= 0 else b""
         told = _describe(offence, line, cell, found_there, box_rows, box_cols)
-        raise BadPuzzleFile(f"{path}, line {row + 2}: {told}; correct the line or remove it")
-    rows = Rows(path, box_rows, box_cols, inputs, labels, ratings, sha256_of(data))
-    if verify:
-        _check_unique(rows)
-    return rows
+        raise BadPuzzleFile(f"{path}, line {file.line(row)}: {told}; correct the line or remove it")
+    return Rows(file, box_rows, box_cols, inputs, labels, ratings)
 
 
 def _check_unique(rows: Rows) -> None:
@@ -354,12 +355,12 @@ def _check_unique(rows: Rows) -> None:
                 row, n = offence
                 found = "no solution" if n == 0 else "more than one solution"
                 raise BadPuzzleFile(
-                    f"{rows.path}, line {row + 2}: the puzzle has {found}, expected its answer alone; "
+                    f"{rows.file.path}, line {rows.file.line(row)}: the puzzle has {found}, expected its answer alone; "
                     "correct the line or remove it"
                 )
 
 
-def _usual_box(path: Path, beginning: bytes) -> tuple[int, int]:
+def _usual_box(path: Path, line: int, beginning: bytes) -> tuple[int, int]:
     """The usual box for the board in the first row of a file."""
     parts = beginning.partition(b"\n")[0].split(b",")
     length = len(parts[1]) if len(parts) > 1 else 0
@@ -367,7 +368,7 @@ def _usual_box(path: Path, beginning: bytes) -> tuple[int, int]:
     if side * side != length or side not in BOXES:
         lengths = ", ".join(str(side * side) for side in BOXES)
         raise BadPuzzleFile(
-            f"{path}, line 2: question has {length} characters, expected a board of {lengths}; correct the line, "
+            f"{path}, line {line}: question has {length} characters, expected a board of {lengths}; correct the line, "
             "or name the box (data.box_rows, data.box_cols; --box)"
         )
     return BOXES[side]
@@ -427,16 +428,21 @@ def from_csv(
     n_test = len(tests) if test is None else test
     if n_test > len(tests):
         raise BadPuzzleFile(
-            f"{tests.path}: {len(tests)} puzzles, expected {n_test}; ask for fewer test puzzles {named('test')}"
+            f"{tests.file.path}: {len(tests)} puzzles, expected {n_test}; ask for fewer test puzzles {named('test')}"
         )
     chosen["test"] = np.sort(shuffled(len(tests), seed, PURPOSE_TEST)[:n_test])
     rows = {"train": pool, "validation": pool, "test": tests}
-    notes = tuple(
-        f"train.csv: {n} puzzles equivalent to one of the {other} split were left out of train"
-        for n, other in ((n_like_test, "test"), (n_like_validation, "validation"))
-        if n
+    notes = (
+        *pool.file.notes,
+        *tests.file.notes,
+        *(
+            f"train.csv: {n} puzzles equivalent to one of the {other} split were left out of train"
+            for n, other in ((n_like_test, "test"), (n_like_validation, "validation"))
+            if n
+        ),
     )
-    hashes = {"train.csv": pool.sha256, "test.csv": tests.sha256}
+    hashes = {"train.csv": pool.file.sha256, "test.csv": tests.file.sha256}
+    published, origin = origin_of(folder, hashes)
     return PuzzleSet.build(
         {
             name: split_of(rows[name].inputs[index], rows[name].labels[index], rows[name].ratings[index])
@@ -453,6 +459,8 @@ def from_csv(
         seed=seed,
         settings=_csv_settings(pool.box_rows, pool.box_cols, train, validation, test),
         source_sha256=hashes,
+        origin=origin,
+        published=published,
         dropped_from_train=n_like_test + n_like_validation,
         notes=notes,
         licence=licence,
@@ -481,7 +489,7 @@ def _choose(
     n_train = len(candidates) if train is None else train
     if len(held_out) < validation or len(candidates) < n_train or n_train == 0:
         raise BadPuzzleFile(
-            f"{pool.path}: {len(held_out) + len(candidates)} puzzles that no other split holds, expected "
+            f"{pool.file.path}: {len(held_out) + len(candidates)} puzzles that no other split holds, expected "
             f"{max(n_train, 1)} for train and {validation} for validation; "
             f"ask for fewer {named('train', 'validation')}"
         )
@@ -508,7 +516,8 @@ def _equivalent(
     solutions = solve(ours.inputs[suspects], **box).n_solutions
     for row in suspects[solutions != 1][:1]:
         raise BadPuzzleFile(
-            f"{ours.path}, line {row + 2}: the puzzle has more than one solution, expected one; remove the line"
+            f"{ours.file.path}, line {ours.file.line(row)}: the puzzle has more than one solution, expected one; "
+            "remove the line"
         )
     others = their_index[np.isin(their_hashes[their_index], hashes[suspects])]
     known = {form.tobytes() for form in canonical_forms(theirs.inputs[others], theirs.labels[others], **box)}

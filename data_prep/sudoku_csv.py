@@ -4,7 +4,6 @@ The same rows as sudoku.from_csv, in the same order and with the same hash, but 
 kept apart between splits; that two puzzles are the same up to a symmetry needs the solver. The set's notes say so.
 """
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -12,50 +11,45 @@ from numpy.typing import NDArray
 
 from data_prep.building import HEADER, PURPOSE_TEST, PURPOSE_TRAIN, BadPuzzleFile
 from data_prep.counter_hash import shuffled
+from data_prep.csv_door import PuzzleLines, read_puzzles
 from data_prep.puzzle_set import PuzzleSet, Split
+from data_prep.sources import origin_of
 
 BUILDER = 1  # raise it when equal settings begin to give other puzzles
 CELLS, SIDE, BOX = 81, 9, 3
 NOTE = "puzzles that are the same up to a symmetry were not looked for, only equal ones"
 
 
-def read_plain(path: Path) -> tuple[Split, str]:
-    """All puzzles of a file and the file's SHA-256. Raises BadPuzzleFile with the line of the first offence."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise BadPuzzleFile(
-            f"{path}: {error.strerror}, expected a file of {HEADER.decode()!r} lines; give the folder of train.csv and"
-            " test.csv"
-        ) from error
-    header, *lines = data.splitlines() or [b""]
-    if header != HEADER:
-        found = header[:60].decode("ascii", "backslashreplace")
-        raise BadPuzzleFile(f"{path}, line 1: header {found!r}, expected {HEADER.decode()!r}; put it on the first line")
-    rows = [line.split(b",") for line in lines]
-    for number, row in enumerate(rows, 2):
+def read_plain(path: Path) -> tuple[Split, PuzzleLines]:
+    """All puzzles of a file, and the file. Raises BadPuzzleFile with the line of the first offence."""
+    return read_puzzles(path, _read, unrated="0")
+
+
+def _read(file: PuzzleLines) -> tuple[Split, PuzzleLines]:
+    """The puzzles of a file in the published form."""
+    path, rows = file.path, [line.split(b",") for line in file.data.tobytes().splitlines()[1:]]
+    for i, row in enumerate(rows):
         if [len(field) for field in row[1:3]] != [CELLS, CELLS] or len(row) != 4 or not _is_rating(row[3]):
             raise BadPuzzleFile(
-                f"{path}, line {number}: expected {HEADER.decode()!r} with {CELLS} characters each in question and"
-                " answer and a whole number as rating; correct the line or remove it"
+                f"{path}, line {file.line(i)}: expected {HEADER.decode()!r} with {CELLS} characters each in question"
+                " and answer and a whole number as rating; correct the line or remove it"
             )
     questions, answers = (_digits(b"".join(row[column] for row in rows)) for column in (1, 2))
     wrong = (questions > SIDE).any(1) | ((questions > 0) & (questions != answers)).any(1) | ~_are_solutions(answers)
     for i in np.flatnonzero(wrong)[:1]:
         raise BadPuzzleFile(
-            f"{path}, line {i + 2}: expected digits or '.' for a blank, and an answer that keeps the question's digits"
-            " and has each digit once a row, column and box; correct the line or remove it"
+            f"{path}, line {file.line(i)}: expected digits or '.' for a blank, and an answer that keeps the question's"
+            " digits and has each digit once a row, column and box; correct the line or remove it"
         )
     ratings = np.array([int(row[3]) for row in rows], dtype=np.int32)
-    split = Split(questions + np.uint8(1), answers + np.uint8(1), np.zeros(len(rows), dtype=np.int32), ratings)
-    return split, hashlib.sha256(data).hexdigest()
+    return Split(questions + np.uint8(1), answers + np.uint8(1), np.zeros(len(rows), dtype=np.int32), ratings), file
 
 
 def from_plain_csv(folder: Path, *, train: int, validation: int, test: int | None, seed: int) -> PuzzleSet:
     """A set from train.csv and test.csv, drawn as by sudoku.from_csv. test: None for all. Raises BadPuzzleFile."""
     if not folder.is_dir():
         raise BadPuzzleFile(f"{folder}: no such folder; give the one with train.csv and test.csv")
-    (pool, pool_sha256), (tests, tests_sha256) = (read_plain(folder / name) for name in ("train.csv", "test.csv"))
+    (pool, pool_file), (tests, tests_file) = (read_plain(folder / name) for name in ("train.csv", "test.csv"))
     n_test = len(tests) if test is None else test
     if n_test > len(tests):
         raise BadPuzzleFile(f"{folder / 'test.csv'}: {len(tests)} puzzles, expected {n_test}; ask for fewer")
@@ -69,6 +63,8 @@ def from_plain_csv(folder: Path, *, train: int, validation: int, test: int | Non
             f" {train} for train and {validation} for validation; ask for fewer (data.train, data.validation)"
         )
     drawn = shuffled(len(tests), seed, PURPOSE_TEST)[:n_test]
+    hashes = {"train.csv": pool_file.sha256, "test.csv": tests_file.sha256}
+    published, origin = origin_of(folder, hashes)
     return PuzzleSet.build(
         {
             "train": _some(pool, candidates[:train]),
@@ -92,9 +88,11 @@ def from_plain_csv(folder: Path, *, train: int, validation: int, test: int | Non
             "validation": validation,
             "test": test,
         },
-        source_sha256={"train.csv": pool_sha256, "test.csv": tests_sha256},
+        source_sha256=hashes,
+        origin=origin,
+        published=published,
         dropped_from_train=len(pool) - len(held_out) - len(candidates),
-        notes=(NOTE,),
+        notes=(NOTE, *pool_file.notes, *tests_file.notes),
         licence="as the source files state",
     )
 

@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 from reports import paper, stats
 from reports.stats import Interval
 from sweeps.campaign import Campaign
-from sweeps.puzzles import set_of
+from sweeps.puzzles import OWN_FILES, set_of
 from sweeps.records.types import STATE, RunRecord
 from sweeps.study import Losses, ProfileName, PuzzleName, Quoted, Row, Study
 from trm_core.config import RunConfig
@@ -263,7 +263,8 @@ def collect(
     if len(taken) < len(ordered):
         left["other puzzles"] = len(ordered) - len(taken)
     leak = _leak(campaign.study, by_row)
-    warning = _warning(campaign, leaks=bool(leak))
+    own = {record.tags[OWN_FILES] for records in by_row.values() for record in records.values() if _is_own(record.tags)}
+    warning = _warning(campaign, leaks=bool(leak), own_files=sorted(own))
     rows = tuple(_row(campaign, row, by_row.get(row.name, {}), comparable=not warning) for row in campaign.study.rows)
     return Table(
         campaign=campaign,
@@ -323,11 +324,17 @@ def _utc(moment: datetime) -> datetime:
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _warning(campaign: Campaign, *, leaks: bool) -> str:
+def _is_own(tags: Mapping[str, str]) -> bool:
+    """Whether a run's puzzles are of files that are not the published ones."""
+    return bool(tags.get(OWN_FILES))
+
+
+def _warning(campaign: Campaign, *, leaks: bool, own_files: Sequence[str]) -> str:
     """Why ours cannot stand beside the paper's; empty where it can."""
     reasons = [] if campaign.comparable else [f"{campaign.profile} profile ({SMALL})"]
     reasons += [f"settings changed ({', '.join(campaign.changes)})"] if campaign.changes else []
     reasons += ["leaking tasks"] if leaks else []
+    reasons += own_files
     with_what = NOT_COMPARABLE if campaign.study.has_paper_numbers else NO_COLUMN
     if campaign.study.layout == "losses":
         with_what = NOT_ITS_LOSSES
@@ -552,7 +559,8 @@ def _facts(campaign: Campaign, rows: Sequence[TableRow]) -> tuple[tuple[str, str
     )
     versions = sorted({name for run in runs for name in run.tags if name.startswith("version.")})
     moments = [run.started for run in runs] + [run.ended for run in runs if run.ended]
-    puzzles = _several(_puzzles(one) for one in settings)
+    own = {row.puzzle for row in rows if any(_is_own(run.tags) for run in row.runs)}
+    puzzles = _several(_puzzles(one, own_files=one.data.puzzle in own) for one in settings)
     facts = (
         ("profile", campaign.profile),
         ("changed settings", ", ".join(campaign.changes)),
@@ -611,10 +619,10 @@ def base_name(rows: Sequence[TableRow]) -> str:
     return named.pop() if len(named) == 1 and "" not in named else rows[0].base.upper().replace("_ATT", "-Att")
 
 
-def _puzzles(settings: RunConfig) -> str:
+def _puzzles(settings: RunConfig, *, own_files: bool) -> str:
     data = settings.data
     side = math.isqrt(data.cells)
-    source = "generated" if data.source == "generated" else "published"
+    source = "generated" if data.source == "generated" else "own" if own_files else "published"
     train, test = ("all" if count is None else f"{count:,}" for count in (data.train, data.test))
     if data.puzzle == "arc":
         subsets = f"tasks of {data.subsets.replace(',', ', ')}, tested on {data.test_subset}"

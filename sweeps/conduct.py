@@ -21,7 +21,7 @@ from sweeps.means import Means, ask, leave_document, plan_of, results_in
 from sweeps.packing import arrange
 from sweeps.plan import Plan
 from sweeps.power import in_words, seed_sd
-from sweeps.puzzles import BuiltSet, assumed, build_all, check_sources, look_up, set_of
+from sweeps.puzzles import BuiltSet, assumed, build_all, check_sources, look_up, origins, set_of
 from sweeps.screen import paragraph, say_what_is_left, say_what_was_not_begun
 from sweeps.study import Row
 from trm_core.command_line import BadCommand, is_for_the_user
@@ -95,7 +95,10 @@ def conduct(asked: Asked, report: Reporter) -> Ended:
         there = _recorded(campaigns)
         done = finished(jobs)
         failed = {} if asked.retry_failed else _failed(jobs, there, done)
-        plan = plan_of(asked, list(jobs.values()), [*done, *failed], there, lambda data: sets[set_of(data)].n_test)
+        of_files = origins(sets.values())
+        plan = plan_of(
+            asked, list(jobs.values()), [*done, *failed], there, lambda data: sets[set_of(data)].n_test, of_files
+        )
         if asked.budget is not None:
             refuse_too_small(asked.budget, plan)
         say_what_is_left(plan, asked.name, asked.budget, n_failed=len(failed))
@@ -168,7 +171,7 @@ def plan_only(asked: Asked) -> tuple[Plan, str]:
         of = set_of(data)
         return sets[of].n_test if of in sets else None
 
-    notes = assumed(settings, asked.data, sets)
+    notes = (*origins(sets.values()), *assumed(settings, asked.data, sets))
     plan = plan_of(asked, list(jobs.values()), [*done, *failed], recorded, n_test, notes)
     if asked.budget is not None:
         refuse_too_small(asked.budget, plan)

@@ -1,5 +1,7 @@
 """Where runs' puzzles come from, and where their sets lie: `--data` read, one set per distinct data settings built.
 
+`--data` names folders of files or sets that are built already (trm_core.puzzles opens those).
+
 Sudoku and mazes are augmented as they are drawn, so runs that differ in augmentation alone share a set; ARC's variants
 have identifiers, so they are a part of it.
 """
@@ -18,10 +20,12 @@ from typing import TYPE_CHECKING, Literal
 from sweeps.study import EVERY_PUZZLE, PuzzleName
 from trm_core.command_line import BadCommand
 from trm_core.config import DataSettings, setting_text
+from trm_core.puzzles import BUILT_FROM, build, is_built, open_built, settings_of
 
 if TYPE_CHECKING:
     from data_prep.puzzle_set import PuzzleSet
 
+OWN_FILES = "own_files"  # the tag of runs on puzzle files that are not the published ones: what those are
 Source = Path | Literal["hub"]
 Sources = Mapping[PuzzleName, Source]  # what --data said
 
@@ -37,14 +41,6 @@ PUBLISHED_TESTS: dict[PuzzleName, int] = {  # puzzles of the published test file
     "sudoku": 422_786,
     "maze": 1000,
     "arc": 419,  # of ARC-AGI-1's 400 evaluation tasks
-}
-
-# What a set is built from; every other data setting is read when its puzzles are drawn.
-_COMMON = ("puzzle", "source", "train", "validation", "test", "seed")
-BUILT_FROM: dict[PuzzleName, tuple[str, ...]] = {
-    "sudoku": (*_COMMON, "box_rows", "box_cols", "clues"),
-    "maze": (*_COMMON, "side", "least_path"),
-    "arc": (*_COMMON, "side", "subsets", "test_subset", "allow_leak", "augmentations"),
 }
 
 
@@ -64,11 +60,14 @@ class BuiltSet:
     content_hash: str
     n_test: int  # puzzles, before ARC's variants
     leaks: tuple[str, ...] = ()  # tasks to be tested that are learnt from too, where that was allowed
+    origin: str = ""  # what the files are that it was built from; empty for generated puzzles
+    published: bool = False  # whether they are the published ones, by their hashes
 
     @property
     def tags(self) -> dict[str, str]:
         """For the runs' records."""
-        return {"leaks": ",".join(self.leaks)} if self.leaks else {}
+        leaks = {"leaks": ",".join(self.leaks)} if self.leaks else {}
+        return leaks | ({OWN_FILES: self.origin} if self.origin and not self.published else {})
 
 
 # --- what --data says ------------------------------------------------------------------------------------------------
@@ -77,8 +76,8 @@ class BuiltSet:
 def find_sources(given: Iterable[str], puzzles: Collection[PuzzleName]) -> dict[PuzzleName, Source]:
     """`--data`'s values → where each puzzle's files are; puzzles: those that the chosen rows need.
 
-    FOLDER alone is the one puzzle's, or holds sudoku-extreme/, maze-30x30-hard-1k/, arc/; else sudoku=FOLDER and so on.
-    "hub" in a folder's place fetches the published files. Raises BadCommand.
+    FOLDER alone is the one puzzle's, or a built set, or holds sudoku-extreme/, maze-30x30-hard-1k/, arc/; else
+    sudoku=FOLDER and so on. "hub" in a folder's place fetches the published files. Raises BadCommand.
     """
     found: dict[PuzzleName, Source] = {}
     for text in given:
@@ -108,6 +107,13 @@ def _bare(text: str, puzzles: Collection[PuzzleName]) -> dict[PuzzleName, Source
     if text == "hub":
         return _named({puzzle: text for puzzle in puzzles if puzzle in ON_THE_HUB or len(puzzles) == 1})
     folder = Path(text)
+    if is_built(folder):
+        holds = settings_of(folder).puzzle
+        if holds not in puzzles:
+            raise BadCommand(
+                f"--data {text}: a set of {PUZZLE_WORDS[holds]} puzzles; these runs are on {_words(puzzles)}"
+            )
+        return {holds: folder}
     below: dict[PuzzleName, Source] = {
         puzzle: folder / FOLDERS[puzzle] for puzzle in puzzles if (folder / FOLDERS[puzzle]).is_dir()
     }
@@ -130,15 +136,21 @@ def _each_of(puzzles: Collection[PuzzleName]) -> str:
 
 
 def source_overrides(settings: Mapping[PuzzleName, DataSettings], sources: Sources, *, scoped: bool) -> tuple[str, ...]:
-    """What `--data` changes in each puzzle's settings: the source, the board by the first puzzle, nothing generated.
+    """What `--data` changes in each puzzle's settings: the source, the board by the first puzzle, nothing generated;
+    of a built set all that it was built from but the seed.
 
     Only what differs: a run on the published puzzles that asks for nothing else is the profile's own run. scoped:
     each for its puzzle's rows alone ("maze:data.side=30"), where a study has several.
     """
     assignments = []
     for puzzle, source in sources.items():
-        wanted: dict[str, object] = {"source": "files", "clues": None, "least_path": None}
-        wanted |= _board(puzzle, source) or {}
+        if isinstance(source, Path) and is_built(source):
+            there = settings_of(source)
+            if there.puzzle != puzzle:
+                raise BadCommand(f"--data {puzzle}={source}: a set of {PUZZLE_WORDS[there.puzzle]} puzzles")
+            wanted: dict[str, object] = {name: getattr(there, name) for name in BUILT_FROM[puzzle] if name != "seed"}
+        else:
+            wanted = {"source": "files", "clues": None, "least_path": None, **(_board(puzzle, source) or {})}
         now = settings[puzzle]
         assignments += [
             f"{f'{puzzle}:' if scoped else ''}data.{name}={setting_text(to)}"
@@ -151,19 +163,16 @@ def source_overrides(settings: Mapping[PuzzleName, DataSettings], sources: Sourc
 def _board(puzzle: PuzzleName, source: Source) -> dict[str, int] | None:
     """The size of the first board in train.csv, as settings; None where there is none to be read (the builder then
     says why)."""
+    from data_prep.csv_door import first_board
     from data_prep.sudoku import BOXES
 
     if puzzle == "arc":
         return {"side": 30}
     if source == "hub":
         return {"box_rows": 3, "box_cols": 3} if puzzle == "sudoku" else {"side": 30}
-    try:
-        with (source / "train.csv").open(encoding="utf-8", errors="replace") as file:
-            fields = [file.readline(3000), file.readline(3000)][1].split(",")
-    except OSError:
-        return None
-    side = math.isqrt(len(fields[1])) if len(fields) > 1 else 0
-    if len(fields) < 2 or side * side != len(fields[1]):
+    cells = first_board(source / "train.csv") or 0
+    side = math.isqrt(cells)
+    if side * side != cells:
         return None
     if puzzle == "maze":
         return {"side": side} if 3 <= side <= 32 else None
@@ -181,7 +190,9 @@ def set_of(settings: DataSettings) -> DataSettings:
 
 
 def puzzle_folder(settings: DataSettings, source: Source | None, out: Path) -> Path:
-    """Where the puzzle set of these settings lies: <out>/data/<name>, one folder per set."""
+    """Where the puzzle set of these settings lies: <out>/data/<name>, one folder per set, or where it is built."""
+    if isinstance(source, Path) and is_built(source):
+        return source.absolute()
     what = settings.model_dump(include=set(BUILT_FROM[settings.puzzle])) | {
         "folder": source if source is None or source == "hub" else str(source.resolve())
     }
@@ -215,7 +226,8 @@ def check_sources(wanted: Collection[DataSettings], sources: Sources, *, may_be_
             " which generates its own"
         )
     for one in wanted:
-        if one.puzzle in sources and one.source != "files":
+        source = sources.get(one.puzzle)
+        if source is not None and one.source != "files" and not (isinstance(source, Path) and is_built(source)):
             raise BadCommand(f"--data {sources[one.puzzle]} with data.source={one.source}: leave one of them out")
 
 
@@ -224,37 +236,13 @@ def build_puzzles(settings: DataSettings, source: Source | None, out: Path) -> t
     check_sources([settings], {} if source is None else {settings.puzzle: source})
     folder = puzzle_folder(settings, source, out)
     try:
-        return folder, _build(folder, "generate" if source is None else source, settings)
+        if isinstance(source, Path) and is_built(source):
+            return folder, open_built(folder, settings)
+        return folder, build(folder, "generate" if source is None else source, settings)
     except OSError as error:
         raise CannotWrite(
             f"{folder}: puzzles cannot be written here ({error.strerror}); choose another --out"
         ) from None
-
-
-def _build(folder: Path, source: str | Path, settings: DataSettings) -> PuzzleSet:
-    """The set in this folder, by its puzzle's builder; each is imported where it is needed, since they compile."""
-    common = settings.model_dump(include={"train", "validation", "test", "seed"})
-    if settings.puzzle == "sudoku":
-        from data_prep.sudoku import build_sudoku
-
-        box = (settings.box_rows, settings.box_cols)
-        return build_sudoku(folder, source=source, box=box, clues=settings.clues, **common)
-    if settings.puzzle == "maze":
-        from data_prep.maze import build_maze
-
-        return build_maze(folder, source=source, side=settings.side, least_path=settings.least_path, **common)
-    from data_prep.arc import build_arc
-
-    return build_arc(
-        folder,
-        source=source,
-        subsets=settings.subsets.split(","),
-        test_subset=settings.test_subset,
-        variants=settings.augmentations,
-        side=settings.side,
-        allow_leak=settings.allow_leak,
-        **common,
-    )
 
 
 def build_all(wanted: Sequence[DataSettings], sources: Sources, out: Path) -> dict[DataSettings, BuiltSet]:
@@ -311,9 +299,18 @@ def assumed(wanted: Sequence[DataSettings], sources: Sources, found: Collection[
     )
 
 
+def origins(sets: Iterable[BuiltSet]) -> tuple[str, ...]:
+    """What the files are that sets were built from, a sentence each; of own ones that they are not the paper's."""
+    return tuple(
+        f"{one.origin[:1].upper()}{one.origin[1:]}{'' if one.published else ': not comparable with the paper'}."
+        for one in {one.origin: one for one in sets if one.origin}.values()
+    )
+
+
 def _distinct(wanted: Iterable[DataSettings]) -> tuple[DataSettings, ...]:
     return tuple(dict.fromkeys(map(set_of, wanted)))
 
 
 def _built(folder: Path, puzzles: PuzzleSet) -> BuiltSet:
-    return BuiltSet(folder, puzzles.content_hash, len(puzzles.test), puzzles.manifest.leaks)
+    about = puzzles.manifest
+    return BuiltSet(folder, about.content_hash, len(puzzles.test), about.leaks, about.origin, about.published)

@@ -7,9 +7,11 @@ python -m trm_core vote FOLDER... --data DATA                         the vote o
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +23,11 @@ from data_prep.released import is_released, open_released
 from trm_core import checkpoint as checkpoints_of
 from trm_core.checkpoint import BadCheckpoint, Checkpoint
 from trm_core.command_line import BadCommand, Parser, is_for_the_user, refuse, settle_output
-from trm_core.config import RunConfig
+from trm_core.config import DataSettings, RunConfig
 from trm_core.diagnostics import diagnose
 from trm_core.evaluate import evaluate_at
 from trm_core.model import Model
+from trm_core.puzzles import build, is_built
 from trm_core.trainer import device_named
 
 if TYPE_CHECKING:
@@ -58,7 +61,7 @@ def parser() -> Parser:
     evaluate = commands.add_parser("evaluate", help="accuracy of a checkpoint at each depth", allow_abbrev=False)
     add = evaluate.add_argument
     add("checkpoint", type=Path, metavar="CHECKPOINT", help="a step_… folder, or a folder of them (newest)")
-    add("data", type=Path, metavar="DATA", help="a puzzle set of ours, or a dataset of the released code")
+    add("data", type=Path, metavar="DATA", help="a puzzle set of ours, one of the released code, or a folder of files")
     add("--split", choices=SPLITS, default="test", help="default: test")
     add("--steps", type=_counts, metavar="16,32,…", help="supervision steps to score at (default: as it was trained)")
     add("--limit", type=_count, metavar="N", help="the first N puzzles (default: all)")
@@ -96,7 +99,7 @@ def parser() -> Parser:
 
 def open_model(saved: Checkpoint) -> tuple[RunConfig, Model]:
     """(settings, the model as it is evaluated) of a checkpoint, on the CPU. Raises BadCheckpoint, BadSetting."""
-    run = RunConfig.parse(saved.settings)
+    run = checkpoints_of.run_of(saved)
     rows = saved.weights.get("puzzle_embedding.weights")
     model = Model(run, 1 if rows is None else len(rows))
     try:
@@ -106,9 +109,20 @@ def open_model(saved: Checkpoint) -> tuple[RunConfig, Model]:
     return run, model.requires_grad_(False)
 
 
-def open_puzzles(folder: Path) -> PuzzleSet:
-    """A puzzle set of ours, or a dataset of the released code. Raises BadManifest, BadDataset."""
-    return open_released(folder) if is_released(folder) else PuzzleSet.open(folder)
+@contextlib.contextmanager
+def open_puzzles(folder: Path, settings: DataSettings | None) -> Iterator[PuzzleSet]:
+    """A puzzle set of ours, a dataset of the released code, or the set of these settings, of a folder of files.
+
+    The last is built in a temporary folder; settings: None where a set must be there. Raises PuzzleError, BadSetting.
+    """
+    if is_released(folder):
+        yield open_released(folder)
+    elif settings is None or is_built(folder) or (settings.puzzle != "arc" and not any(folder.glob("*.csv"))):
+        yield PuzzleSet.open(folder)
+    else:
+        of_files = settings.model_copy(update={"source": "files", "clues": None, "least_path": None})
+        with tempfile.TemporaryDirectory(prefix="trm-puzzles-") as elsewhere:
+            yield build(Path(elsewhere) / "set", folder, of_files)
 
 
 def check_puzzles(run: RunConfig, model: Model, data: PuzzleSet, split: str, *, blank_identifiers: bool) -> None:
@@ -218,8 +232,14 @@ def evaluate_command(options: argparse.Namespace) -> None:
     """Score a checkpoint on puzzles at each depth asked for, in one pass, and let ARC's vote; print, write if asked."""
     device = torch.device(device_named(options.device))
     saved = checkpoints_of.open_at(options.checkpoint)
-    data = open_puzzles(options.data)
     run, model = open_model(saved)
+    with open_puzzles(options.data, run.data) as data:
+        _evaluate(options, device, saved, run, model, data)
+
+
+def _evaluate(
+    options: argparse.Namespace, device: torch.device, saved: Checkpoint, run: RunConfig, model: Model, data: PuzzleSet
+) -> None:
     check_puzzles(run, model, data, options.split, blank_identifiers=options.blank_identifiers)
     leaks = check_tasks(
         saved,
@@ -306,9 +326,13 @@ def evaluate_command(options: argparse.Namespace) -> None:
 
 def vote_command(options: argparse.Namespace) -> None:
     """The vote of each folder of predictions, and of all together where there are several; print, write if asked."""
+    with open_puzzles(options.data, None) as data:
+        _vote(options, data)
+
+
+def _vote(options: argparse.Namespace, data: PuzzleSet) -> None:
     from trm_core.arc_vote import BadPredictions, about, vote, write_outcome
 
-    data = open_puzzles(options.data)
     if data.groups is None:
         raise OtherPuzzles(f"{options.data}: no groups of variants that could vote, expected a set of `data_prep arc`")
     if len({folder.resolve() for folder in options.folders}) < len(options.folders):

@@ -30,8 +30,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from data_prep.files import check_regular, read_json
+from trm_core.config import RunConfig
+
 FORMAT = 1
 KEPT = 2  # newest checkpoints
+MOST_MANIFEST_BYTES = 1 << 20
+LAST_STEP = 10**15  # no run gets there
+MOST_POSITIONS = 1 << 16
+MOST_PASSES = 10**6  # the paper's deepest model takes 1,248 for an answer
 log = logging.getLogger(__name__)
 
 
@@ -122,26 +129,39 @@ def keep_weights(path: Path) -> None:
 def load(path: Path) -> Checkpoint:
     """Open one checkpoint, checksums verified. Raises BadCheckpoint: what was found, expected, and what to do."""
     try:
-        manifest = json.loads((path / "checkpoint.json").read_text())
-        found, step = manifest["format"], int(manifest["step"])
+        manifest = read_json(path / "checkpoint.json", MOST_MANIFEST_BYTES)
+        found, step = manifest["format"], _step(manifest["step"])
         digests, settings, data_hash = dict(manifest["sha256"]), dict(manifest["settings"]), str(manifest["data_hash"])
         parts = ("weights",) if manifest.get("weights_only") is True else ("weights", "training")
     except FileNotFoundError:
         raise BadCheckpoint(f"{path}: no checkpoint.json; not a checkpoint of this program, or a torn one") from None
-    except (OSError, ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
-        raise BadCheckpoint(f"{path}/checkpoint.json: unreadable ({error!r}); delete {path}") from None
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise BadCheckpoint(f"{path}/checkpoint.json: unreadable ({_short(repr(error))}); delete {path}") from None
     if found != FORMAT:
-        raise BadCheckpoint(f"{path}: checkpoint format {found}, this version reads {FORMAT}")
+        raise BadCheckpoint(f"{path}: checkpoint format {_short(str(found))}, this version reads {FORMAT}")
     for name in (f"{part}.safetensors" for part in parts):
         if not (path / name).is_file():
             raise BadCheckpoint(f"{path}/{name}: missing; delete {path}")
         if _sha256(path / name) != digests.get(name):
             raise BadCheckpoint(f"{path}/{name}: torn or changed, its SHA-256 is not the recorded one; delete {path}")
     try:
-        tensors = {part: load_file(path / f"{part}.safetensors") for part in parts}
-    except SafetensorError as error:
-        raise BadCheckpoint(f"{path}: not safetensors ({error}); delete {path}") from None
+        tensors = {part: load_file(check_regular(path / f"{part}.safetensors")) for part in parts}
+    except (SafetensorError, OSError, ValueError, LookupError, TypeError, RuntimeError, MemoryError) as error:
+        raise BadCheckpoint(f"{path}: not safetensors ({_short(str(error))}); delete {path}") from None
     return Checkpoint(step, settings, data_hash, tensors["weights"], tensors.get("training", {}))
+
+
+def _step(found: object) -> int:
+    """A step as it was written. Raises ValueError."""
+    if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found < LAST_STEP:
+        raise ValueError(f"step {_short(str(found))}, expected 0 or more")
+    return found
+
+
+def _short(text: str) -> str:
+    """Somebody's words in an error, in one line that is not too long."""
+    text = " ".join(text.split())
+    return text if len(text) <= 200 else f"{text[:200]}…"
 
 
 def newest(folder: Path) -> Checkpoint | None:
@@ -169,6 +189,45 @@ def open_at(path: Path) -> Checkpoint:
     if found is None:
         raise BadCheckpoint(f"{path}: no checkpoint there; expected a step_… folder, or a folder of them")
     return found
+
+
+def run_of(saved: Checkpoint) -> RunConfig:
+    """The settings of a checkpoint, held against its weights: a model made of them is no larger than those.
+
+    Raises BadSetting; BadCheckpoint where the size is another, or where no answer would come in any time.
+    """
+    run = RunConfig.parse(saved.settings)
+    m, rows = run.model, saved.weights.get("puzzle_embedding.weights")
+    odd = [name for name, tensor in saved.weights.items() if not tensor.is_floating_point()]
+    odd += ["puzzle_embedding.weights"] if rows is not None and rows.dim() != 2 else []
+    if odd:
+        raise BadCheckpoint(f"step {saved.step}: {_short(odd[0])} is no matrix of numbers; take another checkpoint")
+    features = {"y,z": 2, "single z": 1, "multi-scale z": m.n + 1, "y": 1}[m.features]
+    try:
+        expected = run.parameters() + features * m.D + (0 if rows is None else rows.numel())
+    except OverflowError:
+        raise BadCheckpoint(f"step {saved.step}: model.expansion={m.expansion} gives no width; take another") from None
+    found = sum(tensor.numel() for tensor in saved.weights.values())
+    if found != expected:
+        raise BadCheckpoint(
+            f"step {saved.step}: its weights do not fit its settings: {found:,} numbers, a model of those has"
+            f" {_many(expected)}; take another checkpoint"
+        )
+    for what, count, most in (
+        ("positions", run.sequence, MOST_POSITIONS),
+        ("network passes for an answer", m.T * (m.n + 1) * m.N_sup, MOST_PASSES),
+    ):
+        if count > most:
+            raise BadCheckpoint(
+                f"step {saved.step}: its settings mean {_many(count)} {what}, expected at most {most:,}; take another"
+                " checkpoint"
+            )
+    return run
+
+
+def _many(count: int) -> str:
+    """A count that may be absurd, in few characters."""
+    return f"{count:,}" if count < 10**18 else "more than 10^18"
 
 
 def at_step(folder: Path, step: int) -> Path:

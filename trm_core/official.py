@@ -19,29 +19,26 @@ model.inner.lm_head, q_head                     output_head, halting_head
 
 from __future__ import annotations
 
-import json
 import os
-import pickle
 import re
-import struct
 import sys
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
+from data_prep.files import read_json
 from trm_core import checkpoint as checkpoints_of
+from trm_core.all_config import settings_beside
 from trm_core.checkpoint import BadCheckpoint, Checkpoint
 from trm_core.command_line import Parser, is_for_the_user, refuse, settle_output
-from trm_core.config import BadSetting, ModelSettings, RunConfig, assigned
-
-PREFIX = "model.inner."  # the loss head's model, its inner part
-COMPILED = "_orig_mod."  # what torch.compile puts before it
+from trm_core.config import BadSetting, ModelSettings, RunConfig, assigned, setting_text
+from trm_core.state_dicts import COMPILED, first_sentence, open_state_dict
+from trm_core.state_dicts import PREFIX as PREFIX
+from trm_core.state_dicts import BadStateDict as BadStateDict
+from trm_core.state_dicts import read_state_dict as read_state_dict
 
 
 def initial_names(model: ModelSettings) -> tuple[str, ...]:
@@ -92,10 +89,6 @@ def to_theirs(ours: Mapping[str, Tensor], model: ModelSettings) -> dict[str, Ten
     return {PREFIX + name: row for name, row in initial.items()} | theirs
 
 
-class BadStateDict(ValueError):
-    """A file that is no checkpoint of the released trainer, or one with missing, surplus or misshapen tensors."""
-
-
 class SettingsNeeded(ValueError):
     """Settings that the tensors do not tell and nobody gave."""
 
@@ -126,58 +119,6 @@ PUZZLES: list[dict[str, Any]] = [  # every puzzle of ours, as data settings
     {"puzzle": "arc"},
     *({"puzzle": "sudoku", "box_rows": rows, "box_cols": cols} for rows, cols in SUDOKU_BOXES),
 ]
-
-
-# What the two readers raise on damaged files, found by damaging some 10,000 at random.
-UNREADABLE = (
-    OSError, EOFError, RuntimeError, ValueError, LookupError, AttributeError, TypeError, AssertionError, struct.error,
-    SafetensorError,
-)  # fmt: skip
-
-
-# --- reading ----------------------------------------------------------------------------------------------------------
-
-
-def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Their tensors by name, COMPILED taken off; nothing in the file is executed.
-
-    path: a state_dict written by torch.save, alone or as {"model": state_dict}, or a .safetensors file.
-    Raises BadStateDict.
-    """
-    try:
-        if path.suffix == ".safetensors":
-            content: Any = load_file(path)
-        else:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of pickle protocols: what cannot be read is refused below
-                content = torch.load(path, weights_only=True, map_location="cpu")
-    except FileNotFoundError:
-        raise BadStateDict(f"{path}: no such file; expected a state_dict of the released trainer") from None
-    except pickle.UnpicklingError as error:
-        raise BadStateDict(
-            f"{path}: not opened, it holds more than tensors and would have to run code"
-            f" ({_first_sentence(error)}); ask for a file with the state_dict alone, or for safetensors"
-        ) from None
-    except UNREADABLE as error:
-        raise BadStateDict(
-            f"{path}: torn, or not written by torch.save or safetensors ({_first_sentence(error)}); copy it again"
-        ) from None
-    if isinstance(content, dict) and isinstance(content.get("model"), dict):
-        content = content["model"]
-    if not isinstance(content, dict) or not content:
-        raise BadStateDict(f"{path}: {type(content).__name__} found, expected a mapping of names to tensors")
-    strangers = [f"{name}: {type(value).__name__}" for name, value in content.items() if not _is_plain(value)]
-    if strangers:
-        raise BadStateDict(f"{path}: expected plain tensors of numbers with a fraction; found {'; '.join(strangers)}")
-    return {str(name).removeprefix(COMPILED): tensor for name, tensor in content.items()}
-
-
-def _is_plain(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.is_floating_point() and value.layout == torch.strided
-
-
-def _first_sentence(error: Exception) -> str:
-    return " ".join(str(error).split()).split(". ")[0][:200] or type(error).__name__
 
 
 # --- what the tensors tell --------------------------------------------------------------------------------------------
@@ -395,20 +336,38 @@ def check(theirs: Mapping[str, Tensor], run: RunConfig) -> None:
 # --- in and out -------------------------------------------------------------------------------------------------------
 
 
-def import_state_dict(path: Path, out: Path, given: Given) -> tuple[Path, RunConfig]:
+def import_state_dict(
+    path: Path, out: Path, given: Given, say: Callable[[str], None] = lambda _: None
+) -> tuple[Path, RunConfig]:
     """Write their checkpoint as one of ours below out, weights only; (its folder, its settings).
 
-    The step is the one in the file's name (step_65104), else 0. Raises BadStateDict, SettingsNeeded, BadSetting,
-    BadCheckpoint where out holds something, CheckpointNotWritten.
+    What the tensors do not tell is as given, else as all_config.yaml beside the file says. The step is the one in the
+    file's name (step_65104), else 0. say: takes what was understood, a line each. Raises BadStateDict, SettingsNeeded,
+    BadSetting, BadCheckpoint where out holds something, CheckpointNotWritten.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise BadCheckpoint(f"{out}: exists and is not an empty folder; choose another")
-    theirs = read_state_dict(path)
+    theirs, notes = open_state_dict(path)
+    for note in notes:
+        say(f"{path.name}: {note}")
     try:
-        run = settings_of(theirs, given)
+        beside = settings_beside(path, _told(theirs))
+        run = settings_of(
+            theirs, {name: {**beside.get(name, {}), **given.get(name, {})} for name in {**beside, **given}}
+        )
         check(theirs, run)
     except BadStateDict as error:
         raise BadStateDict(f"{path}: {error}") from None
+    except OverflowError:
+        raise BadSetting(f"{path}: model.expansion of that size gives no width; set it to the released 4") from None
+    read = [
+        f"{section}.{name}={setting_text(value)}"
+        for section, fields in beside.items()
+        for name, value in fields.items()
+        if name not in given.get(section, {})
+    ]
+    if read:
+        say(f"all_config.yaml: {', '.join(read)}")
     match = re.match(r"step_(\d{1,12})(\.|$)", path.name)
     step = int(match[1]) if match else 0
     weights = to_ours(theirs, run.model)
@@ -422,7 +381,7 @@ def export_checkpoint(path: Path, out: Path, *, compiled: bool = False, raw: boo
     Raises BadCheckpoint, CannotExport.
     """
     saved = checkpoints_of.open_at(path)
-    m = RunConfig.parse(saved.settings).model
+    m = checkpoints_of.run_of(saved).model
     if m.channel_mlp != "swiglu" or m.output_head != "own":
         raise CannotExport(
             f'{path}: model.channel_mlp="{m.channel_mlp}", model.output_head="{m.output_head}"; the released code has'
@@ -453,7 +412,7 @@ def export_checkpoint(path: Path, out: Path, *, compiled: bool = False, raw: boo
         os.replace(partial, out)
     except (OSError, RuntimeError) as error:
         partial.unlink(missing_ok=True)
-        raise CannotExport(f"{out}: not written ({_first_sentence(error)}); choose another place") from error
+        raise CannotExport(f"{out}: not written ({first_sentence(error)}); choose another place") from error
 
 
 # --- the command ------------------------------------------------------------------------------------------------------
@@ -462,7 +421,7 @@ def export_checkpoint(path: Path, out: Path, *, compiled: bool = False, raw: boo
 def read_settings(path: Path) -> dict[str, dict[str, Any]]:
     """A RunConfig as nested JSON, whole or in part, or the checkpoint.json of one of ours. Raises BadSetting."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except (OSError, ValueError) as error:
         raise BadSetting(f"{path}: cannot be read as JSON ({error}); expected settings such as {EXAMPLE}") from None
     if isinstance(content, dict):
@@ -510,11 +469,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given = {} if options.settings is None else read_settings(options.settings)
         for section, fields in assigned(options.set).items():
             given[section] = {**given.get(section, {}), **fields}
-        folder, run = import_state_dict(options.state_dict, options.out, given)
+        folder, run = import_state_dict(options.state_dict, options.out, given, say=print)
     except ValueError as error:
         if not is_for_the_user(error):
             raise
         return refuse(str(error))
+    except OSError as error:  # a path that may not even be looked at
+        if error.filename is None:
+            raise
+        return refuse(f"{error.filename}: {error.strerror}; name a path that can be read and written")
     m = run.model
     print(folder)
     print(

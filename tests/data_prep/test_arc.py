@@ -389,7 +389,7 @@ CHALLENGES = {"a1": {"train": GOOD["train"], "test": [{"input": [[3]]}]}}
         (json.dumps({"a" * 65: GOOD}), json.dumps({"a" * 65: [[[1]]]}), "expected a name of 1 to 64 printable ASCII"),
         (json.dumps({"a\nb": GOOD}), json.dumps({"a\nb": [[[1]]]}), "task 'a\\nb': expected a name of"),
         (json.dumps(CHALLENGES), None, "arc-agi_training_solutions.json: missing, expected the answers to the tests"),
-        (None, None, "neither *_training_challenges.json nor a folder data/training, training, ARC-AGI/data/training"),
+        (None, None, "neither *_training_challenges.json nor a folder data/training, training or ARC-AGI"),
     ],
 )
 def test_bad_challenges_and_solutions_are_named(
@@ -741,7 +741,7 @@ def test_the_command_builds_tells_the_counts_and_refuses_leaks_in_one_line(
     source = write_kaggle(tmp_path / "source", [*asked, task("training2", "e1", [1, 2], [3])])
     arguments = ["arc", "--source", str(source), "--out", str(tmp_path / "set"), "--variants", "7"]
     assert main([*arguments, "--subsets", "training", "evaluation"]) == 0
-    assert capsys.readouterr().out.splitlines()[1:3] == [
+    assert capsys.readouterr().out.splitlines()[2:4] == [
         "2 tasks, 16 identifiers beside the blank one",
         "examples: train 5, validation 0, test 1",
     ]

@@ -253,7 +253,7 @@ def test_a_board_at_full_size_with_its_path_of_110_cells_or_more() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"side": 33}, r"side 33: expected 3 to 32 cells; .*\(data\.side; --side\)"),
+        ({"side": 33}, r"side 33: expected 3 to 32 cells .*\(data\.side; --side\)"),
         ({"side": 12}, r"least path: none asked for on a 12x12 board, expected 2 to 144 cells; usual are 18 at 10x10"),
         ({"least_path": 101}, r"least path: 101 asked for on a 10x10 board"),
         ({"train": 0}, r"train: 0 puzzles asked for, expected at least 1"),
@@ -443,9 +443,7 @@ def spoil(text: str, at: int, character: str) -> str:
         (lambda q, a, r: f",{q},{spoil(a, a.index('o'), ' ')},{r}", r"answer's 'o' do not lead from S to G"),
         (lambda q, a, r: f",{q},{stray(a)},{r}", r"answer has \d+ cells from S to G of which \d+ are enough"),
         (lambda q, a, r: f",{q},{a},{int(r) - 1}", r"rating '\d+', expected \d+, the cells of the path"),
-        (lambda q, a, r: f",{q},{a},", r"rating '', expected \d+"),
         (lambda q, a, r: f",{q},{a}", r"3 fields, expected 4 \(source,question,answer,rating\)"),
-        (lambda q, a, r: "", r"0 fields, expected 4"),
     ],
 )
 def test_a_wrong_line_is_named_with_what_was_found_and_expected(
@@ -482,8 +480,8 @@ def test_a_path_that_is_not_shortest_is_named_and_another_shortest_one_only_on_r
 
 def test_a_wrong_header_a_missing_and_a_bare_file_and_an_odd_board_are_named(tmp_path: Path) -> None:
     path = tmp_path / "train.csv"
-    with pytest.raises(BadPuzzleFile, match=r"line 1: header 'question,answer', expected 'source,question,answer,rat"):
-        read_csv(write(path, [], "question,answer"))
+    with pytest.raises(BadPuzzleFile, match=r"line 1: columns 'question,way', expected question and answer, quizzes"):
+        read_csv(write(path, [], "question,way"))
     with pytest.raises(BadPuzzleFile, match=r"train\.csv: a header and no mazes"):
         read_csv(write(path, []))
     with pytest.raises(BadPuzzleFile, match=r"line 2: question has 8 characters, expected a square board.*spaces are"):

@@ -13,7 +13,16 @@ from pathlib import Path
 import pytest
 
 from data_prep.maze import build_maze
-from data_prep.sources import PUBLISHED, BadChecksum, CannotFetch, Published, fetch, no_hub_for_arc
+from data_prep.sources import (
+    FETCHED,
+    PUBLISHED,
+    BadChecksum,
+    CannotFetch,
+    Published,
+    fetch,
+    no_hub_for_arc,
+    origin_of,
+)
 from data_prep.sudoku import build_sudoku, from_csv
 from tests.data_prep.hub_server import COMMIT, Hub, serving
 
@@ -217,13 +226,18 @@ def test_a_disk_that_fills_is_named_and_the_fetch_goes_on_once_there_is_room(tmp
     assert files_of(fetch("sudoku-extreme", cache=tmp_path)) == hub.files
 
 
-def test_a_set_built_from_the_hub_is_the_one_built_from_the_folder_but_for_the_licence(
+def test_a_set_built_from_the_hub_is_the_one_built_from_the_folder_but_for_what_is_known_of_it(
     hub: Hub, sudoku_extreme: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("huggingface_hub.utils._cache_assets.HF_ASSETS_CACHE", str(tmp_path / "cache"))
     built = build_sudoku(tmp_path / "set", source="hub", train=20, validation=5)
     read = from_csv(sudoku_extreme, train=20, validation=5, seed=0)
-    assert built.manifest == read.manifest.model_copy(update={"licence": PUBLISHED["sudoku-extreme"].licence})
+    assert built.manifest.published
+    assert built.manifest.origin == "sapientinc/sudoku-extreme, as published"
+    assert not read.manifest.published
+    assert read.manifest.origin.startswith("own files (train.csv ")
+    by_hub = {"licence": PUBLISHED["sudoku-extreme"].licence, "published": True, "origin": built.manifest.origin}
+    assert built.manifest == read.manifest.model_copy(update=by_hub)
     assert build_sudoku(tmp_path / "set", source="hub", train=20, validation=5).manifest == built.manifest
     assert len(hub.asked) == 2
 
@@ -272,3 +286,24 @@ def test_nothing_of_the_hub_is_loaded_before_it_is_asked() -> None:
     asked = "import sys, data_prep.__main__; print(*sorted({'huggingface_hub', 'httpx2'} & set(sys.modules)))"
     answer = subprocess.run([sys.executable, "-c", asked], cwd=ROOT, capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == ""
+
+
+def test_files_are_published_by_their_checksums_alone(tmp_path: Path) -> None:
+    mazes = {name: digest or "" for name, digest in PUBLISHED["maze-30x30-hard-1k"].files.items()}
+    assert origin_of(tmp_path, mazes) == (True, "sapientinc/maze-30x30-hard-1k, as published")
+    assert origin_of(tmp_path, {**mazes, "test.csv": "0" * 64}) == (
+        False,
+        "own files (train.csv 25f9e39b5aee, test.csv 000000000000)",
+    )
+    assert origin_of(tmp_path, {})[0] is False
+
+
+def test_a_copy_of_what_was_fetched_is_published_while_it_is_as_the_hub_stated(tmp_path: Path) -> None:
+    sums = {"train.csv": "1" * 64, "test.csv": "2" * 64}
+    assert not origin_of(tmp_path, sums)[0]
+    (tmp_path / FETCHED).write_text(json.dumps({"repo": "sapientinc/sudoku-extreme", "sha256": sums}))
+    assert origin_of(tmp_path, sums) == (True, "sapientinc/sudoku-extreme, as published")
+    assert not origin_of(tmp_path, {**sums, "test.csv": "3" * 64})[0]
+    for torn in ('{"repo": "sapientinc/sudoku-extreme"}', "[" * 100_000, "7", "{"):
+        (tmp_path / FETCHED).write_text(torn)
+        assert not origin_of(tmp_path, sums)[0]

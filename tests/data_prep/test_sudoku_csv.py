@@ -64,8 +64,8 @@ def test_a_wrong_line_is_named(tmp_path: Path, change: object, told: str) -> Non
 def test_a_missing_file_and_a_wrong_header_are_named(tmp_path: Path) -> None:
     with pytest.raises(BadPuzzleFile, match=r"no such folder"):
         from_plain_csv(tmp_path / "nowhere", train=1, validation=1, test=1, seed=0)
-    with pytest.raises(BadPuzzleFile, match=r"train.csv: No such file"):
+    with pytest.raises(BadPuzzleFile, match=r"train.csv: missing"):
         from_plain_csv(tmp_path, train=1, validation=1, test=1, seed=0)
-    (tmp_path / "train.csv").write_text("question,answer\n")
-    with pytest.raises(BadPuzzleFile, match=r"line 1: header 'question,answer'"):
+    (tmp_path / "train.csv").write_text("question,way\n")
+    with pytest.raises(BadPuzzleFile, match=r"line 1: columns 'question,way'"):
         from_plain_csv(tmp_path, train=1, validation=1, test=1, seed=0)

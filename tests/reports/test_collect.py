@@ -406,3 +406,16 @@ def test_accuracy_by_votes_is_the_mean_over_seeds_where_all_have_it_and_a_lack_i
     assert curve.pass_at[1] == pytest.approx((0.2, 0.3))
     assert curve.pass_at[2] == pytest.approx((0.3, 0.5))
     assert any(f"not known of {name}, seed 2" in note for note in table.notes)
+
+
+def test_a_run_on_own_files_is_never_put_beside_the_papers_column(arc_study: Study) -> None:
+    origin = "own files for evaluation (3 tasks, hash 0123456789ab), not ARC-AGI-1's evaluation tasks"
+    own = record(arc_study, "TRM-Att, ARC-AGI-1", 0.9, profile="official", tags={"own_files": origin})
+    sound = record(arc_study, "TRM-Att, ARC-AGI-2", 0.2, profile="official")
+    table = table_of(arc_study, "official", [own, sound])
+    assert table.warning == f"{origin}: not comparable with the paper's column"
+    assert all(row.difference is None for row in table.rows)
+    assert "ARC, own tasks of training" in dict(table.facts)["puzzles"]
+    table = table_of(arc_study, "official", [sound])
+    assert table.comparable
+    assert "ARC, published tasks of" in dict(table.facts)["puzzles"]

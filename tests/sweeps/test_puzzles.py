@@ -21,6 +21,7 @@ from sweeps.puzzles import (
     check_sources,
     find_sources,
     look_up,
+    origins,
     puzzle_folder,
     set_of,
     source_overrides,
@@ -28,6 +29,7 @@ from sweeps.puzzles import (
 from sweeps.study import PuzzleName, find_study
 from trm_core.command_line import BadCommand
 from trm_core.config import DataSettings
+from trm_core.puzzles import OtherPuzzleSet
 
 SUDOKU = DataSettings(source="generated", box_rows=2, box_cols=2, clues=7, train=12, validation=4, test=6)
 MAZE = DataSettings(puzzle="maze", source="generated", side=5, least_path=6, train=8, validation=2, test=4)
@@ -114,6 +116,57 @@ def test_files_bring_their_own_board_to_the_rows_of_their_puzzle_and_change_only
         == ()
     )
     assert source_overrides({"arc": ARC}, {"arc": tmp_path}, scoped=False) == ("data.source=files", "data.side=30")
+
+
+def test_a_built_set_stands_for_its_puzzle_and_brings_all_that_it_was_built_from(tmp_path: Path) -> None:
+    folder, puzzles = build_puzzles(MAZE, None, tmp_path)
+    assert find_sources([str(folder)], BOTH) == {"maze": folder}
+    sudoku: tuple[PuzzleName, ...] = ("sudoku",)
+    with pytest.raises(BadCommand, match="a set of Maze puzzles; these runs are on Sudoku"):
+        find_sources([str(folder)], sudoku)
+    with pytest.raises(BadCommand, match=r"sudoku=.*: a set of Maze puzzles"):
+        source_overrides({"sudoku": DataSettings()}, {"sudoku": folder}, scoped=False)
+    official = DataSettings(puzzle="maze", train=None, validation=0)
+    changes = source_overrides({"maze": official}, {"maze": folder}, scoped=False)
+    assert changes == (
+        "data.source=generated", "data.train=8", "data.validation=2", "data.test=4", "data.side=5", "data.least_path=6",
+    )  # fmt: skip
+    assert source_overrides({"maze": MAZE}, {"maze": folder}, scoped=False) == ()
+    check_sources([MAZE], {"maze": folder})
+    out = tmp_path / "other"
+    for act in (look_up, build_all):
+        assert act([MAZE], {"maze": folder}, out) == {
+            set_of(MAZE): BuiltSet(folder.absolute(), puzzles.content_hash, n_test=4)
+        }
+    assert not out.exists(), "nothing is built again"
+
+
+@pytest.mark.parametrize(
+    ("differs", "told"),
+    [
+        ({"train": 9}, r"built with data\.train=8, these runs ask for 9; leave those settings"),
+        ({"seed": 1}, r"data\.seed=0, these runs ask for 1; .* \(--data-seeds 0-0 draws as it was drawn\)"),
+        ({"side": 6, "least_path": 7}, r"data\.side=5, these runs ask for 6; data\.least_path=6, .* for 7"),
+    ],
+)
+def test_a_built_set_is_for_the_settings_it_was_built_with_alone(
+    differs: dict[str, int], told: str, tmp_path: Path
+) -> None:
+    folder, _ = build_puzzles(MAZE, None, tmp_path)
+    for act in (look_up, build_all):
+        with pytest.raises(OtherPuzzleSet, match=told):
+            act([MAZE.model_copy(update=differs)], {"maze": folder}, tmp_path)
+
+
+def test_a_set_built_from_files_gives_the_runs_that_the_files_give(tmp_path: Path) -> None:
+    files = write_mazes(tmp_path / "mazes")
+    folder, built = build_puzzles(MAZE_FILES, files, tmp_path / "out")
+    by_files = build_all([MAZE_FILES], {"maze": files}, tmp_path / "again")[set_of(MAZE_FILES)]
+    by_set = build_all([MAZE_FILES], {"maze": folder}, tmp_path / "unused")[set_of(MAZE_FILES)]
+    assert by_set.content_hash == by_files.content_hash == built.content_hash
+    assert by_set.tags == by_files.tags
+    assert by_set.tags["own_files"].startswith("own files (train.csv ")
+    assert origins([by_set, by_files]) == (f"Own{by_set.origin[3:]}: not comparable with the paper.",)
 
 
 # --- the sets --------------------------------------------------------------------------------------------------------
@@ -204,8 +257,8 @@ def test_a_plan_refuses_what_the_run_would_refuse_and_writes_nothing(tmp_path: P
     refused(DataSettings(puzzle="arc", subsets="training,trainnig"), {"arc": arc}, "subset 'trainnig': expected some")
     refused(MAZE_FILES.model_copy(update={"train": 500}), {"maze": mazes}, "expected 500")
     whole = (mazes / "test.csv").read_text()
-    (mazes / "test.csv").write_text(f"{whole}\n")  # a blank line is no puzzle
-    refused(MAZE_FILES, {"maze": mazes}, r"test\.csv, line 6: 0 fields")
+    (mazes / "test.csv").write_text(f"{whole}x,\n")
+    refused(MAZE_FILES, {"maze": mazes}, r"test\.csv, line 6: 2 fields")
     (mazes / "test.csv").write_text(whole)
     (mazes / "test.csv").rename(mazes / "tests.csv")
     refused(MAZE_FILES, {"maze": mazes}, r"test\.csv: missing")

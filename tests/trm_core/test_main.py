@@ -24,6 +24,7 @@ from trm_core.config import BadSetting, RunConfig
 from trm_core.evaluate import evaluate, evaluate_at
 from trm_core.model import Model
 from trm_core.official import import_state_dict, to_theirs
+from trm_core.puzzles import build
 from trm_core.trainer import train
 
 CPU = torch.device("cpu")
@@ -74,6 +75,29 @@ def test_one_pass_scores_at_each_depth_what_a_pass_of_its_own_scores(tiny: RunCo
     apart = {d: evaluate(model, puzzles.test, limit=20, batch_size=8, N_sup=d, device=CPU) for d in depths}
     assert together == apart
     assert len({scores["cell_accuracy"] for scores in apart.values()}) > 1
+
+
+def test_a_folder_of_files_is_built_as_the_checkpoints_run_would_have_it(
+    tiny: RunConfig, puzzles: PuzzleSet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("train", "test"):
+        split = puzzles.splits[name]
+        boards = (
+            ["".join("?.1234"[token] for token in board) for board in part] for part in (split.inputs, split.labels)
+        )
+        lines = [f"made up,{question},{answer},1" for question, answer in zip(*boards, strict=True)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["source,question,answer,rating", *lines]) + "\n")
+    run = tiny.change({"data": {"source": "files", "clues": None, "train": 30, "validation": 5, "test": 10}})
+    weights = Model(run).state_dict()
+    save(Checkpoint(1, run.model_dump(mode="json"), "", weights, {}), tmp_path / "run")
+    code, by_files, err = command(capsys, tmp_path / "run", tmp_path)
+    assert (code, err) == (0, "")
+    build(tmp_path / "set", tmp_path, run.data)
+    assert command(capsys, tmp_path / "run", tmp_path / "set") == (0, by_files, "")
+    (tmp_path / "test.csv").unlink()
+    code, _, err = command(capsys, tmp_path / "run", tmp_path)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "test.csv: missing" in err
 
 
 def test_one_pass_goes_no_deeper_than_the_largest_depth(tiny: RunConfig, puzzles: PuzzleSet) -> None:
@@ -220,7 +244,12 @@ def test_weights_that_do_not_fit_their_settings_are_refused(
     save(Checkpoint(3, good.settings, "", weights, {}), tmp_path)
     code, _, err = command(capsys, tmp_path, puzzle_folder)
     assert code == 2
-    assert "step 3: its weights do not fit its settings" in err
+    assert "step 3: its weights do not fit its settings: 9,970 numbers, a model of those has 10,066" in err
+    weights["tokens"] = good.weights["embed_tokens"]
+    save(Checkpoint(4, good.settings, "", weights, {}), tmp_path)
+    code, _, err = command(capsys, tmp_path, puzzle_folder)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "step 4: its weights do not fit its settings" in err
     assert "embed_tokens" in err
 
 
