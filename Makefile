@@ -22,7 +22,7 @@ test-kills: .venv/installed ## the tests that kill and wait, one at a time
 check: lint ## format, lint, strict types, fast tests
 	$(BIN)/python -m pytest -m "not ray and not slow and not kills"
 
-parity: .venv/installed ## equality with the released code's numbers: make parity REFERENCE=FOLDER
+parity: .venv/installed ## equality with the released code's numbers: make parity [REFERENCE=FOLDER]
 	$(BIN)/python -m trm_core.parity $(REFERENCE)
 
 lint: .venv/installed ## format, lint, strict types

@@ -379,7 +379,7 @@ def _train(options: argparse.Namespace, trainer: Trainer, result: Result, clock:
         minutes = minutes_before + (clock.now() - began) / 60
         point = {"step": trainer.step, "minutes": minutes, "loss": loss, **scores, "low": low, "high": high}
         points[:] = [old for old in points if old["step"] < trainer.step] + [point]
-        steps_s = (trainer.step - first_step) / (clock.now() - began)
+        steps_s = (trainer.step - first_step) / max(clock.now() - began, 1e-9)  # a clock may stand still
         result.put("training", {"minutes": minutes, "steps_per_second": steps_s, "points": points})
         title = f"TRM-MLP on Sudoku, {len(trainer.data.train):,} training puzzles"
         told = f"{int(scores['puzzles']):,} test puzzles, 95 % interval; {device_name(trainer.device)}"

@@ -20,7 +20,6 @@ or third step, when rounding has not grown yet.
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -33,7 +32,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trm_core.command_line import settle_output
+from trm_core.command_line import USER_ERROR, BadCommand, Parser, refuse, settle_output
 from trm_core.official import PREFIX
 from trm_core.parity_arithmetic import SequentialMatmul
 from trm_core.parity_numbers import Quantities, Rounding, our_numbers, share_of_the_way
@@ -134,7 +133,7 @@ def effect_of_rounding(reference: Reference, errors: Error) -> Error:
     first = our_numbers(reference, steps=1, rounding=Rounding())
     unit = relative_error(first["out0/logits"], plain["out0/logits"])
     share = min(1.0, (errors["out0/logits"] / unit) ** 2) if unit else 0.0
-    gradient = max(UNIT, *(error for key, error in errors.items() if key.startswith("grad0/")))
+    gradient = max([UNIT, *(error for key, error in errors.items() if key.startswith("grad0/"))])
     largest: Error = {}
     for seed in range(DRAWS):
         moved = our_numbers(reference, rounding=Rounding(share, min(gradient, 1.0), seed))
@@ -192,9 +191,7 @@ def left_out(reference: Reference, ours: Quantities) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command. Returns 0; 1 where something does not hold; 2 for what a user can mend."""
     settle_output()
-    parser = argparse.ArgumentParser(
-        prog="python -m trm_core.parity", description=(__doc__ or "").split("\n\n")[0], allow_abbrev=False
-    )
+    parser = Parser(prog="python -m trm_core.parity", description=(__doc__ or "").split("\n\n")[0], allow_abbrev=False)
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="the reference numbers, an .npz per model")
     parser.add_argument("files", nargs="*", metavar="FILE", help="only these, without .npz (default: all in FOLDER)")
     parser.add_argument(
@@ -203,13 +200,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help=f"of float32 files, accept what is above {BOUND_32:g} but amplified rounding explains",
     )
     parser.add_argument("--own-blas", action="store_true", help="this CPU's matrix products, not the reference's order")
-    options = parser.parse_args(arguments)
-    torch.set_num_threads(1)
     try:
+        options = parser.parse_args(arguments)
         paths = _files(options.folder, options.files)
-    except BadReference as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    except (BadCommand, BadReference) as error:
+        return refuse(str(error))
+    torch.set_num_threads(1)
     results: list[Comparison] = []
     unread = 0
     for path in paths:
@@ -218,7 +214,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             ours = numbers(reference, sequential=not options.own_blas)
             found = tuple(compare(reference, ours, effect_for(reference)))
         except BadReference as error:
-            print(f"error: {error}", file=sys.stderr, flush=True)
+            refuse(str(error))
             unread += 1
             continue
         for result in found:
@@ -266,7 +262,7 @@ def _verdict(results: Sequence[Comparison], unread: int, *, accept_rounding: boo
         print(f"{unexplained} above it for another reason, marked !")
     if unread:
         print(f"{unread} not read, named above")
-        return 2
+        return USER_ERROR
     return 1 if unexplained or (explained and not accept_rounding) else 0
 
 

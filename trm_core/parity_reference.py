@@ -105,20 +105,32 @@ def load(path: Path) -> Reference:
 
 
 def _read(path: Path) -> Arrays:
-    if not path.is_file():
-        raise BadReference(f"{path}: no such file; give the folder of the reference numbers")
     try:
+        if not path.is_file():
+            raise BadReference(f"{path}: no such file; give the folder of the reference numbers")
         with zipfile.ZipFile(path) as archive:
             size = sum(member.file_size for member in archive.infolist())
         if size > MOST_BYTES:
             raise BadReference(f"{path}: {size:,} bytes of arrays; expected a small model of at most {MOST_BYTES:,}")
         with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+            return {name: _plain(path, name, file[name]) for name in file.files}
     except BadReference:
         raise
     except UNREADABLE as error:
         said = " ".join(str(error).split())[:200] or type(error).__name__
         raise BadReference(f"{path}: not a readable .npz file ({said})") from None
+
+
+def _plain(path: Path, name: str, array: NDArray[Any]) -> NDArray[Any]:
+    """Texts as they are, and numbers in one of the types that torch has. Raises BadReference for anything else."""
+    kind, size = array.dtype.kind, array.dtype.itemsize
+    if kind in "bU":
+        return array
+    if kind in "iu":
+        return array.astype(np.int64)
+    if kind == "f" and size in (4, 8):
+        return array.astype(array.dtype.newbyteorder("="))
+    raise BadReference(f"{path}: {name}: {array.dtype}, expected float32, float64, integers or truth values")
 
 
 def _understood(name: str, arrays: Arrays) -> Reference:
@@ -131,6 +143,9 @@ def _understood(name: str, arrays: Arrays) -> Reference:
     cfg = _options(arrays, "cfg")
     optim = {**OPTIM, **(_options(arrays, "optim") if "optim" in arrays else {})}
     theirs = _tensors(arrays, "sd", dtype)
+    texts = [key for key in arrays if arrays[key].dtype.kind == "U" and key not in ("cfg", "optim")]
+    if texts:
+        raise BadReference(f"{texts[0]}: a text, expected numbers")
     run = _settings(cfg, {key: value for key, value in optim.items() if key in OPTIM}, theirs)
     check(theirs, run)
     rows = theirs.get(f"{PREFIX}puzzle_emb.weights")
@@ -181,7 +196,8 @@ def _settings(cfg: Mapping[str, Any], optim: Mapping[str, Any], theirs: Mapping[
             f"cfg.halt_exploration_prob={cfg['halt_exploration_prob']}: what was drawn is not in the file; expected 0"
         )
     model = dict(told_by(theirs)["model"])
-    positions, prefix = cfg.get("pos_encodings", "rope"), _prefix(cfg)
+    one_vector = model["networks"] == "separate" or model["features"] == "y"
+    positions, prefix = cfg.get("pos_encodings", "rope"), _prefix(cfg, one_vector=one_vector)
     told = {
         "hidden_size": (cfg["hidden_size"], model["D"]),
         "mlp_t": (bool(cfg.get("mlp_t", False)), model["mixer"] == "mlp"),
@@ -224,9 +240,13 @@ def _settings(cfg: Mapping[str, Any], optim: Mapping[str, Any], theirs: Mapping[
     return run.model_copy(update={"data": ReferenceData(n_cells=cfg["seq_len"], n_tokens=cfg["vocab_size"])})
 
 
-def _prefix(cfg: Mapping[str, Any]) -> int:
-    """Positions of the puzzle embedding: as many as cfg.puzzle_emb_len says, else as its channels fill."""
-    channels, D, length = cfg.get("puzzle_emb_ndim", 0), cfg["hidden_size"], cfg.get("puzzle_emb_len", 0)
+def _prefix(cfg: Mapping[str, Any], *, one_vector: bool) -> int:
+    """Positions of the puzzle embedding: as many as cfg.puzzle_emb_len says, else as its channels fill.
+
+    one_vector: HRM and direct prediction, which never read puzzle_emb_len.
+    """
+    channels, D = cfg.get("puzzle_emb_ndim", 0), cfg["hidden_size"]
+    length = 0 if one_vector else cfg.get("puzzle_emb_len", 0)
     if not all(isinstance(value, int) for value in (channels, D, length)) or D < 1:
         raise BadReference(f"cfg.puzzle_emb_ndim={channels}, cfg.puzzle_emb_len={length}: expected counts")
     if channels not in (0, D):

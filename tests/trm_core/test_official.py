@@ -398,7 +398,14 @@ def test_a_checkpoint_of_a_run_is_exported_averaged_or_raw(tiny: RunConfig, puzz
     assert same_bits(load(tmp_path / "again" / "step_00000000").weights, saved.weights)
 
 
-@pytest.mark.parametrize("model", [{"channel_mlp": "mixture of experts"}, {"output_head": "tied"}])
+@pytest.mark.parametrize(
+    "model",
+    [
+        {"channel_mlp": "mixture of experts"},
+        {"output_head": "tied"},
+        {"single_z": "figure 4", "features": "single z"},
+    ],
+)
 def test_what_the_released_code_does_not_have_is_not_exported(
     tiny: RunConfig, puzzles: PuzzleSet, tmp_path: Path, model: dict[str, str]
 ) -> None:
@@ -406,6 +413,16 @@ def test_what_the_released_code_does_not_have_is_not_exported(
     train(run, puzzles, lambda *_: None, checkpoints=tmp_path)
     with pytest.raises(CannotExport, match=f'"{next(iter(model.values()))}".*the released code has only'):
         export_checkpoint(tmp_path, tmp_path / "file")
+
+
+def test_heads_that_have_not_d_channels_are_told_by_their_number(tiny: RunConfig) -> None:
+    run = tiny.change({"model": VARIANTS["direct prediction, 3 heads of 4"]})
+    given = whole(run)
+    del given["model"]["head_channels"]
+    assert settings_of(state_dict(run), given).model.head_channels == 4
+    given["model"]["n_heads"] = 5
+    with pytest.raises(BadSetting, match="model.n_heads=5 given, but the 36 rows of qkv_proj"):
+        settings_of(state_dict(run), given)
 
 
 def test_only_weights_means_no_raw_ones(tmp_path: Path) -> None:

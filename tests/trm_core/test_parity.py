@@ -195,12 +195,21 @@ def test_a_file_that_is_none_is_named_and_the_others_are_checked(
 
 
 @pytest.mark.parametrize(
-    ("folder", "said"), [("nowhere", "expected a folder of .npz files"), (".", "no reference file (.npz) here")]
+    ("arguments", "said"),
+    [
+        (["nowhere"], "expected a folder of .npz files"),
+        (["."], "no reference file (.npz) here"),
+        ([".", "trm_mlp"], "trm_mlp.npz: no such file"),
+        ([".", "x" * 300], "File name too long"),
+        ([".", "--roundings"], "unrecognized arguments: --roundings"),
+    ],
+    ids=lambda value: str(value)[:40],
 )
 def test_a_folder_without_reference_numbers_is_refused(
-    folder: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert parity.main([str(tmp_path / folder)]) == 2
+    monkeypatch.chdir(tmp_path)
+    assert parity.main(arguments) == 2
     told = capsys.readouterr().err
     assert said in told
     assert told.count("\n") == 1
@@ -283,7 +292,7 @@ def test_a_reference_of_another_shape_with_learnt_positions_is_read_by_what_it_s
         ({"cfg__hidden_size": 10**9}, "cfg.hidden_size=1000000000 channels here"),
         ({"cfg__H_cycles": 10**9}, "expected 10000 or less"),
         ({"cfg__H_cycles": 3.5}, "model.T=3.5: input should be a valid integer"),
-        ({"cfg__seq_len": 24}, "in0/inputs: int16 [6, 25], expected integers [6, 24]"),
+        ({"cfg__seq_len": 24}, "in0/inputs: int64 [6, 25], expected integers [6, 24]"),
         ({"cfg__vocab_size": 8}, "model.inner.embed_tokens.embedding_weight: [7, 48], expected [8, 48]"),
         ({"cfg__pos_encodings": "learned"}, "cfg.pos_encodings=learned contradicts the tensors"),
         ({"cfg__pos_encodings": "none"}, "cfg.pos_encodings=none: self-attention has rope or learned positions"),
@@ -297,6 +306,8 @@ def test_a_reference_of_another_shape_with_learnt_positions_is_read_by_what_it_s
         ({"out0/logits": np.zeros((6, 25, 7), dtype=np.int64)}, "out0/logits is int64; expected float32 or float64"),
         ({"sd/model.inner.lm_head.weight": np.full((7, 48), np.nan)}, "expected finite numbers"),
         ({"sd/model.inner.lm_head.weight": None}, "model.inner.lm_head.weight: missing"),
+        ({"out0/q": np.zeros(3, dtype=np.complex64)}, "out0/q: complex64, expected float32, float64"),
+        ({"out0/loss": np.array("much")}, "out0/loss: a text, expected numbers"),
     ],
     ids=str,
 )  # fmt: skip
