@@ -351,7 +351,7 @@ def import_state_dict(
     for note in notes:
         say(f"{path.name}: {note}")
     try:
-        beside = settings_beside(path, _told(theirs))
+        beside = settings_beside(path, told_by(theirs))
         run = settings_of(
             theirs, {name: {**beside.get(name, {}), **given.get(name, {})} for name in {**beside, **given}}
         )
