@@ -19,6 +19,12 @@ from data_prep.terminal import settle_output
 class _Parser(argparse.ArgumentParser):
     """argparse that says a mistake in one line."""
 
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
+        """As argparse does; a NUL, which no path can have, is refused here and nowhere else."""
+        if any("\0" in argument for argument in args or ()):
+            self.error("an argument has a NUL in it, expected text that can be a path")
+        return super().parse_known_args(args, namespace)
+
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 

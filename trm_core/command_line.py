@@ -21,6 +21,12 @@ class BadCommand(ValueError):
 class Parser(argparse.ArgumentParser):
     """argparse that raises BadCommand, so that its mistakes are told like every other."""
 
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
+        """As argparse does; a NUL, which no path can have, is refused here and nowhere else."""
+        if any("\0" in argument for argument in args or ()):
+            self.error("an argument has a NUL in it, expected text that can be a path")
+        return super().parse_known_args(args, namespace)
+
     def error(self, message: str) -> NoReturn:
         """Called by argparse for whatever it refuses. Raises BadCommand."""
         raise BadCommand(f"{message}; see --help")

@@ -27,7 +27,7 @@ COMPILED = "_orig_mod."  # what torch.compile puts before it
 WRAPPERS = ("model", "model_state_dict", "state_dict", "module")  # under which a checkpoint keeps its state_dict
 AVERAGED = "ema_helper"  # under which it keeps the EMA of the parameters, where it keeps both
 NAME_PARTS = ("_orig_mod", "module")  # in a name, of no meaning
-OURS = re.compile(r"(H_level|L_level|embed_tokens|puzzle_emb|lm_head|q_head|rotary_emb)\.|[HL]\d*_init$")
+OURS = re.compile(r"(H_level|L_level|embed_tokens|embed_pos|puzzle_emb|lm_head|q_head|rotary_emb)\.|[HL]\d*_init$")
 # What a state_dict may hold beside the weights, since some version made it persistent: tables and scratch space.
 PASSED_OVER = re.compile(r"(^|\.)(rotary_emb|rotary)\.|\.(inv_freq|cos_cached|sin_cached|local_weights|local_ids)$")
 

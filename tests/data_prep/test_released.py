@@ -79,6 +79,16 @@ def test_every_example_comes_with_its_puzzles_identifier(dataset: Path) -> None:
     assert (puzzles.cells, puzzles.vocab, puzzles.n_puzzle_ids) == (CELLS, VOCABULARY, 4)
 
 
+def test_hrms_own_sets_open_without_what_trms_builder_has_added(dataset: Path) -> None:
+    before = open_released(dataset).content_hash
+    (dataset / "test_puzzles.json").unlink()
+    for name in ("train", "test"):
+        described = json.loads((dataset / name / "dataset.json").read_text())
+        del described["total_puzzles"]
+        (dataset / name / "dataset.json").write_text(json.dumps(described))
+    assert open_released(dataset).content_hash == before
+
+
 def test_arrays_of_bytes_are_mapped_and_not_copied(dataset: Path) -> None:
     assert isinstance(open_released(dataset).test.inputs, np.memmap)
 

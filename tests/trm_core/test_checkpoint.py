@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
+import os
 import resource
 import shutil
 from collections.abc import Callable, Iterator
@@ -20,8 +22,11 @@ from trm_core.checkpoint import (
     last_step,
     load,
     newest,
+    run_of,
     save,
 )
+from trm_core.config import RunConfig
+from trm_core.model import Model
 
 
 def _checkpoint(step: int = 3, numbers: int = 4) -> Checkpoint:
@@ -225,3 +230,110 @@ def test_the_last_step_is_told_by_name(tmp_path: Path) -> None:
     save(_checkpoint(10), tmp_path)
     (tmp_path / "step_of a stranger").mkdir()
     assert last_step(tmp_path) == 10
+
+
+# --- what somebody else may have written ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[" * 200_000, "nested too deeply"),
+        ('{"format": 1, "step": Infinity}', "Infinity is no number"),
+        ('{"format": 1, "step": 1e999, "sha256": {}, "settings": {}, "data_hash": ""}', "step inf, expected 0 or more"),
+        ('{"format": 1, "step": -1, "sha256": {}, "settings": {}, "data_hash": ""}', "step -1, expected 0 or more"),
+        ('{"format": 1, "step": ' + "9" * 4000 + ', "sha256": {}, "settings": {}, "data_hash": ""}', "step 99"),
+        ('{"format": 1, "step": ' + "9" * 5000 + "}", "Exceeds the limit"),
+        ('{"format": "' + "x" * 5000 + '", "step": 1, "sha256": {}, "settings": {}, "data_hash": ""}', "format xx"),
+        ('{"format": 1, "step": 1, "sha256": 3, "settings": {}, "data_hash": ""}', "unreadable"),
+        ("7", "unreadable"),
+        ("[]", "unreadable"),
+        ("\0", "unreadable"),
+    ],
+)
+def test_a_record_that_nobody_should_read_is_a_bad_checkpoint_of_one_line(tmp_path: Path, text: str, told: str) -> None:
+    path = save(_checkpoint(), tmp_path)
+    (path / "checkpoint.json").write_text(text)
+    with pytest.raises(BadCheckpoint, match=told) as caught:
+        load(path)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "checkpoint.json"])
+def test_a_pipe_in_a_checkpoint_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    path = save(_checkpoint(), tmp_path)
+    (path / name).unlink()
+    os.mkfifo(path / name)
+    with pytest.raises(BadCheckpoint, match=r"a pipe, not a file|missing"):
+        load(path)
+
+
+def test_safetensors_of_another_making_are_no_traceback_even_with_the_recorded_sum(tmp_path: Path) -> None:
+    path = save(_checkpoint(), tmp_path)
+    record = json.loads((path / "checkpoint.json").read_text())
+    for content in (b"", b"\xff" * 8, (2**60).to_bytes(8, "little") + b"{}", (2).to_bytes(8, "little") + b"[]"):
+        (path / "weights.safetensors").write_bytes(content)
+        record["sha256"]["weights.safetensors"] = hashlib.sha256(content).hexdigest()
+        (path / "checkpoint.json").write_text(json.dumps(record))
+        with pytest.raises(BadCheckpoint, match="not safetensors") as caught:
+            load(path)
+        assert "\n" not in str(caught.value)
+
+
+TINY: dict[str, dict[str, Any]] = {
+    "data": {"box_rows": 2, "box_cols": 2},
+    "model": {"D": 8, "n_heads": 2, "n_layers": 1, "puzzle_prefix": 0, "inner_multiple": 8},
+}
+
+
+def _of_settings(change: dict[str, dict[str, Any]]) -> Checkpoint:
+    """A model's weights with other settings beside them."""
+    run = RunConfig.parse(TINY)
+    settings = run.model_dump(mode="json")
+    for section, fields in change.items():
+        settings[section] |= fields
+    return Checkpoint(1, settings, "", dict(Model(run).state_dict()), {})
+
+
+def test_settings_that_fit_their_weights_are_those_of_the_run() -> None:
+    assert run_of(_of_settings({})) == RunConfig.parse(TINY)
+    for name in ("multi-scale z", "single z"):
+        run = RunConfig.parse(TINY).change({"model": {"features": name, "puzzle_prefix": 2}})
+        assert run_of(Checkpoint(1, run.model_dump(mode="json"), "", dict(Model(run, 5).state_dict()), {})) == run
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"model": {"D": 10**9}}, "numbers, a model of those has more than 10\\^18"),
+        ({"model": {"D": 10**300}}, "has more than 10\\^18|gives no width"),
+        ({"model": {"n_layers": 10**9}}, "its weights do not fit its settings"),
+        ({"model": {"features": "multi-scale z", "n": 10**9}}, "its weights do not fit its settings"),
+        ({"model": {"channel_mlp": "mixture of experts", "n_experts": 10**9}}, "its weights do not fit its settings"),
+        ({"model": {"expansion": 1e308}}, "gives no width"),
+        ({"model": {"T": 10**12}}, "network passes for an answer, expected at most 1,000,000"),
+        ({"model": {"N_sup": 10**12}}, "network passes for an answer, expected at most 1,000,000"),
+    ],
+)
+def test_settings_are_held_against_the_weights_before_a_model_is_made_of_them(
+    change: dict[str, dict[str, Any]], told: str
+) -> None:
+    with pytest.raises(BadCheckpoint, match=told) as caught:
+        run_of(_of_settings(change))
+    assert len(str(caught.value)) < 300
+
+
+def test_positions_beyond_all_puzzles_are_refused_where_no_weight_counts_them() -> None:
+    attention = {"mixer": "attention", "puzzle_prefix": 1}
+    run = RunConfig.parse(TINY).change({"model": attention})
+    settings = run.change({"model": {"puzzle_prefix": 10**9}}).model_dump(mode="json")
+    with pytest.raises(BadCheckpoint, match="its settings mean 1,000,000,016 positions, expected at most 65,536"):
+        run_of(Checkpoint(1, settings, "", dict(Model(run).state_dict()), {}))
+
+
+def test_weights_that_are_no_numbers_with_a_fraction_are_refused() -> None:
+    saved = _of_settings({})
+    saved.weights["embed_tokens"] = saved.weights["embed_tokens"].to(torch.complex64)
+    with pytest.raises(BadCheckpoint, match="embed_tokens is no matrix of numbers"):
+        run_of(saved)
