@@ -26,7 +26,9 @@ from trm_core.command_line import BadCommand, Parser, is_for_the_user, refuse, s
 from trm_core.config import DataSettings, RunConfig
 from trm_core.diagnostics import diagnose
 from trm_core.evaluate import evaluate_at
+from trm_core.evaluate_outcomes import Watch
 from trm_core.model import Model
+from trm_core.outcomes import Place, write_outcomes
 from trm_core.puzzles import build, is_built
 from trm_core.trainer import device_named
 
@@ -69,6 +71,7 @@ def parser() -> Parser:
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto, a GPU where there is one")
     add("--diagnostics", action="store_true", help="also how the recursion behaves: accuracy and residuals by step")
     add("--json", type=Path, metavar="FILE", help="write the numbers there too")
+    add("--outcomes", type=Path, metavar="FILE.npz", help="write there which of all test puzzles are solved, and when")
     add(
         "--blank-identifiers",
         action="store_true",
@@ -260,6 +263,11 @@ def _evaluate(
 
         make_room(out)  # told before the work, not after it
     steps = options.steps or (run.train.eval_N_sup or run.model.N_sup,)
+    watch = None
+    if options.outcomes is not None:
+        if options.split != "test" or options.limit is not None:
+            raise BadCommand("--outcomes: of the whole test split alone; leave out --split and --limit")
+        watch = Watch(len(data.test), max(steps), run.model, device)
     batch_size = options.batch_size or run.train.batch_size
     scores = evaluate_at(
         model.to(device),
@@ -270,6 +278,7 @@ def _evaluate(
         device=device,
         shortest_paths=run.data.puzzle == "maze",
         blank_identifiers=options.blank_identifiers,
+        watch=watch,
     )
     blank = ", blank identifiers" if options.blank_identifiers else ""
     print(f"step {saved.step} on {run.data.puzzle}, {options.split}, {run.train.precision} on {device.type}{blank}")
@@ -300,6 +309,7 @@ def _evaluate(
         facts["leaks"] = list(leaks)
     if options.blank_identifiers:
         facts["blank_identifiers"] = True
+    places: tuple[Place, ...] = ()
     if votes:
         predict(
             model,
@@ -319,8 +329,11 @@ def _evaluate(
         print_votes({f"vote after {max(steps)} steps": found})
         print(f"predictions, votes.csv and submission.json are in {out}")
         facts["vote"] = found.metrics()
+        places = found.places
     elif data.manifest.puzzle == "arc":
         print("no vote: a dataset of the released code keeps no groups of variants; build the set with data_prep arc")
+    if watch is not None:
+        write_outcomes(watch.outcomes(data, saved.step, places), options.outcomes)
     write_facts(options.json, facts)
 
 
