@@ -44,6 +44,7 @@ from sweeps.worker import (
     train_with_workers,
 )
 from trm_core import outcomes
+from trm_core.solving import thought_file
 
 GIVE_BACK_EVERY_S = 1.0
 ASK_AGAIN_S = 2.0  # for a run that another launch makes, or while MLflow does not answer
@@ -498,7 +499,7 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
     def _artefacts(self, key: str) -> tuple[Path, ...]:
         """What is kept with the run in MLflow, where it is there."""
         folder = self.runs / key
-        kept = ("config.json", "failure.txt", "predictions/votes.csv", outcomes.NAME)
+        kept = ("config.json", "failure.txt", "predictions/votes.csv", outcomes.NAME, thought_file.NAME)
         return tuple(folder / name for name in kept)
 
 

@@ -1,8 +1,9 @@
 """What runs inside an actor: one run, trained in its folder; and the only door to Ray Train.
 
 A run's folder holds config.json, metrics.jsonl (the journal, the source of truth for its curves), checkpoints/, with
-ARC predictions/, outcomes.npz (which test puzzles it solved), and failure.txt if it failed. Whoever trains there holds
-the folder's lock. Once the journal is at its end, of the checkpoints the weights that were evaluated stay.
+ARC predictions/, outcomes.npz (which test puzzles it solved), thought.npz (how it solved one), and failure.txt if it
+failed. Whoever trains there holds the folder's lock. Once the journal is at its end, of the checkpoints the weights
+that were evaluated stay.
 
 What a trial reports to the driver, each report one of these:
     {"device"}              "cpu", or the GPU's name; once per process
@@ -34,7 +35,7 @@ from data_prep.puzzle_set import PuzzleSet
 from sweeps.failures import RETRIES, Failure, Kind, Verdict, verdict_on_failure
 from sweeps.guard import hold_folder
 from sweeps.records.types import Measurement
-from trm_core import checkpoint, outcomes
+from trm_core import checkpoint
 from trm_core.config import RunConfig
 from trm_core.distributed import same_for_all, wait_for_all
 from trm_core.trainer import train
@@ -174,7 +175,7 @@ def train_run(
                     report,
                     checkpoints=task.folder / "checkpoints",
                     predictions=task.folder / "predictions",
-                    outcomes=task.folder / outcomes.NAME,
+                    outcomes=task.folder,
                     device=task.device,
                 )
         finally:

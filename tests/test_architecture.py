@@ -105,6 +105,7 @@ def test_trm_core_and_data_prep_know_no_orchestration(package: str) -> None:
         "reports, reports.report, reports.__main__",
         "reports.search_report, reports.search_page, reports.pruning_report, sweeps.search_record, sweeps.pruning",
         "trm_core.config, trm_core.outcomes",
+        "trm_core.solving.thought_file, trm_core.solving.picture, trm_core.solving.page",
     ],
 )
 def test_what_declares_and_what_reports_loads_no_torch_and_no_ray(modules: str) -> None:

@@ -8,11 +8,13 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from data_prep.puzzle_set import PuzzleSet
 from trm_core import checkpoint as checkpoints_of
+from trm_core import outcomes as outcomes_of
 from trm_core.checkpoint import BadCheckpoint, Checkpoint
 from trm_core.config import BadSetting, RunConfig
 from trm_core.data import TrainingBatches
@@ -25,7 +27,8 @@ from trm_core.memory import free_memory, refuse_what_does_not_fit
 from trm_core.metrics import TRAIN_SUMS, halting_metrics, no_sums, train_metrics
 from trm_core.model import Model
 from trm_core.optim import lr_factor, make_optimiser
-from trm_core.outcomes import Place, halting_scores, write_outcomes
+from trm_core.outcomes import Outcomes, Place, halting_scores, write_outcomes
+from trm_core.solving.thought import Asked
 from trm_core.supervision import Slots, empty_slots, exploration, refill, supervision_step
 
 Report = Callable[[int, Mapping[str, float], Path | None], None]
@@ -60,10 +63,12 @@ def train(
     run may report steps again that were reported before it stopped, with the same metrics.
     checkpoints: the folder to save to and resume from; None: neither.
     predictions: the folder for ARC's final predictions and what was voted from them (arc_vote.py); None: not kept.
-    outcomes: the file for what became of each test puzzle (outcomes.py); None: not kept.
+    outcomes: the folder for outcomes.npz, what became of each test puzzle, and thought.npz, how one of them was thought
+    about (outcomes.py, solving/); None: not kept.
     With torch.distributed initialised, all its workers train this run together, each on its part of the batch.
     Raises BadSetting, NotEnoughMemory, BadCheckpoint, CheckpointNotWritten, Diverged; ARC's vote also
-    CannotWritePredictions and BadPredictions, outcomes CannotWriteOutcomes.
+    CannotWritePredictions and BadPredictions, outcomes CannotWriteOutcomes and
+    CannotWriteThought.
     """
     trainer = Trainer(run, data, torch.device(device_named(device)))
     path: Path | None = None  # of the newest checkpoint
@@ -263,13 +268,14 @@ class Trainer:
         )
         return {f"test/{name}": value for name, value in found.items()}
 
-    def look_closer(self, path: Path | None) -> dict[str, float]:
-        """test/* of what the last evaluation saw: halting, and accuracy by depth. Each puzzle's outcome is written."""
-        if self.watch is None:
+    def look_closer(self, folder: Path | None) -> dict[str, float]:
+        """test/* of what the last evaluation saw: halting, accuracy by depth. Outcomes and a thought are written."""
+        if self.watch is None or not len(self.data.test):
             return {}
         found = self.watch.outcomes(self.data, self.step, self.places)
-        if path is not None and self.rank == 0:
-            write_outcomes(found, path)
+        if folder is not None and self.rank == 0:
+            write_outcomes(found, folder / outcomes_of.NAME)
+            self.keep_a_thought(found, folder)
         metrics = halting_scores(found) if self.run.model.halting != "none" else {}
         n = puzzles_at_depth(self.run, self.N_sup, len(found))
         if n:
@@ -284,6 +290,17 @@ class Trainer:
             metrics |= {f"exact_accuracy/step_{step:02d}": scores["exact_accuracy"] for step, scores in at.items()}
             metrics["puzzles_at_depth"] = n
         return {f"test/{name}": value for name, value in metrics.items()}
+
+    def keep_a_thought(self, found: Outcomes, folder: Path) -> None:
+        """How the solved test puzzle that settled last was thought about; the first puzzle where none is solved."""
+        from trm_core.solving import record, thought_file
+
+        i = int((found.settled_at * found.solved).argmax())
+        test = self.data.test
+        asked = Asked(f"test {i}", np.array(test.inputs[i]), np.array(test.labels[i]), int(test.puzzle_ids[i]))
+        name = record.about(self.run, self.step)
+        (thought,) = record.think(self.evaluated_model, [asked], self.N_sup, self.run, name)
+        thought_file.write_thought(thought, folder / thought_file.NAME)
 
     def diagnose(self) -> dict[str, float]:
         """How the recursion behaves on the first train.eval_puzzles of validation, where training halted, EMA."""

@@ -15,6 +15,7 @@ from trm_core.config import RunConfig
 from trm_core.evaluate import evaluate, evaluate_at
 from trm_core.evaluate_outcomes import Watch, depths, puzzles_at_depth
 from trm_core.outcomes import Outcomes, halting_scores, read_outcomes
+from trm_core.solving.thought_file import read_thought
 from trm_core.trainer import Trainer, train
 
 CPU = torch.device("cpu")
@@ -104,10 +105,14 @@ def test_a_run_ends_with_its_outcomes_and_the_numbers_it_always_had(
     puzzles: PuzzleSet, tiny: RunConfig, tmp_path: Path
 ) -> None:
     run = tiny.change({"train": {"steps": 40}})
-    final = train(run, puzzles, lambda *_: None, checkpoints=tmp_path / "c", outcomes=tmp_path / "outcomes.npz")
+    final = train(run, puzzles, lambda *_: None, checkpoints=tmp_path / "c", outcomes=tmp_path)
     found = read_outcomes(tmp_path / "outcomes.npz")
     assert (found.step, found.N_sup, len(found)) == (40, 3, 24)
     assert final["test/exact_accuracy"] == found.solved.mean()
+    thought = read_thought(tmp_path / "thought.npz")
+    i = int(thought.name.removeprefix("test "))
+    assert (thought.solved, thought.steps, thought.settled_at) == (found.solved[i], 3, found.settled_at[i])
+    assert not found.solved.any() or found.settled_at[found.solved].max() == found.settled_at[i]
     trainer = Trainer(run, puzzles, CPU)
     trainer.resume(tmp_path / "c")
     asked: dict[str, Any] = {"batch_size": 8, "device": CPU}
@@ -121,13 +126,13 @@ def test_a_run_ends_with_its_outcomes_and_the_numbers_it_always_had(
 
 def test_a_run_that_does_not_look_at_test_has_no_outcomes(puzzles: PuzzleSet, tiny: RunConfig, tmp_path: Path) -> None:
     run = tiny.change({"train": {"evaluate_on": "validation"}})
-    final = train(run, puzzles, lambda *_: None, outcomes=tmp_path / "outcomes.npz")
+    final = train(run, puzzles, lambda *_: None, outcomes=tmp_path)
     assert not any(name.startswith("test/") for name in final)
     assert not (tmp_path / "outcomes.npz").exists()
 
 
 def test_arcs_outcomes_say_which_attempt_is_right(arc: PuzzleSet, tiny_arc: RunConfig, tmp_path: Path) -> None:
-    final = train(tiny_arc, arc, lambda *_: None, outcomes=tmp_path / "outcomes.npz")
+    final = train(tiny_arc, arc, lambda *_: None, outcomes=tmp_path)
     found = read_outcomes(tmp_path / "outcomes.npz")
     assert len(found.places) == len(found) == len(arc.test)
     by_task: dict[str, list[bool]] = {}

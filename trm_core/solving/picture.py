@@ -116,7 +116,16 @@ def _drawn(blocks: Sequence[tuple[Thought, str, list[int]]], in_a_row: int = IN_
     for (thought, title, steps), block in zip(blocks, heights, strict=True):
         if title:
             size = min(10.0, 72 * (width - 2 * GAP) / (0.55 * len(title)))  # points, so that it fits
-            figure.text(GAP / width, (top - 0.12) / height, title, ha="left", va="top", fontsize=size, color=INK)
+            figure.text(
+                GAP / width,
+                (top - 0.12) / height,
+                title,
+                ha="left",
+                va="top",
+                fontsize=size,
+                color=INK,
+                parse_math=False,
+            )
         for i, step in enumerate(steps):
             left = GAP + i % columns * across
             bottom = top - (TITLE if title else 0.1) - (i // columns + 1) * down
@@ -141,7 +150,9 @@ def _frame(thought: Thought, step: int) -> Figure:
 
     width, height = 2 * LARGE_BOARD + 3 * GAP, LARGE_BOARD + TITLE + CAPTION + GAP
     figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH * 3 / 4, facecolor=PAPER)
-    figure.text(GAP / width, 1 - 0.1 / height, thought.name[:60], ha="left", va="top", fontsize=10, color=INK)
+    figure.text(
+        GAP / width, 1 - 0.1 / height, thought.name[:60], ha="left", va="top", fontsize=10, color=INK, parse_math=False
+    )
     places = [(GAP, caption(thought, step).replace("\n", ": ")), (LARGE_BOARD + 2 * GAP, "how far z moved, by cell")]
     for i, (left, text) in enumerate(places):
         axes = figure.add_axes((left / width, GAP / height, LARGE_BOARD / width, LARGE_BOARD / height))

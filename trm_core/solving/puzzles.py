@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ from trm_core.checkpoint import Checkpoint
 from trm_core.config import RunConfig
 from trm_core.model import Model
 from trm_core.opening import check_puzzles, check_tasks, open_puzzles
-from trm_core.solving.thought import U8
+from trm_core.solving.thought import Asked, printable
 
 MOST = 64  # puzzles at once
 LARGEST_FILE = 1 << 20  # bytes of a file that is no table
@@ -35,16 +35,6 @@ RULES = "|+-─│┼━┃╋ \t\r\n"  # what people put between the cells of a
 
 class BadPuzzle(ValueError):
     """A puzzle that is not there, cannot be read, or is none."""
-
-
-@dataclass(frozen=True, eq=False)
-class Asked:
-    """One puzzle: tokens [L], the right answer where it is known and alone, and the identifier it is asked under."""
-
-    name: str
-    question: U8
-    answer: U8 | None
-    puzzle_id: int = 0
 
 
 def read_puzzles(
@@ -135,7 +125,7 @@ def _chosen(
             found.append((f"{split} {number}", number))
             continue
         examples = np.flatnonzero(rows.puzzle_ids == tasks[number])
-        name = data.groups.names[data.groups.of(tasks[number : number + 1])[0]].decode(errors="replace")
+        name = printable(data.groups.names[data.groups.of(tasks[number : number + 1])[0]].decode(errors="replace"))
         found += [(f"task {name}, input {i}", int(example)) for i, example in enumerate(examples, 1)]
     return [
         Asked(name, np.array(rows.inputs[i]), np.array(rows.labels[i]), int(rows.puzzle_ids[i])) for name, i in found
@@ -164,7 +154,7 @@ def _of_file(path: Path, numbers: Sequence[int] | None, run: RunConfig) -> list[
     if len(parsed) > MOST:
         raise BadPuzzle(f"{path}: {len(parsed)} puzzles, expected at most {MOST}; give fewer")
     names = [path.name] if len(parsed) == 1 else [f"{path.name}, line {i}" for i in range(1, len(parsed) + 1)]
-    return [replace(_completed(one, run), name=name) for one, name in zip(parsed, names, strict=True)]
+    return [replace(_completed(one, run), name=printable(name)) for one, name in zip(parsed, names, strict=True)]
 
 
 def _of_table(path: Path, numbers: Sequence[int] | None, run: RunConfig) -> list[Asked]:
@@ -179,7 +169,7 @@ def _of_table(path: Path, numbers: Sequence[int] | None, run: RunConfig) -> list
             raise BadPuzzle(f"{path}: {len(rows):,} puzzles, expected at most {MOST}; name some, {path}:17")
         numbers = range(len(rows))
     _check(numbers, len(rows), str(path), "puzzles")
-    return [Asked(f"{path.name} {i}", rows.inputs[i], rows.labels[i]) for i in numbers]
+    return [Asked(printable(f"{path.name} {i}"), rows.inputs[i], rows.labels[i]) for i in numbers]
 
 
 def _check(numbers: Iterable[int], n: int, where: str, what: str) -> None:

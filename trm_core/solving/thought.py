@@ -17,6 +17,21 @@ FIRST_COLOUR = 2  # the token of ARC's colour 0; below it pad and end mark
 
 
 @dataclass(frozen=True, eq=False)
+class Asked:
+    """One puzzle: tokens [L], the right answer where it is known and alone, and the identifier it is asked under."""
+
+    name: str
+    question: U8
+    answer: U8 | None
+    puzzle_id: int = 0
+
+
+def printable(text: str) -> str:
+    """A name as any terminal and page can show it: what is no letter is a question mark."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+@dataclass(frozen=True, eq=False)
 class Thought:
     """S supervision steps of R = T(n+1) recursions on one puzzle of L cells, a square board row by row.
 

@@ -16,8 +16,8 @@ from tests.trm_core.test_diagnostics import SWITCHES
 from trm_core.config import RunConfig
 from trm_core.diagnostics import recursion_of
 from trm_core.model import Model
-from trm_core.solving.ask import think
-from trm_core.solving.puzzles import Asked
+from trm_core.solving.record import think
+from trm_core.solving.thought import Asked
 from trm_core.supervision import asks_to_halt
 
 

@@ -11,7 +11,8 @@ from data_prep.maze import CHARACTERS
 from data_prep.puzzle_set import PuzzleSet
 from trm_core.checkpoint import open_at
 from trm_core.opening import OtherPuzzles, open_model
-from trm_core.solving.puzzles import Asked, BadPuzzle, read_puzzles
+from trm_core.solving.puzzles import BadPuzzle, read_puzzles
+from trm_core.solving.thought import Asked
 
 
 def read(model: Path, given: str, split: str = "test") -> list[Asked]:
