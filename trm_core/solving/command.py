@@ -32,6 +32,7 @@ def add_options(solve: argparse.ArgumentParser, count: Callable[[str], int]) -> 
     add("--split", choices=SPLITS, default="test", help="of a puzzle set (default: test)")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto, a GPU where there is one")
     add("--png", type=Path, metavar="FILE.png", help="draw it as a picture too")
+    add("--strip", type=Path, metavar="FILE.png", help="or as one row, of the steps that tell most")
     add("--gif", type=Path, metavar="FILE.gif", help="and as a film of its steps")
     add("--html", type=Path, metavar="FILE.html", help="and as a page: steps and recursions to slide through")
     add("--allow-leak", action="store_true", help="ARC: even if the model has learnt from tasks it is asked")
@@ -42,9 +43,9 @@ def solve_command(options: argparse.Namespace) -> None:
     from trm_core.solving import files, text
     from trm_core.solving.ask import solve
 
-    asked = {suffix: path for suffix in files.WRITERS if (path := getattr(options, suffix)) is not None}
-    for suffix, path in asked.items():
-        files.check_place(path, suffix)  # before the work
+    asked = {option: path for option in files.WRITERS if (path := getattr(options, option)) is not None}
+    for option, path in asked.items():
+        files.check_place(path, option)  # before the work
     thoughts = solve(
         options.checkpoint,
         options.puzzles,
@@ -54,6 +55,6 @@ def solve_command(options: argparse.Namespace) -> None:
         device=options.device,
     )
     print(text.for_this_terminal(thoughts))
-    for suffix, path in asked.items():
-        files.write(thoughts, path, suffix)
-        print(f"{files.WRITERS[suffix].what}: {path}")
+    for option, path in asked.items():
+        files.write(thoughts, path, option)
+        print(f"{files.WRITERS[option].what}: {path}")

@@ -16,31 +16,34 @@ class CannotDraw(ValueError):
 
 
 class Writer(NamedTuple):
-    """A kind of drawing: what a person calls it, and its bytes."""
+    """A kind of drawing, by its option: what a person calls it, how its file's name ends, and its bytes."""
 
     what: str
+    suffix: str
     draw: Callable[[Sequence[Thought]], bytes]
 
 
 WRITERS = {
-    "png": Writer("picture", lambda thoughts: picture.png(picture.sheet(thoughts))),
-    "gif": Writer("film", picture.gif),
-    "html": Writer("page", lambda thoughts: page.page(thoughts).encode()),
+    "png": Writer("picture", ".png", lambda thoughts: picture.png(picture.sheet(thoughts))),
+    "strip": Writer("strip", ".png", lambda thoughts: picture.png(picture.strip(*thoughts))),
+    "gif": Writer("film", ".gif", picture.gif),
+    "html": Writer("page", ".html", lambda thoughts: page.page(thoughts).encode()),
 }
 
 
-def check_place(path: Path, suffix: str) -> None:
+def check_place(path: Path, option: str) -> None:
     """Raises CannotDraw where the file cannot be written, or is named for another kind."""
-    if path.suffix.lower() != f".{suffix}":
-        raise CannotDraw(f"{path}: expected a name that ends in .{suffix} (--{suffix})")
+    suffix = WRITERS[option].suffix
+    if path.suffix.lower() != suffix:
+        raise CannotDraw(f"{path}: expected a name that ends in {suffix} (--{option})")
     if path.is_dir() or not path.absolute().parent.is_dir():
         found = "is a folder" if path.is_dir() else "its folder is not there"
-        raise CannotDraw(f"{path}: {found}; name a file in a folder that exists (--{suffix})")
+        raise CannotDraw(f"{path}: {found}; name a file in a folder that exists (--{option})")
 
 
-def write(thoughts: Sequence[Thought], path: Path, suffix: str) -> None:
+def write(thoughts: Sequence[Thought], path: Path, option: str) -> None:
     """Draw thoughts into a file. Raises CannotDraw."""
-    drawn = WRITERS[suffix].draw(thoughts)
+    drawn = WRITERS[option].draw(thoughts)
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
         try:
@@ -51,5 +54,5 @@ def write(thoughts: Sequence[Thought], path: Path, suffix: str) -> None:
     except OSError as error:
         raise CannotDraw(
             f"{path}: cannot be written ({error.strerror or error}); nothing was left there; choose another place"
-            f" (--{suffix})"
+            f" (--{option})"
         ) from error

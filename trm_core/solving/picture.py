@@ -19,6 +19,7 @@ from trm_core.solving.thought import FIRST_COLOUR, U8, Bool, Thought
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from PIL.Image import Image
 
 DOTS_PER_INCH = 120
 BOARD, LARGE_BOARD = 1.7, 3.4  # inches along a side: in a sheet or strip, and in a film
@@ -26,6 +27,7 @@ GAP, CAPTION, TITLE = 0.18, 0.42, 0.36  # inches
 IN_A_ROW = 6
 MOST_BOARDS = 400  # of one picture, or frames of a film
 PAPER, YELLOW, RED, PALE_RED, NOTHING = "#ffffff", "#fff0b3", "#c62f2d", "#ffd6d2", "#eceff1"
+N_COLOURS = 96
 FRAME_MS, LAST_FRAME_MS = 700, 2500
 
 
@@ -41,30 +43,29 @@ def sheet(thoughts: Sequence[Thought]) -> Figure:
     return _drawn([(thought, f"{thought.name}: {thought.outcome()}", _every(thought)) for thought in thoughts])
 
 
-def strip(thought: Thought, *, most: int = IN_A_ROW, title: str | None = None) -> Figure:
-    """One row: the question and the steps that tell most, the last among them, `most` boards in all. title "": none.
+def strip(*thoughts: Thought, most: int = IN_A_ROW, title: str | None = None) -> Figure:
+    """One row each: the question and the steps that tell most, `most` boards in all. title: its own if None, "": none.
 
     For the top of a page: a study's, README's. `png` and `svg` turn it into bytes and text.
     """
-    told = f"{thought.model} · {thought.name}: {thought.outcome()}" if title is None else title
-    return _drawn([(thought, told, telling(thought, most))], in_a_row=most)
+    titles = [f"{one.model} · {one.name}: {one.outcome()}" if title is None else title for one in thoughts]
+    return _drawn([(one, text, telling(one, most)) for one, text in zip(thoughts, titles, strict=True)], in_a_row=most)
 
 
 def telling(thought: Thought, most: int) -> list[int]:
-    """Steps to show beside the question (0): the first, the last, and between them those that changed most cells."""
-    steps = range(1, thought.steps + 1)
-    between = [step for step in steps[1:-1] if thought.changed(step).any()]
+    """Steps to show, the question (0) first: the first, that after which nothing changed, and of those between them
+    the ones that changed most cells."""
+    last = thought.settled_at
+    chosen = {last, 1} if most > 2 else {last}
+    between = [step for step in range(2, last) if thought.changed(step).any()]
     between.sort(key=lambda step: (-int(thought.changed(step).sum()), step))
-    ends = {1, thought.settled_at, thought.steps} if most >= 4 else {thought.steps}
-    chosen = set(sorted(ends)[-(most - 1) :])
-    chosen |= set([step for step in between if step not in chosen][: most - 1 - len(chosen)])
-    return [0, *sorted(chosen)]
+    return [0, *sorted(chosen | set(between[: most - 1 - len(chosen)]))]
 
 
 def png(figure: Figure) -> bytes:
     """A figure's bytes."""
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+    _image(figure).save(file, "PNG", optimize=True)
     return file.getvalue()
 
 
@@ -80,23 +81,28 @@ def svg(figure: Figure) -> str:
 
 def gif(thoughts: Sequence[Thought]) -> bytes:
     """A film: a frame per step, the board and beside it how far z moved in each cell; one puzzle after another."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from PIL import Image
-
     n_frames = sum(1 + thought.steps for thought in thoughts)
     if n_frames > MOST_BOARDS:
         raise TooMuch(f"a film of {n_frames} frames, expected at most {MOST_BOARDS}; give fewer puzzles or --steps")
     frames, lengths = [], []
     for thought in thoughts:
         for step in range(thought.steps + 1):
-            canvas = FigureCanvasAgg(_frame(thought, step))
-            canvas.draw()  # type: ignore[no-untyped-call]
-            pixels = np.asarray(canvas.buffer_rgba())[:, :, :3]  # type: ignore[no-untyped-call]
-            frames.append(Image.fromarray(pixels.copy()).quantize(64, dither=Image.Dither.NONE))
+            frames.append(_image(_frame(thought, step)))
             lengths.append(LAST_FRAME_MS if step == thought.steps else FRAME_MS)
     file = io.BytesIO()
     frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], duration=lengths, loop=0, optimize=True)
     return file.getvalue()
+
+
+def _image(figure: Figure) -> Image:
+    """A figure's pixels, in as many colours as it takes to look the same."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # type: ignore[no-untyped-call]
+    pixels = np.asarray(canvas.buffer_rgba())[:, :, :3]  # type: ignore[no-untyped-call]
+    return Image.fromarray(pixels.copy()).quantize(N_COLOURS, dither=Image.Dither.NONE)
 
 
 def _every(thought: Thought) -> list[int]:
@@ -160,8 +166,9 @@ def _frame(thought: Thought, step: int) -> Figure:
         if i == 0:
             _step(axes, thought, step)
         else:
-            heat = np.zeros(len(thought.question)) if step == 0 else thought.moved[step - 1].mean(axis=0)
-            axes.imshow(thought.board(heat), cmap="magma", vmin=0, vmax=float(thought.moved.mean(axis=1).max()) or 1)
+            heat = np.sqrt(thought.moved.mean(axis=1))  # the first step goes furthest by far
+            now = np.zeros(len(thought.question)) if step == 0 else heat[step - 1]
+            axes.imshow(thought.board(now), cmap="magma", vmin=0, vmax=float(heat.max()) or 1)
             _bare(axes)
     return figure
 
