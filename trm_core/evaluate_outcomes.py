@@ -19,7 +19,7 @@ from trm_core.outcomes import BINS, Outcomes, Place, hash_of_test_set, steps_typ
 from trm_core.supervision import asks_to_halt
 
 BEYOND = 8  # times N_sup: the deepest accuracy that a run ends with
-OF_TRAINING = 0.1  # operations that may be spent on it, as a share of the training's
+OF_TRAINING = 0.05  # operations that may be spent on it, as a share of the training's
 N_COLUMNS = 4  # solved, settled_at, halted_at, solved_when_halted
 
 
@@ -81,7 +81,7 @@ def depths(N_sup: int) -> tuple[int, ...]:
 
 
 def puzzles_at_depth(run: RunConfig, N_sup: int, n: int) -> int:
-    """How many of n test puzzles are asked so deep: train.eval_puzzles of them, or what a tenth of the training pays.
+    """How many of n test puzzles are asked so deep: train.eval_puzzles of them, or what a twentieth of the training pays.
 
     A large test set is asked its first puzzles and a short run few, so that the end costs little beside the training.
     """

@@ -28,7 +28,7 @@ test/exact_accuracy_when_halting    [0..1] where each puzzle stops at the first 
 test/steps_when_halting             supervision steps, mean over the test puzzles, when halting so
 test/exact_accuracy/step_01         [0..1] after 1, 2, 4, … N_sup, 2·N_sup, 4·N_sup, 8·N_sup supervision steps, all of
                                     the same puzzles: the first test/puzzles_at_depth
-test/puzzles_at_depth               how many those are: train.eval_puzzles, or what a tenth of the training pays for
+test/puzzles_at_depth               how many those are: train.eval_puzzles, or what a twentieth of the training pays
 With model.halting=none nothing trains the head, and the first four are left out.
 
 ARC's runs end with a vote over the variants of each test task (arc_vote.py):
