@@ -81,7 +81,7 @@ def depths(N_sup: int) -> tuple[int, ...]:
 
 
 def puzzles_at_depth(run: RunConfig, N_sup: int, n: int) -> int:
-    """How many of n test puzzles are asked so deep: train.eval_puzzles of them, or what a twentieth of the training pays.
+    """How many of n test puzzles are asked so deep: train.eval_puzzles, or what a twentieth of the training pays for.
 
     A large test set is asked its first puzzles and a short run few, so that the end costs little beside the training.
     """
