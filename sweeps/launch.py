@@ -43,6 +43,8 @@ from sweeps.worker import (
     train_inline,
     train_with_workers,
 )
+from trm_core import outcomes
+from trm_core.solving import thought_file
 
 GIVE_BACK_EVERY_S = 1.0
 ASK_AGAIN_S = 2.0  # for a run that another launch makes, or while MLflow does not answer
@@ -497,7 +499,8 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
     def _artefacts(self, key: str) -> tuple[Path, ...]:
         """What is kept with the run in MLflow, where it is there."""
         folder = self.runs / key
-        return (folder / "config.json", folder / "failure.txt", folder / "predictions" / "votes.csv")
+        kept = ("config.json", "failure.txt", "predictions/votes.csv", outcomes.NAME, thought_file.NAME)
+        return tuple(folder / name for name in kept)
 
 
 def _in_words(arrangement: Arrangement, machines: Machines) -> str:

@@ -1,8 +1,9 @@
 """What runs inside an actor: one run, trained in its folder; and the only door to Ray Train.
 
 A run's folder holds config.json, metrics.jsonl (the journal, the source of truth for its curves), checkpoints/, with
-ARC predictions/, and failure.txt if it failed. Whoever trains there holds the folder's lock. Once the journal is at its
-end, of the checkpoints the weights that were evaluated stay.
+ARC predictions/, outcomes.npz (which test puzzles it solved), thought.npz (how it solved one), and failure.txt if it
+failed. Whoever trains there holds the folder's lock. Once the journal is at its end, of the checkpoints the weights
+that were evaluated stay.
 
 What a trial reports to the driver, each report one of these:
     {"device"}              "cpu", or the GPU's name; once per process
@@ -174,6 +175,7 @@ def train_run(
                     report,
                     checkpoints=task.folder / "checkpoints",
                     predictions=task.folder / "predictions",
+                    outcomes=task.folder,
                     device=task.device,
                 )
         finally:

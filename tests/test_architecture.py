@@ -104,7 +104,8 @@ def test_trm_core_and_data_prep_know_no_orchestration(package: str) -> None:
         "sweeps.search_spec, sweeps.trials, sweeps.searches.lr_wd, sweeps.searches.recursion",
         "reports, reports.report, reports.__main__",
         "reports.search_report, reports.search_page, reports.pruning_report, sweeps.search_record, sweeps.pruning",
-        "trm_core.config",
+        "trm_core.config, trm_core.outcomes",
+        "trm_core.solving.thought_file, trm_core.solving.picture, trm_core.solving.page",
     ],
 )
 def test_what_declares_and_what_reports_loads_no_torch_and_no_ray(modules: str) -> None:
@@ -120,5 +121,8 @@ def test_what_declares_and_what_reports_loads_no_torch_and_no_ray(modules: str) 
 def test_an_init_file_holds_a_docstring_and_nothing_else(package: str) -> None:
     for file in (ROOT / package).rglob("__init__.py"):
         body = ast.parse(file.read_text(encoding="utf-8")).body
-        assert len(body) == 1, file
+        handed_out = (
+            file.parent.name == "trm_core"
+        )  # `trm_core.solve`, once it is asked for; the import above loads no torch
+        assert len(body) == 1 or handed_out, file
         assert ast.get_docstring(ast.Module(body, [])), file

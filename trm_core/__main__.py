@@ -2,16 +2,15 @@
 
 python -m trm_core evaluate CHECKPOINT DATA [--steps 16,32,64,128]    accuracy at each depth; with ARC also the vote
 python -m trm_core vote FOLDER... --data DATA                         the vote of predictions that are there
+python -m trm_core solve CHECKPOINT PUZZLE|FILE|SET:17                what it answers, step after step
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import sys
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,25 +18,23 @@ import torch
 from scipy import stats
 
 from data_prep.puzzle_set import SPLITS, PuzzleSet
-from data_prep.released import is_released, open_released
 from trm_core import checkpoint as checkpoints_of
-from trm_core.checkpoint import BadCheckpoint, Checkpoint
+from trm_core.checkpoint import Checkpoint
 from trm_core.command_line import BadCommand, Parser, is_for_the_user, refuse, settle_output
-from trm_core.config import DataSettings, RunConfig
+from trm_core.config import RunConfig
 from trm_core.diagnostics import diagnose
 from trm_core.evaluate import evaluate_at
+from trm_core.evaluate_outcomes import Watch
 from trm_core.model import Model
-from trm_core.puzzles import build, is_built
+from trm_core.opening import OtherPuzzles, check_puzzles, check_tasks, open_model, open_puzzles
+from trm_core.outcomes import Place, write_outcomes
+from trm_core.solving.command import add_options, solve_command
 from trm_core.trainer import device_named
 
 if TYPE_CHECKING:
     from trm_core.arc_vote import Vote
 
 CONFIDENCE = 0.95
-
-
-class OtherPuzzles(ValueError):
-    """Puzzles that the checkpoint's model cannot read."""
 
 
 class CannotWrite(ValueError):
@@ -57,7 +54,7 @@ def _counts(text: str) -> tuple[int, ...]:
 def parser() -> Parser:
     """Every option of the command line."""
     top = Parser(prog="python -m trm_core", description="Puzzles and checkpoints to numbers.", allow_abbrev=False)
-    commands = top.add_subparsers(dest="command", required=True, metavar="evaluate|vote")
+    commands = top.add_subparsers(dest="command", required=True, metavar="evaluate|vote|solve")
     evaluate = commands.add_parser("evaluate", help="accuracy of a checkpoint at each depth", allow_abbrev=False)
     add = evaluate.add_argument
     add("checkpoint", type=Path, metavar="CHECKPOINT", help="a step_… folder, or a folder of them (newest)")
@@ -69,6 +66,7 @@ def parser() -> Parser:
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto, a GPU where there is one")
     add("--diagnostics", action="store_true", help="also how the recursion behaves: accuracy and residuals by step")
     add("--json", type=Path, metavar="FILE", help="write the numbers there too")
+    add("--outcomes", type=Path, metavar="FILE.npz", help="write there which of all test puzzles are solved, and when")
     add(
         "--blank-identifiers",
         action="store_true",
@@ -94,86 +92,10 @@ def parser() -> Parser:
     add("--out", type=Path, metavar="FOLDER", help="write votes.csv and submission.json there, of all together")
     add("--json", type=Path, metavar="FILE", help="write the numbers there too")
     vote.set_defaults(carry_out=vote_command)
+    solve = commands.add_parser("solve", help="watch a checkpoint solve puzzles", allow_abbrev=False)
+    add_options(solve, _count)
+    solve.set_defaults(carry_out=solve_command)
     return top
-
-
-def open_model(saved: Checkpoint) -> tuple[RunConfig, Model]:
-    """(settings, the model as it is evaluated) of a checkpoint, on the CPU. Raises BadCheckpoint, BadSetting."""
-    run = checkpoints_of.run_of(saved)
-    rows = saved.weights.get("puzzle_embedding.weights")
-    model = Model(run, 1 if rows is None else len(rows))
-    try:
-        model.load_state_dict(saved.weights)
-    except RuntimeError as error:
-        raise BadCheckpoint(f"step {saved.step}: its weights do not fit its settings ({str(error)[:300]})") from None
-    return run, model.requires_grad_(False)
-
-
-@contextlib.contextmanager
-def open_puzzles(folder: Path, settings: DataSettings | None) -> Iterator[PuzzleSet]:
-    """A puzzle set of ours, a dataset of the released code, or the set of these settings, of a folder of files.
-
-    The last is built in a temporary folder; settings: None where a set must be there. Raises PuzzleError, BadSetting.
-    """
-    if is_released(folder):
-        yield open_released(folder)
-    elif settings is None or is_built(folder) or (settings.puzzle != "arc" and not any(folder.glob("*.csv"))):
-        yield PuzzleSet.open(folder)
-    else:
-        of_files = settings.model_copy(update={"source": "files", "clues": None, "least_path": None})
-        with tempfile.TemporaryDirectory(prefix="trm-puzzles-") as elsewhere:
-            yield build(Path(elsewhere) / "set", folder, of_files)
-
-
-def check_puzzles(run: RunConfig, model: Model, data: PuzzleSet, split: str, *, blank_identifiers: bool) -> None:
-    """Raises OtherPuzzles where the model was made for others, or where there are none."""
-    if (data.cells, data.vocab) != (run.data.cells, run.data.vocabulary):
-        raise OtherPuzzles(
-            f"puzzles of {data.cells} cells and {data.vocab} tokens, but the checkpoint's model reads {run.data.cells}"
-            f" cells and {run.data.vocabulary} tokens ({run.data.puzzle}); give the puzzles it was trained for"
-        )
-    puzzles = data.splits[split]
-    if not len(puzzles):
-        others = ", ".join(name for name, other in data.splits.items() if len(other))
-        raise OtherPuzzles(f"split {split} is empty; give --split one of {others}")
-    if model.puzzle_embedding is None or blank_identifiers:
-        return
-    # A task's variants have identifiers beyond its own.
-    last = puzzles.puzzle_ids.max() if data.groups is None else data.n_puzzle_ids - 1
-    if last >= len(model.puzzle_embedding.weights):
-        raise OtherPuzzles(
-            f"puzzle identifier {last}, but the checkpoint's model has {len(model.puzzle_embedding.weights)}; give the"
-            " dataset it was trained on, or --blank-identifiers"
-        )
-
-
-def check_tasks(
-    saved: Checkpoint, run: RunConfig, data: PuzzleSet, split: str, *, blank_identifiers: bool, allow_leak: bool
-) -> tuple[str, ...]:
-    """ARC: the tasks of a split that the model has learnt from. Raises Leaks, OtherPuzzles for others' identifiers."""
-    if data.groups is None:
-        return ()
-    from data_prep.arc import Leaks, known_leaks
-
-    same_set = saved.data_hash == data.content_hash
-    if same_set:
-        leaks = data.manifest.leaks if split == "test" else ()
-    else:
-        leaks = tuple(known_leaks(data, run.data.subsets.split(","), run.data.test_subset, split))
-    if leaks and not same_set and not allow_leak:  # of its own set the person who built it has said yes
-        shown = leaks if len(leaks) <= 8 else leaks[:4]
-        more = f" and {len(leaks) - len(shown)} more" if len(leaks) > len(shown) else ""
-        raise Leaks(
-            f"leak: the model was trained on {run.data.subsets}, and {len(leaks)} of the tasks it is asked are among"
-            f" them: {', '.join(shown)}{more}; give a set it has not seen, or --allow-leak, and its numbers say so"
-        )
-    if not same_set and run.model.puzzle_prefix and not blank_identifiers:
-        raise OtherPuzzles(
-            f"tasks of another set (content {data.content_hash[:12]}..., the checkpoint's is"
-            f" {saved.data_hash[:12] or 'not known'}...): its identifiers are of other tasks; give the set it was"
-            " trained on, or --blank-identifiers"
-        )
-    return leaks
 
 
 def exact_interval(scores: Mapping[str, float]) -> tuple[float, float]:
@@ -260,6 +182,11 @@ def _evaluate(
 
         make_room(out)  # told before the work, not after it
     steps = options.steps or (run.train.eval_N_sup or run.model.N_sup,)
+    watch = None
+    if options.outcomes is not None:
+        if options.split != "test" or options.limit is not None:
+            raise BadCommand("--outcomes: of the whole test split alone; leave out --split and --limit")
+        watch = Watch(len(data.test), max(steps), run.model, device)
     batch_size = options.batch_size or run.train.batch_size
     scores = evaluate_at(
         model.to(device),
@@ -270,6 +197,7 @@ def _evaluate(
         device=device,
         shortest_paths=run.data.puzzle == "maze",
         blank_identifiers=options.blank_identifiers,
+        watch=watch,
     )
     blank = ", blank identifiers" if options.blank_identifiers else ""
     print(f"step {saved.step} on {run.data.puzzle}, {options.split}, {run.train.precision} on {device.type}{blank}")
@@ -300,6 +228,7 @@ def _evaluate(
         facts["leaks"] = list(leaks)
     if options.blank_identifiers:
         facts["blank_identifiers"] = True
+    places: tuple[Place, ...] = ()
     if votes:
         predict(
             model,
@@ -319,8 +248,11 @@ def _evaluate(
         print_votes({f"vote after {max(steps)} steps": found})
         print(f"predictions, votes.csv and submission.json are in {out}")
         facts["vote"] = found.metrics()
+        places = found.places
     elif data.manifest.puzzle == "arc":
         print("no vote: a dataset of the released code keeps no groups of variants; build the set with data_prep arc")
+    if watch is not None:
+        write_outcomes(watch.outcomes(data, saved.step, places), options.outcomes)
     write_facts(options.json, facts)
 
 

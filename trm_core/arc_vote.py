@@ -49,6 +49,7 @@ from trm_core.data import to_batch
 from trm_core.distributed import same_for_all, sum_over_workers, wait_for_all, world
 from trm_core.evaluate import BLANK
 from trm_core.model import Model
+from trm_core.outcomes import Place
 
 KS = (1, 2, 5, 10, 100, 1000)
 CURVE_KS = (1, 2)
@@ -343,6 +344,7 @@ class Vote:
     submission: Mapping[str, list[Attempt]]
     unpredicted: tuple[Key, ...]  # test inputs without a prediction: not solved
     empty: int  # attempts without a cell, submitted as [[0]]
+    places: tuple[Place, ...] = ()  # of each test input, in order: which attempt is right
 
     def metrics(self) -> dict[str, float]:
         """By the names of metrics.py, without the split."""
@@ -394,6 +396,7 @@ def vote(folders: Sequence[Path], data: PuzzleSet, *, split: str = "test", limit
     n_solved = {task: np.zeros((len(CURVE_VOTES) + 1, len(KS)), dtype=np.int64) for task in tasks}
     submission: dict[str, list[Attempt]] = {task: [] for task in tasks}
     unpredicted: list[Key] = []
+    right: list[Place] = []
     most = empty = 0
     for one in asked:
         rows = [row for stream in streams for row in stream.take((one.task, one.test))]
@@ -407,6 +410,7 @@ def vote(folders: Sequence[Path], data: PuzzleSet, *, split: str = "test", limit
             for votes in (*CURVE_VOTES, variants)
         ]
         n_solved[one.task] += np.less.outer(places, KS)
+        right.append(Place(one.task, one.test, 1 + int(places[-1]) if math.isfinite(places[-1]) else 0))
         if not ranked:
             unpredicted.append((one.task, one.test))
         attempts = (ranked or [EMPTY])[:2]
@@ -430,6 +434,7 @@ def vote(folders: Sequence[Path], data: PuzzleSet, *, split: str = "test", limit
         submission=submission,
         unpredicted=tuple(unpredicted),
         empty=empty,
+        places=tuple(right),
     )
 
 
@@ -499,13 +504,18 @@ def _whole(path: Path) -> Iterator[Any]:
     partial.replace(path)
 
 
-def final_metrics(model: Model, data: PuzzleSet, folder: Path | None, **settings: Any) -> dict[str, float]:
+def final_metrics(
+    model: Model, data: PuzzleSet, folder: Path | None, **settings: Any
+) -> tuple[dict[str, float], tuple[Place, ...]]:
     """Predict, vote, keep: what the end of a run does, on all its workers, each of which is told the metrics.
+
+    The first worker is told the places of the right answers too.
 
     folder: where predictions stay, one that all workers see; None: nowhere. settings: those of predict(). Raises
     CannotWritePredictions, BadPredictions.
     """
     rank, _ = world()
+    places: tuple[Place, ...] = ()
     kept = same_for_all(str(tempfile.mkdtemp() if folder is None and rank == 0 else folder))
     try:
         predict(model, data, Path(kept), **settings)
@@ -514,9 +524,10 @@ def final_metrics(model: Model, data: PuzzleSet, folder: Path | None, **settings
         if rank == 0:
             outcome = vote([Path(kept)], data)
             write_outcome(outcome, Path(kept))
+            places = outcome.places
             numbers += torch.tensor([outcome.metrics()[name] for name in names], dtype=torch.float64).to(numbers)
         sum_over_workers([numbers])
     finally:
         if folder is None and rank == 0:
             shutil.rmtree(kept, ignore_errors=True)
-    return dict(zip(names, numbers.tolist(), strict=True))
+    return dict(zip(names, numbers.tolist(), strict=True)), places

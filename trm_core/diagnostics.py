@@ -40,7 +40,7 @@ def diagnose(
             before = features
             for recursion in range(1, model.settings.T * (model.settings.n + 1) + 1):
                 earlier = features
-                name, features = _recursion(model, x, features, recursion)
+                name, features = recursion_of(model, x, features, recursion)
                 if step == N_sup:
                     found[f"residual_{name}/recursion_{recursion:02d}"] = residual(earlier, features, name, model)
             if step <= N_sup:
@@ -68,7 +68,7 @@ def diagnostic_names(settings: ModelSettings, N_sup: int) -> list[str]:
     ]
     by_step = [f"residual_{name}/step_{step:02d}" for name in _feature_names(settings) for step in steps]
     by_recursion = [
-        f"residual_{_renewed(settings, recursion)}/recursion_{recursion:02d}"
+        f"residual_{renewed(settings, recursion)}/recursion_{recursion:02d}"
         for recursion in range(1, settings.T * (settings.n + 1) + 1)
     ]
     return accuracy + by_step + by_recursion
@@ -93,14 +93,14 @@ def _feature_names(settings: ModelSettings) -> tuple[str, ...]:
     return {"single z": ("z",), "y": ("y",)}.get(settings.features, ("y", "z"))
 
 
-def _renewed(settings: ModelSettings, recursion: int) -> str:
+def renewed(settings: ModelSettings, recursion: int) -> str:
     """The feature that a recursion, counted from 1, renews: every (n+1)-th y, the others z."""
     last = recursion % (settings.n + 1) == 0
     return "y" if last and settings.features != "single z" else "z"
 
 
-def _recursion(model: Model, x: Tensor, features: Features, recursion: int) -> tuple[str, Features]:
+def recursion_of(model: Model, x: Tensor, features: Features, recursion: int) -> tuple[str, Features]:
     """One of the T(n+1) recursions, counted from 1: (the feature it renews, the features after it)."""
     i = (recursion - 1) % (model.settings.n + 1)
     after = model.refine_y(x, features) if i == model.settings.n else model.refine_z(x, features, i)
-    return _renewed(model.settings, recursion), after
+    return renewed(model.settings, recursion), after

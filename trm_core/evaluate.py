@@ -11,6 +11,7 @@ from torch import Tensor
 from data_prep.puzzle_set import Split
 from trm_core.data import Batch, evaluation_batches
 from trm_core.distributed import sum_over_workers, world
+from trm_core.evaluate_outcomes import Watch
 from trm_core.losses import mean_over_cells, stablemax_cross_entropy
 from trm_core.metrics import score
 from trm_core.model import Model
@@ -28,11 +29,12 @@ def evaluate(
     device: torch.device,
     shortest_paths: bool = False,
     loss: bool = False,
+    watch: Watch | None = None,
 ) -> dict[str, float]:
     """exact_accuracy, cell_accuracy [0..1] and puzzles, of the first `limit` puzzles after N_sup supervision steps.
 
     shortest_paths, for mazes: also shortest_path_accuracy; loss: also lm_loss (metrics.py). Without a puzzle there is
-    none of them.
+    none of them. watch: told of every supervision step of every puzzle.
     """
     at = evaluate_at(
         model,
@@ -43,6 +45,7 @@ def evaluate(
         device=device,
         shortest_paths=shortest_paths,
         loss=loss,
+        watch=watch,
     )
     return at[N_sup]
 
@@ -59,6 +62,7 @@ def evaluate_at(
     shortest_paths: bool = False,
     loss: bool = False,
     blank_identifiers: bool = False,
+    watch: Watch | None = None,
 ) -> dict[int, dict[str, float]]:
     """The same after each number of supervision steps asked for, in one pass to the largest of them.
 
@@ -68,13 +72,15 @@ def evaluate_at(
     names = ["exact_accuracy", "cell_accuracy"]
     names += ["shortest_path_accuracy"] * shortest_paths + ["lm_loss"] * loss
     sums = {step: torch.zeros(len(names) + 1, dtype=torch.float64, device=device) for step in sorted(steps)}
-    for batch in evaluation_batches(split, limit, batch_size, rank, workers, device):
+    for i, batch in enumerate(evaluation_batches(split, limit, batch_size, rank, workers, device)):
         features = model.initial_features(len(batch.inputs))
         vectors = model.puzzle_vectors(
             torch.full_like(batch.puzzle_ids, BLANK) if blank_identifiers else batch.puzzle_ids
         )
         for step in range(1, max(steps) + 1):
-            features, logits, _ = model(batch.inputs, vectors, features)
+            features, logits, q = model(batch.inputs, vectors, features)
+            if watch is not None:
+                watch.see((rank + i * workers) * batch_size, step, batch.labels, logits, q)
             if step in sums:
                 found = [*score(logits, batch.labels), *([_shortest_paths(batch, logits)] if shortest_paths else [])]
                 found += [mean_over_cells(stablemax_cross_entropy(logits, batch.labels), batch.labels)] * loss

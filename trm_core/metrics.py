@@ -20,6 +20,17 @@ A maze of 30x30 has millions of equally short paths (median 3.8 million). The pu
 by a tie-break (breadth-first from S; down, left, right, up; first parent wins), and exact_accuracy, the paper's, asks
 for that very one. So a model may solve a maze and still be wrong by exact match; never the other way round.
 
+With test/* a run ends with what became of each test puzzle (outcomes.py), and:
+test/q_halt_accuracy                [0..1] of the test puzzles: the halting head's p ≥ 1/2 after the last step is right
+                                    about "the whole answer is right"
+test/q_halt_calibration_error       [0..1] expected calibration error of p, ten bins of equal width
+test/exact_accuracy_when_halting    [0..1] where each puzzle stops at the first step at which the head asks to halt
+test/steps_when_halting             supervision steps, mean over the test puzzles, when halting so
+test/exact_accuracy/step_01         [0..1] after 1, 2, 4, … N_sup, 2·N_sup, 4·N_sup, 8·N_sup supervision steps, all of
+                                    the same puzzles: the first test/puzzles_at_depth
+test/puzzles_at_depth               how many those are: train.eval_puzzles, or what a twentieth of the training pays
+With model.halting=none nothing trains the head, and the first four are left out.
+
 ARC's runs end with a vote over the variants of each test task (arc_vote.py):
 test/pass_at_1, 2, 5, 10, 100, 1000   [0..1] mean over tasks of the share of test inputs whose answer is among the first
                                       k grids. Usually written pass@k; MLflow takes no @ in a name

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trm_core.config import ModelSettings
 from trm_core.data import Batch
 from trm_core.losses import CELL_LOSSES, halting_loss, mean_over_cells
 from trm_core.metrics import score
@@ -104,13 +105,7 @@ def supervision_step(model: Model, slots: Slots, min_steps: Tensor) -> Step:
         if m.halting == "q_learning":  # "w/ ACT": a second forward pass gives the value of going on
             _, _, q_next = model(slots.inputs, vectors, features)
             target = torch.sigmoid(torch.where(last, q_next[:, 0], q_next.amax(-1)))
-        if m.halting == "q_learning" or (m.halting == "bce" and m.features == "y"):
-            wants_to_halt = q_halt > q_continue  # direct prediction compares too, though nothing trains its q_continue
-        elif m.halting == "bce":
-            wants_to_halt = q_halt > 0
-        else:  # "none": every puzzle takes all N_sup steps (appendix)
-            wants_to_halt = torch.zeros_like(last)
-        halted = last | wants_to_halt if m.N_sup > 1 else last
+        halted = last | asks_to_halt(q, m) if m.N_sup > 1 else last
         halted = halted & (steps >= min_steps)
     if m.halting == "q_learning":
         halt_loss = halt_loss + halting_loss(q_continue, target)
@@ -136,6 +131,16 @@ def supervision_step(model: Model, slots: Slots, min_steps: Tensor) -> Step:
         )
     done = Slots(features, steps, halted, slots.inputs, slots.labels, slots.puzzle_ids)
     return Step(done, logits.detach(), q.detach(), loss, vectors, sums)
+
+
+def asks_to_halt(q: Tensor, settings: ModelSettings) -> Tensor:
+    """Whether the halting head would end each puzzle here, exploration left aside: bool [B]. q: [B, 2]."""
+    q_halt, q_continue = q.unbind(-1)
+    if settings.halting == "none":  # every puzzle takes all N_sup steps (appendix)
+        return torch.zeros_like(q_halt, dtype=torch.bool)
+    if settings.halting == "q_learning" or settings.features == "y":
+        return q_halt > q_continue  # direct prediction compares too, though nothing trains its q_continue
+    return q_halt > 0
 
 
 def exploration(model: Model, seed: int, step: int, B: int) -> Tensor:

@@ -8,22 +8,27 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from data_prep.puzzle_set import PuzzleSet
 from trm_core import checkpoint as checkpoints_of
+from trm_core import outcomes as outcomes_of
 from trm_core.checkpoint import BadCheckpoint, Checkpoint
 from trm_core.config import BadSetting, RunConfig
 from trm_core.data import TrainingBatches
 from trm_core.diagnostics import diagnose, ema_distance
 from trm_core.distributed import gather_batch, sum_over_workers, wait_for_all, world
 from trm_core.ema import EMA
-from trm_core.evaluate import evaluate
+from trm_core.evaluate import evaluate, evaluate_at
+from trm_core.evaluate_outcomes import Watch, depths, puzzles_at_depth
 from trm_core.memory import free_memory, refuse_what_does_not_fit
 from trm_core.metrics import TRAIN_SUMS, halting_metrics, no_sums, train_metrics
 from trm_core.model import Model
 from trm_core.optim import lr_factor, make_optimiser
+from trm_core.outcomes import Outcomes, Place, halting_scores, write_outcomes
+from trm_core.solving.thought import Asked
 from trm_core.supervision import Slots, empty_slots, exploration, refill, supervision_step
 
 Report = Callable[[int, Mapping[str, float], Path | None], None]
@@ -48,6 +53,7 @@ def train(
     *,
     checkpoints: Path | None = None,
     predictions: Path | None = None,
+    outcomes: Path | None = None,
     device: str = "auto",
 ) -> dict[str, float]:
     """Train one run to its end, from its newest checkpoint if there is one, and return the final metrics.
@@ -57,9 +63,12 @@ def train(
     run may report steps again that were reported before it stopped, with the same metrics.
     checkpoints: the folder to save to and resume from; None: neither.
     predictions: the folder for ARC's final predictions and what was voted from them (arc_vote.py); None: not kept.
+    outcomes: the folder for outcomes.npz, what became of each test puzzle, and thought.npz, how one of them was thought
+    about (outcomes.py, solving/); None: not kept.
     With torch.distributed initialised, all its workers train this run together, each on its part of the batch.
     Raises BadSetting, NotEnoughMemory, BadCheckpoint, CheckpointNotWritten, Diverged; ARC's vote also
-    CannotWritePredictions and BadPredictions.
+    CannotWritePredictions and BadPredictions, outcomes CannotWriteOutcomes and
+    CannotWriteThought.
     """
     trainer = Trainer(run, data, torch.device(device_named(device)))
     path: Path | None = None  # of the newest checkpoint
@@ -89,7 +98,7 @@ def train(
     metrics = trainer.window_metrics()
     if began_at < run.train.steps:
         metrics["time/steps_per_second"] = (run.train.steps - began_at) / (time.monotonic() - began)
-    metrics |= trainer.evaluate() | trainer.vote(predictions)
+    metrics |= trainer.evaluate() | trainer.vote(predictions) | trainer.look_closer(outcomes)
     report(run.train.steps, metrics, path)
     return metrics
 
@@ -146,6 +155,9 @@ class Trainer:
             run.model.N_sup if run.train.diagnostics else 0, dtype=torch.float64, device=device
         )
         self.step = 0
+        self.N_sup = run.train.eval_N_sup or run.model.N_sup  # supervision steps at evaluation
+        self.watch: Watch | None = None  # of the last evaluation, where it saw the test puzzles
+        self.places: tuple[Place, ...] = ()  # of ARC's vote, on the first worker
 
     @property
     def evaluated_model(self) -> Model:
@@ -215,19 +227,24 @@ class Trainer:
     def evaluate(self) -> dict[str, float]:
         """validation/*, and test/* if the run looks there; in mid-run on the first train.eval_puzzles, then on all."""
         run = self.run
+        last = self.step == run.train.steps
         metrics: dict[str, float] = {}
         for name in ("validation", "test") if run.looks_at_test else ("validation",):
             if not len(self.data.splits[name]):  # released datasets hold no validation puzzles out
                 continue
+            watch = None
+            if last and name == "test":
+                watch = self.watch = Watch(len(self.data.test), self.N_sup, run.model, self.device)
             scores = evaluate(
                 self.evaluated_model,
                 self.data.splits[name],
-                limit=None if self.step == run.train.steps else run.train.eval_puzzles,
+                limit=None if last else run.train.eval_puzzles,
                 batch_size=run.train.batch_size,
-                N_sup=run.train.eval_N_sup or run.model.N_sup,
+                N_sup=self.N_sup,
                 device=self.device,
                 shortest_paths=run.data.puzzle == "maze",
                 loss=name == "validation",  # what a search prunes by; the test set has no say there
+                watch=watch,
             )
             metrics |= {f"{name}/{score}": value for score, value in scores.items()}
         return metrics | self.diagnose() if run.train.diagnostics else metrics
@@ -239,17 +256,51 @@ class Trainer:
             return {}
         from trm_core.arc_vote import final_metrics
 
-        found = final_metrics(
+        found, self.places = final_metrics(
             self.evaluated_model,
             self.data,
             predictions,
             step=self.step,
             votes=run.train.votes,
             batch_size=run.train.batch_size,
-            N_sup=run.train.eval_N_sup or run.model.N_sup,
+            N_sup=self.N_sup,
             device=self.device,
         )
         return {f"test/{name}": value for name, value in found.items()}
+
+    def look_closer(self, folder: Path | None) -> dict[str, float]:
+        """test/* of what the last evaluation saw: halting, accuracy by depth. Outcomes and a thought are written."""
+        if self.watch is None or not len(self.data.test):
+            return {}
+        found = self.watch.outcomes(self.data, self.step, self.places)
+        if folder is not None and self.rank == 0:
+            write_outcomes(found, folder / outcomes_of.NAME)
+            self.keep_a_thought(found, folder)
+        metrics = halting_scores(found) if self.run.model.halting != "none" else {}
+        n = puzzles_at_depth(self.run, self.N_sup, len(found))
+        if n:
+            at = evaluate_at(
+                self.evaluated_model,
+                self.data.test,
+                limit=n,
+                batch_size=self.run.train.batch_size,
+                steps=depths(self.N_sup),
+                device=self.device,
+            )
+            metrics |= {f"exact_accuracy/step_{step:02d}": scores["exact_accuracy"] for step, scores in at.items()}
+            metrics["puzzles_at_depth"] = n
+        return {f"test/{name}": value for name, value in metrics.items()}
+
+    def keep_a_thought(self, found: Outcomes, folder: Path) -> None:
+        """How the solved test puzzle that settled last was thought about; the first puzzle where none is solved."""
+        from trm_core.solving import record, thought_file
+
+        i = int((found.settled_at * found.solved).argmax())
+        test = self.data.test
+        asked = Asked(f"test {i}", np.array(test.inputs[i]), np.array(test.labels[i]), int(test.puzzle_ids[i]))
+        name = record.about(self.run, self.step)
+        (thought,) = record.think(self.evaluated_model, [asked], self.N_sup, self.run, name)
+        thought_file.write_thought(thought, folder / thought_file.NAME)
 
     def diagnose(self) -> dict[str, float]:
         """How the recursion behaves on the first train.eval_puzzles of validation, where training halted, EMA."""
@@ -259,7 +310,7 @@ class Trainer:
             self.data.splits["validation"],
             limit=run.train.eval_puzzles,
             batch_size=run.train.batch_size,
-            N_sup=run.train.eval_N_sup or run.model.N_sup,
+            N_sup=self.N_sup,
             device=self.device,
         )
         metrics = {f"validation/{name}": value for name, value in found.items()}

@@ -489,6 +489,8 @@ def test_a_document_that_is_torn_is_written_anew_and_one_of_a_newer_program_is_l
 ) -> None:
     asked = [*STUDY, "--profile", "mini", "--only", "TRM k=1*", *SMALL, *FEW]
     assert command.main(asked) == 0
+    kept_too = [path.name for path in here.glob("mlruns/*/*/artifacts/*.npz")]
+    assert sorted(kept_too) == ["outcomes.npz", "thought.npz"]
     (kept,) = here.glob("mlruns/*/*/artifacts/campaign.json")
     document = kept.read_text()
     kept.write_text(document[:500])

@@ -29,6 +29,7 @@ from trm_core import __main__ as trm_core_command
 from trm_core import checkpoint, official
 from trm_core.checkpoint import BadCheckpoint, CheckpointNotWritten
 from trm_core.config import RunConfig
+from trm_core.outcomes import hash_of_test_set, read_outcomes
 from trm_core.trainer import train
 
 ROOT = Path(__file__).parents[2]
@@ -123,6 +124,14 @@ def test_a_finished_run_takes_the_room_of_its_weights_so_a_hundred_of_five_milli
     taken = sum(path.stat().st_size for path in task.folder.rglob("*") if path.is_file())
     assert taken <= 1.2 * 4 * task.run.parameters()
     assert 100 * 1.2 * 4 * 5_028_866 < 2.5e9  # bytes; the paper's TRM on Sudoku, float32, and a fifth for the rest
+
+
+def test_a_finished_run_leaves_what_became_of_each_test_puzzle_bound_to_their_set(task: Task) -> None:
+    reports = reports_of(task)
+    wanted = hash_of_test_set(PuzzleSet.open(task.data).manifest)
+    found = read_outcomes(task.folder / "outcomes.npz", test_set=wanted)
+    final = reports[-1]["rows"][-1].metrics
+    assert (len(found), found.solved.mean()) == (final["test/puzzles"], final["test/exact_accuracy"])
 
 
 @pytest.mark.usefixtures("_nothing_is_trained")

@@ -1,0 +1,89 @@
+"""The final evaluation, watched: what becomes of each test puzzle over the supervision steps, and at greater depth.
+
+Watching adds a comparison of answers to each step of an evaluation that is made anyway and moves none of its numbers.
+What lies beyond its last step is an evaluation of its own, on as many puzzles as are cheap.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from data_prep.puzzle_set import PuzzleSet
+from trm_core.config import ModelSettings, RunConfig
+from trm_core.distributed import sum_over_workers
+from trm_core.losses import IGNORE
+from trm_core.metrics import score
+from trm_core.outcomes import BINS, Outcomes, Place, hash_of_test_set, steps_type
+from trm_core.supervision import asks_to_halt
+
+BEYOND = 8  # times N_sup: the deepest accuracy that a run ends with
+OF_TRAINING = 0.05  # operations that may be spent on it, as a share of the training's
+N_COLUMNS = 4  # solved, settled_at, halted_at, solved_when_halted
+
+
+class Watch:
+    """Looks on while puzzles are evaluated, and knows afterwards what became of each."""
+
+    def __init__(self, n: int, N_sup: int, settings: ModelSettings, device: torch.device) -> None:
+        self.N_sup, self.settings = N_sup, settings
+        self.table = torch.zeros(N_COLUMNS, n, dtype=torch.int64, device=device)  # other workers' puzzles stay 0
+        self.reliability = torch.zeros(BINS, 3, dtype=torch.float64, device=device)
+        self._answer: Tensor | None = None
+
+    def see(self, first: int, step: int, labels: Tensor, logits: Tensor, q: Tensor) -> None:
+        """Supervision step `step`, from 1, of the puzzles that begin at `first`: labels [B, L], logits, q [B, 2]."""
+        if step > self.N_sup:
+            return
+        solved, settled_at, halted_at, when_halted = self.table[:, first : first + len(labels)]
+        answer = logits.argmax(-1).masked_fill(labels == IGNORE, 0)
+        exact, _ = score(logits, labels)
+        moved = torch.ones_like(exact) if step == 1 or self._answer is None else (answer != self._answer).any(-1)
+        self._answer = answer
+        settled_at[moved] = step
+        stops = asks_to_halt(q, self.settings) & (halted_at == 0)
+        halted_at[stops] = step
+        when_halted[stops] = exact[stops].long()
+        if step == self.N_sup:
+            solved.copy_(exact)
+            when_halted.copy_(torch.where(halted_at == 0, exact, when_halted))
+            probability = q[:, 0].double().sigmoid()
+            bins = (probability * BINS).long().clamp_max(BINS - 1)
+            rows = torch.stack([torch.ones_like(probability), probability, exact.double()], dim=1)
+            self.reliability.index_add_(0, bins, rows)
+
+    def outcomes(self, data: PuzzleSet, step: int, places: tuple[Place, ...] = ()) -> Outcomes:
+        """Of the test set's puzzles, over all workers. step: of the weights."""
+        table, reliability = self.table.double(), self.reliability.clone()
+        sum_over_workers([table, reliability])
+        solved, settled_at, halted_at, when_halted = table.cpu().numpy()
+        steps = steps_type(self.N_sup)
+        return Outcomes(
+            hash_of_test_set(data.manifest),
+            data.content_hash,
+            step,
+            self.N_sup,
+            solved.astype(bool),
+            settled_at.astype(steps),
+            halted_at.astype(steps),
+            when_halted.astype(bool),
+            np.asarray(reliability.cpu().numpy()),
+            places,
+        )
+
+
+def depths(N_sup: int) -> tuple[int, ...]:
+    """1, 2, 4, … and N_sup, 2, 4, 8 times N_sup: where accuracy is read, since it grows with depth at test time."""
+    doubled = [1 << i for i in range(N_sup.bit_length())]
+    times = [N_sup << i for i in range(BEYOND.bit_length())]
+    return tuple(sorted({step for step in doubled if step < N_sup} | set(times)))
+
+
+def puzzles_at_depth(run: RunConfig, N_sup: int, n: int) -> int:
+    """How many of n test puzzles are asked so deep: train.eval_puzzles, or what a twentieth of the training pays for.
+
+    A large test set is asked its first puzzles and a short run few, so that the end costs little beside the training.
+    """
+    paid = int(OF_TRAINING * run.train_work() / (run.forward_flops() * max(depths(N_sup))))
+    return min(n, paid, run.train.eval_puzzles or n)
