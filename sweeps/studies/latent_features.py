@@ -14,7 +14,7 @@ this machine.
     python sweeps/run.py --study latent_features --profile official --data DIR --plan   # the real puzzles
 """
 
-from sweeps.study import Row, Study
+from sweeps.study import Claim, Row, Study
 
 study = Study(
     name="latent_features",
@@ -33,4 +33,12 @@ study = Study(
         Row(name="TRM single z (1 feature)", base="trm", change={"model": {"features": "single z"}}, paper=71.9),
     ),
     note="The paper gives one run per cell, without seeds.",
+    baseline=("TRM y, z (2 features)",),
+    claims=(
+        Claim(
+            says="a z for each latent recursion is worse than one",
+            rising=(("TRM multi-scale z (7 features)", "TRM y, z (2 features)"),),
+        ),
+        Claim(says="a single z is worse than y and z", rising=(("TRM single z (1 feature)", "TRM y, z (2 features)"),)),
+    ),
 )
