@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
-from reports import paper, stats
-from reports.stats import Interval
+from reports import paper, stats, verdicts
+from reports.stats import Difference, Interval, Pool
+from reports.verdicts import Judged, Verdict, declines, judge, judge_claims
 from sweeps.campaign import Campaign
 from sweeps.puzzles import OWN_FILES, set_of
 from sweeps.records.types import STATE, RunRecord
@@ -33,11 +34,15 @@ EXACT = "test/exact_accuracy"
 CELL_ACCURACY = "test/cell_accuracy"
 SHORTEST_PATH = "test/shortest_path_accuracy"  # of mazes
 VOTES = "test/votes"  # of ARC: the most variants of a task that voted
+VALIDATION = "validation/exact_accuracy"
 LOSS = "train/loss"
+LAST_DIGIT = 0.0005  # nats: half of the last digit that a source of losses prints
 NO_VOTES = "no votes.csv that can be read is with the run"
+DID_NOT_RUN = "did not run"
 NOT_IN_PROFILE = "not in this profile"  # a row that the study does not run at this scale
 NOT_POSSIBLE = "not possible"  # a row that the campaign's changes cannot be for
 LEAKS_NAMED = 5  # task ids of a leak, before "and N more"
+NOT_JUDGED = Verdict("not run")
 TOLD_BY_BASE = {"optim.lr": "learning rate", "optim.ema": "EMA"}  # a profile may set them for one base alone
 
 
@@ -62,6 +67,7 @@ class SeedRun:
     reason: str  # why there is no number; empty where there is one
     accuracy: float | None  # [0..1]
     chosen_by: float | None  # what a comparison of settings looks at (choosing_metric), never a test score
+    has_validation: bool  # whether it was scored on validation puzzles
     cell_accuracy: float | None  # [0..1], the mean share of right cells
     shortest_path: float | None  # [0..1], mazes answered by a shortest path, whichever
     puzzles: int | None  # test puzzles behind it; ARC: test inputs
@@ -112,7 +118,7 @@ class TableRow:
     mean: float | None
     cell_accuracy: float | None  # mean over the same seeds; None unless all of them recorded it
     shortest_path: float | None  # the same
-    seed_interval: Interval | None  # Student t over seeds; None below two seeds
+    seed_interval: Interval | None  # of the mean, by the spread over seeds (stats.Pool); None where none is known
     test_interval: Interval | None  # Wilson, one run at the mean accuracy
     puzzles: int | None
     paper: float | str | None
@@ -120,11 +126,26 @@ class TableRow:
     status: str  # why there is no number; empty where there is one
     paper_losses: Losses | None = None
     losses: tuple[Losses, ...] = ()  # of each finished seed that has a curve (with_losses)
+    verdict: Verdict = NOT_JUDGED
+    against: Difference | None = None  # the baseline, where the study names one
+    is_best: bool = False  # or not significantly below the best
 
     @property
     def seeds(self) -> tuple[Seeds, ...]:
         """The seeds behind the mean."""
         return tuple(run.seeds for run in self.runs if run.accuracy is not None)
+
+
+@dataclass(frozen=True)
+class Selected:
+    """A row's accuracy at three of its checkpoints: means over the seeds that have a curve, [0..1]."""
+
+    row: str
+    seeds: int
+    last: float
+    by_validation: float | None  # of each run at the step of its best score on validation; None: no validation
+    by_test: float  # at the best on test, which nobody could have picked: peeking
+    declined: bool  # the last is well below what was there before
 
 
 @dataclass(frozen=True)
@@ -159,6 +180,9 @@ class Table:
     notes: tuple[str, ...]
     leak: str = ""  # which tasks were tested although learnt from; empty where none was
     vote_curves: tuple[VoteCurve, ...] = ()  # ARC's accuracy against the number of votes (with_votes)
+    pools: tuple[Pool, ...] = ()  # the seeds of the rows that share a test set
+    claims: tuple[Judged, ...] = ()
+    selected: tuple[Selected, ...] = ()  # the last checkpoint beside the best (with_selection)
 
     @property
     def study(self) -> Study:
@@ -266,6 +290,8 @@ def collect(
     own = {record.tags[OWN_FILES] for records in by_row.values() for record in records.values() if _is_own(record.tags)}
     warning = _warning(campaign, leaks=bool(leak), own_files=sorted(own))
     rows = tuple(_row(campaign, row, by_row.get(row.name, {}), comparable=not warning) for row in campaign.study.rows)
+    pools = _pools(rows)
+    rows = _judged(campaign.study, rows, pools, comparable=not warning)
     return Table(
         campaign=campaign,
         warning=warning,
@@ -274,10 +300,137 @@ def collect(
         facts=_facts(campaign, rows),
         notes=_not_the_published_set(rows, comparable=not warning and campaign.study.has_paper_numbers)
         + _why_paths_differ(rows)
+        + _spreads(rows, pools)
         + _notes(campaign, rows)
         + _not_in_this_table(left, unreadable),
         leak=leak,
+        pools=pools,
+        claims=judge_claims(
+            campaign.study.claims,
+            pools,
+            {row.name: row.paper / 100 for row in rows if isinstance(row.paper, float)},
+        ),
     )
+
+
+def _pools(rows: Sequence[TableRow]) -> tuple[Pool, ...]:
+    """The numbers of the rows that share a test set, for each such set."""
+    sets: dict[object, dict[str, tuple[float, ...]]] = {}
+    for row in rows:
+        if row.values:
+            sets.setdefault(_test_set(row), {})[row.name] = stats.units(_by_seeds(row))
+    return tuple(Pool(of) for of in sets.values())
+
+
+def _by_seeds(row: TableRow) -> dict[tuple[int, int], float]:
+    return {(run.data_seed, run.seed): run.accuracy for run in row.runs if run.accuracy is not None}
+
+
+def _judged(study: Study, rows: Sequence[TableRow], pools: Sequence[Pool], *, comparable: bool) -> tuple[TableRow, ...]:
+    """The rows with what their seeds say: the interval of each mean, the verdict, the baseline and the best."""
+    found = {row.name: replace(row, verdict=_no_number(row)) for row in rows}
+    for pool in pools:
+        baseline = next((name for name in study.baseline if name in pool.rows), None)
+        against = {one.row: one for one in (() if baseline is None else pool.against(baseline))}
+        best = pool.among_the_best() if len(pool.rows) > 1 else frozenset()
+        for name in pool.rows:
+            found[name] = replace(
+                found[name],
+                seed_interval=pool.interval(name),
+                verdict=_verdict(found[name], pool, comparable=comparable and study.layout != "losses"),
+                against=against.get(name),
+                is_best=name in best,
+            )
+    return tuple(found[row.name] for row in rows)
+
+
+def _no_number(row: TableRow) -> Verdict:
+    if not row.runs:
+        return Verdict("not run", "" if row.status == DID_NOT_RUN else row.status)
+    first = _first(row.runs)
+    return Verdict("not comparable" if first.status == "finished" else first.status, first.reason)
+
+
+def _verdict(row: TableRow, pool: Pool, *, comparable: bool) -> Verdict:
+    if not comparable:
+        return Verdict("not comparable")
+    if not isinstance(row.paper, float):
+        why = "the paper prints no number" if row.paper is None else f"{row.paper} in the paper"
+        return Verdict("not comparable", why)
+    published = None if row.settings is None else paper.published_test(row.settings.data)
+    mean = stats.mean(pool.rows[row.name])
+    ours = mean * (1 - mean) / row.puzzles if row.puzzles is not None and row.puzzles != published else 0.0
+    found = judge(pool, row.name, row.paper / 100, test_variance=ours)
+    lost = [run.status for run in row.runs if run.accuracy is None and run.status != "running"]
+    if not lost:
+        return found
+    of = f"of {len(row.runs)} runs {len(lost)} without a number ({', '.join(dict.fromkeys(lost))})"
+    return replace(found, why="; ".join(part for part in (found.why, of) if part))
+
+
+def _spreads(rows: Sequence[TableRow], pools: Sequence[Pool]) -> tuple[str, ...]:
+    """The notes on how far runs of a row lie apart: by what rule, and which of the two seeds does it."""
+    notes = []
+    for pool in pools:
+        if pool.df == 0 or len(pool.rows) < 2:
+            continue
+        named = next(iter(_columns(rows, pool)), "")
+        spread = (
+            ""
+            if (sd := pool.sd(next(iter(pool.rows)))) is None or pool.scale != "points"
+            else f", {100 * sd:.1f} points"
+        )
+        levene = "" if pool.homogeneity is None else f"; Levene's test of one variance: p = {pool.homogeneity:.2g}"
+        notes.append(f"Spread over seeds{f' ({named})' if named else ''}: {stats.SCALES[pool.scale]}{spread}{levene}.")
+    apart = stats.spread_apart([_by_seeds(row) for row in rows])
+    if apart.data is not None:
+        train = "not known" if apart.train is None else f"{100 * apart.train:.1f} points"
+        notes.append(
+            f"Runs of a row on the same puzzles differ by their training seeds: {train}; draws of the puzzles differ by"
+            f" {100 * apart.data:.1f} points beside (standard deviations)."
+        )
+    return tuple(notes)
+
+
+def _columns(rows: Sequence[TableRow], pool: Pool) -> list[str]:
+    """The name of the pool's test set, where the table has several."""
+    if not have_test_sets_of_their_own(rows):
+        return []
+    return [row.place.get("model", row.puzzle) for row in rows if row.name in pool.rows]
+
+
+def with_selection(table: Table, curves: Mapping[tuple[str, str], Sequence[tuple[int, float]]]) -> Table:
+    """The table with the last checkpoint beside the best on validation and the best on test.
+
+    curves: (run id, metric) → (step, value), steps ascending; of exact accuracy, on test and on validation.
+    """
+    if table.study.layout == "losses":
+        return table
+    rows = (
+        (row.name, [found for run in row.runs if (found := _checkpoints(run, curves)) is not None])
+        for row in table.rows
+    )
+    return replace(table, selected=tuple(_selected(name, runs) for name, runs in rows if runs))
+
+
+def _checkpoints(
+    run: SeedRun, curves: Mapping[tuple[str, str], Sequence[tuple[int, float]]]
+) -> tuple[float, float | None, float] | None:
+    """Of a finished run that was tested more than once: last, at its best on validation, best on test."""
+    test = {step: value for step, value in curves.get((run.run_id, EXACT), ()) if _is_fraction(value)}
+    if run.accuracy is None or len(test) < 2:
+        return None
+    validation = {
+        step: value for step, value in curves.get((run.run_id, VALIDATION), ()) if math.isfinite(value) and step in test
+    }
+    picked = test[max(validation, key=lambda step: (validation[step], -step))] if validation else None
+    return test[max(test)], picked, max(test.values())
+
+
+def _selected(name: str, runs: Sequence[tuple[float, float | None, float]]) -> Selected:
+    last, by_test = stats.mean([one[0] for one in runs]), stats.mean([one[2] for one in runs])
+    by_validation = _mean_of_all([one[1] for one in runs])
+    return Selected(name, len(runs), last, by_validation, by_test, declines(last, by_validation, by_test))
 
 
 def with_losses(table: Table, curves: Mapping[tuple[str, str], Sequence[tuple[int, float]]]) -> Table:
@@ -292,10 +445,22 @@ def with_losses(table: Table, curves: Mapping[tuple[str, str], Sequence[tuple[in
             return None
         return Losses(initial=values[0], final=values[-1], minimum=min(values))
 
-    rows = (
+    rows = [
         replace(row, losses=tuple(found for run in row.runs if (found := of(run)) is not None)) for row in table.rows
-    )
-    return replace(table, rows=tuple(rows))
+    ]
+    pool = Pool({row.name: tuple(one.final for one in row.losses) for row in rows if row.losses}, are_fractions=False)
+    return replace(table, rows=tuple(_judged_by_loss(row, pool, comparable=table.comparable) for row in rows))
+
+
+def _judged_by_loss(row: TableRow, pool: Pool, *, comparable: bool) -> TableRow:
+    """The verdict on a row's final loss."""
+    if row.name not in pool.rows:
+        return row
+    if row.paper_losses is None or not comparable:
+        why = "the source prints no number" if comparable else ""
+        return replace(row, verdict=Verdict("not comparable", why))
+    within = verdicts.WITHIN * row.paper_losses.final
+    return replace(row, verdict=judge(pool, row.name, row.paper_losses.final, within=within, printed=LAST_DIGIT))
 
 
 def with_votes(table: Table, found: Mapping[str, Sequence[Sequence[float]]]) -> Table:
@@ -376,7 +541,8 @@ def _row(campaign: Campaign, row: Row, records: Mapping[Seeds, RunRecord], *, co
     values = tuple(run.accuracy for run in finished if run.accuracy is not None)
     counts = [run.puzzles for run in finished if run.puzzles]
     puzzles = min(counts) if counts and len(counts) == len(finished) else None
-    mean = stats.mean(values) if values else None
+    by_seeds = {(run.data_seed, run.seed): run.accuracy for run in finished if run.accuracy is not None}
+    mean = stats.mean(stats.units(by_seeds)) if values else None
     recorded = [records[run.seeds].params.get("parameters", "") for run in finished]
     parameters = next(
         (int(text) for text in recorded if text.isdigit()), None if settings is None else settings.parameters()
@@ -397,7 +563,7 @@ def _row(campaign: Campaign, row: Row, records: Mapping[Seeds, RunRecord], *, co
         mean=mean,
         cell_accuracy=_mean_of_all([run.cell_accuracy for run in finished]),
         shortest_path=_mean_of_all([run.shortest_path for run in finished]),
-        seed_interval=stats.seed_interval(values),
+        seed_interval=None,  # when all rows are there: _judged
         test_interval=_test_interval(accuracy_metric(study), mean, puzzles),
         puzzles=puzzles,
         paper=row.paper,
@@ -452,9 +618,13 @@ def _status(campaign: Campaign, row: Row, runs: Sequence[SeedRun]) -> str:
         return NOT_IN_PROFILE
     if not runs:
         why_not = next((one.why_not for one in campaign.rows if one.name == row.name), "")
-        return f"{NOT_POSSIBLE}: {why_not}" if why_not else "did not run"
-    first = min(runs, key=lambda run: STATUSES.index(run.status))  # "finished" here: finished with no number
-    return said(first)
+        return f"{NOT_POSSIBLE}: {why_not}" if why_not else DID_NOT_RUN
+    return said(_first(runs))
+
+
+def _first(runs: Sequence[SeedRun]) -> SeedRun:
+    """The run that speaks for a row without a number; "finished" here: finished with no number."""
+    return min(runs, key=lambda run: STATUSES.index(run.status))
 
 
 def said(run: SeedRun) -> str:
@@ -497,6 +667,7 @@ def _seed_run(record: RunRecord, seeds: Seeds, study: Study) -> SeedRun:
         reason=reason,
         accuracy=accuracy,
         chosen_by=fraction(choosing) if choosing.startswith("validation/") else finite(choosing),
+        has_validation=fraction(VALIDATION) is not None,
         cell_accuracy=fraction(CELL_ACCURACY),
         shortest_path=fraction(SHORTEST_PATH),
         puzzles=puzzles,
@@ -540,7 +711,11 @@ def _grid(rows: Sequence[TableRow]) -> Grid | None:
 
 def have_test_sets_of_their_own(rows: Iterable[TableRow]) -> bool:
     """Whether these rows are measured on more than one test set: other puzzles, or other tasks of ARC."""
-    return len({(row.puzzle, row.settings and row.settings.data.test_subset) for row in rows}) > 1
+    return len({_test_set(row) for row in rows}) > 1
+
+
+def _test_set(row: TableRow) -> tuple[str, str]:
+    return row.puzzle, "" if row.settings is None else row.settings.data.test_subset
 
 
 def _facts(campaign: Campaign, rows: Sequence[TableRow]) -> tuple[tuple[str, str], ...]:

@@ -23,7 +23,9 @@ from reports.figures import FAINT, INK, PAPER, RAMPS, STYLE, png, svg
 from reports.layout import lay_out, prose
 from reports.plain import csv_text, one_line, plain
 from reports.report import read_table, write_files
-from reports.tables import NOTHING, markdown_table, markdown_text, short
+from reports.table import NOTHING
+from reports.words import short
+from reports.write.markdown import markdown_table, markdown_text
 from sweeps import screen
 from sweeps.campaign import Campaign
 from sweeps.changes import Assignment, normal, read_assignment, short_name

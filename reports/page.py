@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from reports import tables
+from reports import words
 from reports.collect import SeedRun, Table, said, setting_text
 from reports.figures import SCHEMES
 from reports.plain import plain
+from reports.tables import rows
+from reports.tables.laid_out import sheet
+from reports.tables.quoted import quotes
 from sweeps.progress import duration
 
 COLOURS = [(name, light, dark) for light, (name, dark) in SCHEMES.items()]  # what style.css.jinja names
@@ -34,10 +37,14 @@ def page(table: Table, figures: Sequence[tuple[str, str]]) -> str:
     settings = _settings(table)
     text = template("page.html.jinja").render(
         table=table,
-        words=tables,
-        sheet=tables.sheet(table),
+        words=words,
+        sheet=sheet(table),
+        every_row=rows.every_row(table),
+        apart=quotes(table),
+        claims=rows.claims(table) if table.claims else None,
+        checkpoints=rows.checkpoints(table) if table.selected else None,
+        votes=rows.votes(table) if table.vote_curves else None,
         losses=table.study.layout == "losses",
-        seeds=tables.common_seeds(table),
         figures=[(caption, Markup(image)) for caption, image in figures],
         runs=[(row.name, run) for row in table.rows for run in row.runs],
         run_word=_run_word,

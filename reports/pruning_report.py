@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from reports.layout import lay_out, prose
 from reports.plain import csv_text, plain
 from reports.report import write_files
-from reports.tables import NOTHING
+from reports.table import NOTHING
 from sweeps import screen
 from sweeps.campaign import FILE, id_in
 from sweeps.changes import label

@@ -5,17 +5,34 @@ from __future__ import annotations
 import contextlib
 import csv
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from reports import figures, page, tables
-from reports.collect import SeedRun, Table, collect, elsewhere, loss_metric, passes, with_losses, with_votes
+from reports import figures, page, words
+from reports.collect import (
+    VALIDATION,
+    SeedRun,
+    Table,
+    TableRow,
+    collect,
+    elsewhere,
+    loss_metric,
+    passes,
+    with_losses,
+    with_selection,
+    with_votes,
+)
+from reports.write import csv_files
+from reports.write.latex import latex
+from reports.write.markdown import markdown
+from reports.write.terminal import terminal
 from sweeps.campaign import FILE, Campaign
 from sweeps.records.address import looked
 from sweeps.records.read import artefact, campaigns, read_curve, runs_of
+from sweeps.study import Study
 
 
 class NothingRecorded(ValueError):
@@ -57,10 +74,16 @@ def write_report(campaign: Campaign, out: Path) -> Report:
         (run.run_id, metric): read_curve(run.run_id, metric)
         for row in table.rows
         for run in row.runs
-        for metric in ((loss_metric(study),) if study.layout == "losses" else figures.metrics_of(row))
+        for metric in _curves_of(study, row, run)
     }
-    table = with_losses(table, curves) if study.layout == "losses" else table
+    table = with_losses(table, curves) if study.layout == "losses" else with_selection(table, curves)
     return render(_with_votes(table, out), curves, out)
+
+
+def _curves_of(study: Study, row: TableRow, run: SeedRun) -> tuple[str, ...]:
+    if study.layout == "losses":
+        return (loss_metric(study),)
+    return (*figures.metrics_of(row), *((VALIDATION,) if run.has_validation else ()))
 
 
 def read_table(campaign: Campaign) -> Table:
@@ -138,26 +161,33 @@ def render(table: Table, curves: figures.Curves, out: Path) -> Report:
         contents[f"figures/{name}.png"] = figures.png(figure)
         contents[f"figures/{name}.svg"] = image.encode()
         inlined.append((caption, figures.inline(image, name.replace("_", " "), name)))
-    written: dict[str, Callable[[Table], str]] = {
-        "table.md": tables.markdown,
-        "table.csv": tables.rows_csv,
-        "runs.csv": tables.runs_csv,
-        "table.tex": tables.latex,
-        "page.html": lambda table: page.page(table, inlined),
+    texts = {
+        "table.md": markdown(table),
+        "table.csv": csv_files.rows_csv(table),
+        "runs.csv": csv_files.runs_csv(table),
+        **latex(table),
+        "page.html": page.page(table, inlined),
     }
-    if table.quoted:
-        written["quoted.csv"] = tables.quoted_csv
-    if table.vote_curves:
-        written[VOTES] = tables.votes_csv
-    contents = {name: write(table).encode() for name, write in written.items()} | contents
+    for name, there_is, write in (
+        ("quoted.csv", table.quoted, csv_files.quoted_csv),
+        (VOTES, table.vote_curves, csv_files.votes_csv),
+        ("claims.csv", table.claims, csv_files.claims_csv),
+        ("checkpoints.csv", table.selected, csv_files.checkpoints_csv),
+    ):
+        if there_is:
+            texts[name] = write(table)
+    contents = {name: text.encode() for name, text in texts.items()} | contents
     contents[FILE] = table.campaign.text().encode()
     write_files(folder, contents)
-    for name in (*stale, "quoted.csv", VOTES):
+    for name in (*stale, *SOMETIMES):
         if name not in contents:
             (folder / name).unlink(missing_ok=True)
-    return Report(folder, tuple(contents), tables.terminal(table), table)
+    return Report(folder, tuple(contents), terminal(table), table)
 
 
+SOMETIMES = (  # files that a later report may have no more
+    "quoted.csv", VOTES, "claims.csv", "checkpoints.csv", "claims.tex", "checkpoints.tex", "votes.tex", "quoted.tex",
+)  # fmt: skip
 FIGURES = ("accuracy_against_depth", "accuracy_by_row", "accuracy_against_votes", "learning_curves", "training_losses")
 
 
@@ -179,18 +209,18 @@ def _drawn(table: Table, curves: figures.Curves) -> list[tuple[str, str, Figure 
         depth = figures.accuracy_against_depth(table)
         names = {one.base: one.name for one in depth}
         picture = figures.draw_accuracy_against_depth(depth, comparable=table.comparable, profile=table.profile)
-        drawn.append(("accuracy_against_depth", f"{tables.metric_on(table)} against effective depth.{bars}", picture))
+        drawn.append(("accuracy_against_depth", f"{words.metric_on(table)} against effective depth.{bars}", picture))
     else:  # each is a change of its own
         picture = figures.draw_accuracy_by_row(
             figures.accuracy_by_row(table),
             comparable=table.comparable,
             profile=table.profile,
-            metric=tables.metric_name(table),
+            metric=words.metric_name(table),
         )
-        drawn.append(("accuracy_by_row", f"{tables.metric_on(table)}, row by row.{bars}", picture))
+        drawn.append(("accuracy_by_row", f"{words.metric_on(table)}, row by row.{bars}", picture))
     if passes(table.study.metric) is not None:
         caption = (
-            f"{tables.VOTES_TITLE}: where only the first so many variants of each task vote. {tables.ONE_CHECKPOINT}"
+            f"{words.VOTES_TITLE}: where only the first so many variants of each task vote. {words.ONE_CHECKPOINT}"
         )
         drawn.append(("accuracy_against_votes", caption, figures.draw_accuracy_against_votes(table)))
     kinds = {row.puzzle for row in table.rows}

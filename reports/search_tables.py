@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 from reports.layout import lay_out, prose
 from reports.plain import csv_text, plain
-from reports.tables import NOTHING, markdown_table, markdown_text, percent, short
+from reports.table import NOTHING
+from reports.words import percent, short
+from reports.write.markdown import markdown_table, markdown_text
 from sweeps import screen
 from sweeps.pruning import Value
 from sweeps.records.summary import Spread, spread

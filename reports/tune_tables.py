@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from reports.layout import lay_out, prose
 from reports.plain import csv_text, plain
 from reports.search_tables import difference_text, param_text, spread_text, trials_csv, value_text
-from reports.tables import NOTHING, markdown_table, markdown_text
+from reports.table import NOTHING
+from reports.write.markdown import markdown_table, markdown_text
 from sweeps import screen
 from sweeps.records.summary import Spread, spread
 from sweeps.tune_record import Swap, TunedRow, TuningRecord

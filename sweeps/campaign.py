@@ -24,7 +24,7 @@ from sweeps.profiles import PROFILES, configure
 from sweeps.study import ProfileName, Row, Study
 from trm_core.config import NOT_IN_THE_KEY, BadSetting, DataSettings, RunConfig, Settings
 
-VERSION = 1  # of the document
+VERSION = 2  # of the document; 2: a study's claims and baseline, without which an older one reads as well
 FILE = "campaign.json"
 SEED_OPTIONS = {"train.seed": "--seeds", "data.seed": "--data-seeds"}
 SEEDS = {"train": {"seed"}, "data": {"seed"}}  # a run's own; every other setting is the campaign's
@@ -323,7 +323,7 @@ def read(text: str, where: str) -> Campaign:
             " use the newer program that wrote it"
         )
     try:
-        return Campaign.model_validate(found)
+        return Campaign.model_validate({**found, "version": VERSION})
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])

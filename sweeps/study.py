@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from sweeps.declared import Shelf
+from sweeps.declared import Shelf, nearest
 from trm_core.config import RunConfig, Settings, find_setting
 
 BaseName = Literal["trm", "trm_att", "hrm", "direct"]
@@ -32,12 +32,14 @@ class Losses(Settings):
     initial: float
     final: float
     minimum: float
+    improvement: float | None = None  # per cent, as printed; None: (initial − final) / initial
 
 
 class Quoted(Settings):
     """A row that is not ours to run: numbers that the paper quotes, by the column of the table they stand in."""
 
     name: str  # "Claude 3.7 8K"
+    parameters: str = ""  # as printed: "671B"
     cells: dict[str, float]  # {"Sudoku-Extreme": 0.0, "Maze-Hard": 0.0}, per cent
 
 
@@ -85,6 +87,14 @@ class Row(Settings):
         return fnmatch.fnmatchcase(self.name.lower(), f"*{pattern.lower()}*")
 
 
+class Claim(Settings):
+    """What the source says of the order of rows, to be tested on ours: "4 layers are worse than 2"."""
+
+    says: str
+    # chains of row names, each row worse than the next; the rows of a chain share a test set
+    rising: Annotated[tuple[Annotated[tuple[str, ...], Field(min_length=2)], ...], Field(min_length=1)]
+
+
 class Study(Settings):
     """One table of the paper: its rows, and how the table is laid out."""
 
@@ -97,6 +107,8 @@ class Study(Settings):
     metric: str = "test/exact_accuracy"
     layout: Literal["accuracy", "losses"] = "accuracy"  # "losses": first, last and least training loss of each row
     note: str = ""  # printed under the table
+    baseline: tuple[str, ...] = ()  # the row that the others are compared with; of several test sets one each
+    claims: tuple[Claim, ...] = ()
 
     @model_validator(mode="after")
     def _row_names_are_unique(self) -> Self:
@@ -104,6 +116,15 @@ class Study(Settings):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"study {self.name}: two rows are named {twice[0]!r}; row names must differ")
+        return self
+
+    @model_validator(mode="after")
+    def _baseline_and_claims_name_rows(self) -> Self:
+        names = [row.name for row in self.rows]
+        said = [*self.baseline, *(name for claim in self.claims for chain in claim.rising for name in chain)]
+        for name in said:
+            if name not in names:
+                raise ValueError(f"study {self.name}: no row is named {name!r}; {nearest(name, names, 'rows')}")
         return self
 
     def puzzle_of(self, row: Row) -> PuzzleName:
@@ -122,7 +143,7 @@ class Study(Settings):
 
 # --- the files -------------------------------------------------------------------------------------------------------
 
-STUDIES = Shelf("sweeps.studies", Study, (Study, Row, Quoted, Losses), unknown=UnknownStudy, bad=BadStudy)
+STUDIES = Shelf("sweeps.studies", Study, (Study, Row, Quoted, Losses, Claim), unknown=UnknownStudy, bad=BadStudy)
 
 
 def study_names() -> tuple[str, ...]:

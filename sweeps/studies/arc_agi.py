@@ -26,7 +26,7 @@ on either benchmark (README of the released code). `--plan` prints both for this
 from typing import Any
 
 from sweeps.recipes import HRM_BY_ITSELF
-from sweeps.study import EVERY_PROFILE, BaseName, ProfileName, Quoted, Row, Study
+from sweeps.study import EVERY_PROFILE, BaseName, Claim, ProfileName, Quoted, Row, Study
 
 # An epoch draws one variant of each task with all its examples. As for ARC-AGI-1 (sweeps/recipes.py), the examples of a
 # task are averaged over all variants; data_prep counts 5,163,272 examples of 1,191,727 variants of these 1,280 tasks.
@@ -81,12 +81,12 @@ def _by_itself(paper_1: float, paper_2: float) -> tuple[Row, ...]:
 
 
 QUOTED = {
-    "DeepSeek R1 671B": (15.8, 1.3),
-    "Claude 3.7 16K": (28.6, 0.7),
-    "o3-mini-high": (34.5, 3.0),
-    "Gemini 2.5 Pro 32K": (37.0, 4.9),
-    "Grok-4-thinking 1.7T": (66.7, 16.0),
-    "Bespoke (Grok-4)": (79.6, 29.4),
+    ("DeepSeek R1", "671B"): (15.8, 1.3),
+    ("Claude 3.7 16K", ""): (28.6, 0.7),
+    ("o3-mini-high", ""): (34.5, 3.0),
+    ("Gemini 2.5 Pro 32K", ""): (37.0, 4.9),
+    ("Grok-4-thinking", "1.7T"): (66.7, 16.0),
+    ("Bespoke (Grok-4)", ""): (79.6, 29.4),
 }
 
 study = Study(
@@ -101,11 +101,25 @@ study = Study(
         *_rows("TRM-Att", "trm_att", 44.6, 7.8),
         *_rows("TRM-MLP", "trm", 29.6, 2.4),
     ),
-    quoted=tuple(Quoted(name=name, cells=dict(zip(BENCHMARKS, cells, strict=True))) for name, cells in QUOTED.items()),
+    quoted=tuple(
+        Quoted(name=name, parameters=parameters, cells=dict(zip(BENCHMARKS, cells, strict=True)))
+        for (name, parameters), cells in QUOTED.items()
+    ),
     metric="test/pass_at_2",
     note=(
         "pass@2 of the last checkpoint alone. The paper quotes HRM and direct prediction from Wang et al. (arXiv"
         " 2506.21734), who trained HRM by its own recipe, and the language models from other papers. In mini the column"
         " ARC-AGI-1 holds small ARC-like tasks generated on the spot, not ARC-AGI."
+    ),
+    baseline=tuple(f"HRM, trained as TRM, {benchmark}" for benchmark in BENCHMARKS),
+    claims=(
+        Claim(
+            says="TRM with self-attention is better than HRM",
+            rising=tuple((f"HRM, trained as TRM, {benchmark}", f"TRM-Att, {benchmark}") for benchmark in BENCHMARKS),
+        ),
+        Claim(
+            says="self-attention is better than the MLP mixer",
+            rising=tuple((f"TRM-MLP, {benchmark}", f"TRM-Att, {benchmark}") for benchmark in BENCHMARKS),
+        ),
     ),
 )

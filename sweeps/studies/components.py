@@ -14,8 +14,9 @@ Cost: mini, 5 to 10 minutes on two CPU cores; official, about 18 h on one L40S f
     python sweeps/run.py --study components --profile official --data DIR --plan   # the real puzzles
 """
 
-from sweeps.study import Row, Study
+from sweeps.study import Claim, Row, Study
 
+TRM = "TRM (T=3, n=6)"
 FOUR_LAYERS = Row(  # a row of `layers` too
     name="w/ 4 layers, n=3",
     base="trm",
@@ -32,7 +33,7 @@ study = Study(
     source="Table 1 of arXiv 2510.04871v1, section 4",
     rows=(
         Row(name="HRM", base="hrm", paper=55.0),
-        Row(name="TRM (T=3, n=6)", base="trm", named_for=("model.T", "model.n"), paper=87.4),
+        Row(name=TRM, base="trm", named_for=("model.T", "model.n"), paper=87.4),
         Row(name="w/ ACT", base="trm", change={"model": {"halting": "q_learning"}}, paper=86.1),
         Row(name="w/ separate f_H, f_L", base="trm", change={"model": {"networks": "separate"}}, paper=82.4),
         Row(name="no EMA", base="trm", change={"optim": {"ema": None}}, paper=79.9),
@@ -44,5 +45,19 @@ study = Study(
     note=(
         "The paper gives one run per cell, without seeds. HRM is trained as TRM here; the paper's 55.0 is Table 4's,"
         " quoted from Wang et al., who trained it by its own recipe (study puzzles has both)."
+    ),
+    baseline=(TRM,),
+    claims=tuple(
+        Claim(says=says, rising=((row, TRM),))
+        for row, says in (
+            ("HRM", "TRM is better than HRM"),
+            ("w/ ACT", "halting without the continue loss is better than with it"),
+            ("w/ separate f_H, f_L", "one network is better than two"),
+            ("no EMA", "an EMA of the weights helps"),
+            ("w/ 4 layers, n=3", "4 layers are worse than 2"),
+            ("w/ self-attention", "self-attention is worse than the MLP mixer"),
+            ("w/ T=2, n=2", "fewer recursions are worse"),
+            ("w/ 1-step gradient", "the 1-step gradient is worse than the full recursion's"),
+        )
     ),
 )

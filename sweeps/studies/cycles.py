@@ -11,7 +11,7 @@ them, they are not trained again.
     python sweeps/run.py --study cycles --profile official --data DIR --plan   # the real puzzles
 """
 
-from sweeps.study import Row, Study
+from sweeps.study import Claim, Row, Study
 
 PAPER = {
     (1, 2): 63.2,
@@ -40,4 +40,9 @@ study = Study(
     source="sections 4.1 and 4.8 of arXiv 2510.04871v1; its cells are Table 3's and Table 1's",
     rows=tuple(_row(T, n) for T in (1, 2, 3, 4) for n in (2, 4, 6, 8)),
     note="The paper gives one run per cell, without seeds, and cells on the diagonal n=2T and at T=2, n=2 alone.",
+    baseline=("T=3, n=6",),
+    claims=(
+        Claim(says="accuracy rises with depth along n=2T, up to T=3", rising=(("T=1, n=2", "T=2, n=4", "T=3, n=6"),)),
+        Claim(says="and is lower at T=4, n=8", rising=(("T=4, n=8", "T=3, n=6"),)),
+    ),
 )

@@ -12,7 +12,7 @@ trained again.
     python sweeps/run.py --study ema --profile official --data DIR --plan   # the real puzzles
 """
 
-from sweeps.study import EVERY_PROFILE, ProfileName, Row, Study
+from sweeps.study import EVERY_PROFILE, Claim, ProfileName, Row, Study
 
 FULL_SIZE: tuple[ProfileName, ...] = ("official", "paper")
 
@@ -36,4 +36,6 @@ study = Study(
         Row(name="no EMA", base="trm", change={"optim": {"ema": None}}, paper=79.9),
     ),
     note="The paper gives one run per cell, without seeds, and has 0.999 and none alone.",
+    baseline=("no EMA",),
+    claims=(Claim(says="an EMA of 0.999 helps", rising=(("no EMA", "EMA 0.999"),)),),
 )

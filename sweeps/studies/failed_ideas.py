@@ -28,4 +28,5 @@ study = Study(
         Row(name="tied embedding and head", base="trm", change={"model": {"output_head": "tied"}}),
     ),
     note="The paper says that these ideas did not help and prints no numbers.",
+    baseline=("TRM",),
 )

@@ -14,7 +14,7 @@ has trained them, they are not trained again.
 
 from typing import Any
 
-from sweeps.study import BaseName, ProfileName, Row, Study
+from sweeps.study import BaseName, Claim, ProfileName, Row, Study
 
 RATES: dict[str, dict[ProfileName, float]] = {  # of learning, in each profile, where it is not the profile's own
     "lr / 3": {"mini": 1e-3, "official": 1e-4 / 3, "paper": 1e-4 / 3},
@@ -68,4 +68,9 @@ study = Study(
         _row("no EMA, lr x 3", change=NO_EMA, rate="lr x 3"),
     ),
     note="The paper gives one run per cell, without seeds, and no number for two changes made together.",
+    baseline=("TRM",),
+    claims=(
+        Claim(says="self-attention is worse than the MLP mixer", rising=(("attention", "TRM"),)),
+        Claim(says="an EMA of the weights helps", rising=(("no EMA", "TRM"),)),
+    ),
 )

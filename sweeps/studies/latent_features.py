@@ -14,7 +14,7 @@ this machine.
     python sweeps/run.py --study latent_features --profile official --data DIR --plan   # the real puzzles
 """
 
-from sweeps.study import Row, Study
+from sweeps.study import Claim, Row, Study
 
 study = Study(
     name="latent_features",
@@ -22,15 +22,36 @@ study = Study(
     puzzle="sudoku",
     source="Table 2 of arXiv 2510.04871v1, section 4.2",
     rows=(
-        Row(name="TRM y, z (2 features)", base="trm", named_for=("model.features",), paper=87.4),
+        Row(
+            name="TRM y, z (2 features)",
+            base="trm",
+            named_for=("model.features",),
+            paper=87.4,
+            place={"method": "TRM y, z", "# of features": "2"},
+        ),
         Row(
             name="TRM multi-scale z (7 features)",
             base="trm",
             change={"model": {"features": "multi-scale z"}},
             named_for=("model.n",),  # n+1 features
             paper=77.6,
+            place={"method": "TRM multi-scale z", "# of features": "n+1 = 7"},
         ),
-        Row(name="TRM single z (1 feature)", base="trm", change={"model": {"features": "single z"}}, paper=71.9),
+        Row(
+            name="TRM single z (1 feature)",
+            base="trm",
+            change={"model": {"features": "single z"}},
+            paper=71.9,
+            place={"method": "TRM single z", "# of features": "1"},
+        ),
     ),
     note="The paper gives one run per cell, without seeds.",
+    baseline=("TRM y, z (2 features)",),
+    claims=(
+        Claim(
+            says="a z for each latent recursion is worse than one",
+            rising=(("TRM multi-scale z (7 features)", "TRM y, z (2 features)"),),
+        ),
+        Claim(says="a single z is worse than y and z", rising=(("TRM single z (1 feature)", "TRM y, z (2 features)"),)),
+    ),
 )

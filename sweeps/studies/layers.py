@@ -11,7 +11,7 @@ well. A network of one layer is not in the paper.
 """
 
 from sweeps.studies.components import FOUR_LAYERS
-from sweeps.study import Row, Study
+from sweeps.study import Claim, Row, Study
 
 
 def _row(n_layers: int, paper: float | None = None) -> Row:
@@ -33,4 +33,6 @@ study = Study(
         FOUR_LAYERS.model_copy(update={"name": "4 layers, n=3"}),
     ),
     note="The paper gives one run per cell, without seeds, and no number for 1, 3 and 4 layers at n=6.",
+    baseline=("2 layers",),
+    claims=(Claim(says="4 layers are worse than 2", rising=(("4 layers, n=3", "2 layers"),)),),
 )

@@ -10,7 +10,7 @@ The lines of 2 layers are runs of Table 1: where `components` has trained them, 
     python sweeps/run.py --study mixer --profile official --data DIR --plan   # the real puzzles
 """
 
-from sweeps.study import BaseName, Row, Study
+from sweeps.study import BaseName, Claim, Row, Study
 
 COLUMNS: dict[BaseName, str] = {"trm": "MLP", "trm_att": "attention"}
 
@@ -39,4 +39,8 @@ study = Study(
         _row("trm_att", 4),
     ),
     note="The paper gives one run per cell, without seeds, and no number for 4 layers at n=6.",
+    baseline=("MLP, 2 layers",),
+    claims=(
+        Claim(says="self-attention is worse than the MLP mixer", rising=(("attention, 2 layers", "MLP, 2 layers"),)),
+    ),
 )

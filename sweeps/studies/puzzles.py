@@ -25,7 +25,7 @@ machine.
 """
 
 from sweeps.recipes import HRM_BY_ITSELF
-from sweeps.study import EVERY_PROFILE, BaseName, ProfileName, PuzzleName, Quoted, Row, Study
+from sweeps.study import EVERY_PROFILE, BaseName, Claim, ProfileName, PuzzleName, Quoted, Row, Study
 
 COLUMNS: dict[PuzzleName, str] = {"sudoku": "Sudoku-Extreme", "maze": "Maze-Hard"}
 
@@ -65,11 +65,26 @@ study = Study(
         _row("TRM-MLP", "trm", "maze", paper=0.0),
     ),
     quoted=tuple(
-        Quoted(name=name, cells=dict.fromkeys(COLUMNS.values(), 0.0))
-        for name in ("DeepSeek R1 671B", "Claude 3.7 8K", "o3-mini-high")
+        Quoted(name=name, parameters=parameters, cells=dict.fromkeys(COLUMNS.values(), 0.0))
+        for name, parameters in (("DeepSeek R1", "671B"), ("Claude 3.7 8K", ""), ("o3-mini-high", ""))
     ),
     note=(
         "The paper gives one run per cell, without seeds. It quotes HRM and direct prediction from Wang et al. (arXiv"
         " 2506.21734), who trained HRM by its own recipe, and the language models from other papers."
+    ),
+    baseline=tuple(f"HRM, trained as TRM, {column}" for column in COLUMNS.values()),
+    claims=(
+        Claim(
+            says="on Sudoku the MLP mixer is better than self-attention",
+            rising=(("TRM-Att, Sudoku-Extreme", "TRM-MLP, Sudoku-Extreme"),),
+        ),
+        Claim(
+            says="on mazes self-attention is better than the MLP mixer",
+            rising=(("TRM-MLP, Maze-Hard", "TRM-Att, Maze-Hard"),),
+        ),
+        Claim(
+            says="TRM with self-attention is better than HRM on both",
+            rising=tuple((f"HRM, trained as TRM, {column}", f"TRM-Att, {column}") for column in COLUMNS.values()),
+        ),
     ),
 )

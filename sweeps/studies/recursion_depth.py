@@ -14,7 +14,7 @@ depth for the others. `--plan` prints both for this machine.
 
 from typing import Literal
 
-from sweeps.study import EVERY_PROFILE, ProfileName, Row, Study
+from sweeps.study import EVERY_PROFILE, Claim, ProfileName, Row, Study
 
 Paper = float | Literal["OOM"]
 RECOMPUTED = {"train": {"activation_checkpointing": True}}  # changes no number, only what fits
@@ -75,5 +75,25 @@ study = Study(
     note=(
         "OOM: out of memory in the paper; trained here with activation checkpointing."
         " The paper gives one run per cell, without seeds. HRM is trained as TRM here."
+    ),
+    baseline=("TRM k=3, T=3",),
+    claims=(
+        Claim(
+            says="TRM is better than HRM at equal k and T",
+            rising=tuple((f"HRM k={k}, T={T}", f"TRM k={k}, T={T}") for k, T in ((1, 1), (2, 2), (3, 3))),
+        ),
+        Claim(
+            says="TRM is better than HRM at greater depth too",
+            rising=tuple((f"HRM k={k}, T={T}", f"TRM k={k}, T={T}") for k, T in ((4, 4), (3, 6))),
+        ),
+        Claim(
+            says="TRM's accuracy rises with depth, up to k=T=3",
+            rising=(("TRM k=1, T=1", "TRM k=2, T=2", "TRM k=3, T=3"),),
+        ),
+        Claim(
+            says="HRM's accuracy rises with depth, up to k=T=3",
+            rising=(("HRM k=1, T=1", "HRM k=2, T=2", "HRM k=3, T=3"),),
+        ),
+        Claim(says="TRM is worse at k=T=4 than at k=T=3", rising=(("TRM k=4, T=4", "TRM k=3, T=3"),)),
     ),
 )

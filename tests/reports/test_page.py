@@ -98,6 +98,6 @@ def test_the_page_of_losses_shows_ours_in_full_and_the_sources_softly(losses_stu
     parser = Balance()
     parser.feed(text)
     assert parser.open == []
-    assert '<td class="ours">1.250<small>± 3.177</small></td>' in text
+    assert '<td class="ours">1.250 ± 3.177 <span class="mark">?</span></td>' in text
     assert '<td class="paper">1.042</td>' in text
     assert text.count("Improvement %") == 2

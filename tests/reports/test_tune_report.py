@@ -6,7 +6,7 @@ import csv
 import re
 from pathlib import Path
 
-from reports.tables import NOTHING
+from reports.table import NOTHING
 from reports.tune_figures import figures
 from reports.tune_page import page
 from reports.tune_report import write_tune_report

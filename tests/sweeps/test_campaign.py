@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from sweeps.campaign import FILE, BadCampaign, BadSeeds, Campaign, declare, id_in, read, read_file, read_seeds
-from sweeps.study import find_study
+from sweeps.campaign import FILE, VERSION, BadCampaign, BadSeeds, Campaign, declare, id_in, read, read_file, read_seeds
+from sweeps.study import Claim, Row, Study, find_study
 from tests.conftest import a_study, campaign
 from trm_core.config import BadSetting
 
@@ -133,3 +134,27 @@ def test_seeds_are_a_number_a_range_or_a_list(text: str, seeds: tuple[int, ...])
 def test_seeds_that_are_none_are_refused_with_what_is_expected(text: str) -> None:
     with pytest.raises(BadSeeds, match="--data-seeds"):
         read_seeds(text, "--data-seeds")
+
+
+def test_a_document_of_the_version_before_claims_reads_as_one_without_any() -> None:
+    study = a_study("A", "B")
+    claimed = study.model_copy(
+        update={"claims": (Claim(says="B is better", rising=(("A", "B"),)),), "baseline": ("A",)}
+    )
+    document = json.loads(campaign(claimed).text())
+    assert document["version"] == VERSION == 2
+    assert read(json.dumps(document), "here").study.claims[0].says == "B is better"
+    for name in ("claims", "baseline"):
+        del document["study"][name]
+    old = read(json.dumps(document | {"version": 1}), "here")
+    assert (old.study.claims, old.study.baseline, old.version) == ((), (), VERSION)
+    assert old.id == campaign(study).id == campaign(claimed).id, "what the paper says makes no other runs"
+
+
+def test_a_claim_of_a_row_that_there_is_not_is_refused_with_the_nearest() -> None:
+    with pytest.raises(ValueError, match="no row is named 'no EMa'; did you mean no EMA?"):
+        Study(
+            name="s", title="S", puzzle="sudoku", source="x",
+            rows=(Row(name="no EMA", base="trm"), Row(name="TRM", base="trm")),
+            claims=(Claim(says="an EMA helps", rising=(("no EMa", "TRM"),)),),
+        )  # fmt: skip

@@ -497,7 +497,7 @@ def test_a_document_that_is_torn_is_written_anew_and_one_of_a_newer_program_is_l
     assert command.main(asked) == 0
     assert json.loads(kept.read_text())["runs"] == json.loads(document)["runs"]
     for path in (kept, _report_of("recursion_depth") / "campaign.json"):
-        sound, newer = path.read_text(), path.read_text().replace('"version": 1', '"version": 7')
+        sound, newer = path.read_text(), path.read_text().replace('"version": 2', '"version": 7')
         path.write_text(newer)
         capsys.readouterr()
         assert command.main([*asked, "--seeds", "2"]) == 2
