@@ -83,7 +83,7 @@ def find_sources(given: Iterable[str], puzzles: Collection[PuzzleName]) -> dict[
     for text in given:
         name, equals, place = text.partition("=")
         named = {puzzle: place for puzzle in EVERY_PUZZLE if equals and puzzle == name}
-        if equals and not named and not Path(text).exists():
+        if equals and not named and not _folder(text).exists():
             raise BadCommand(f"--data {text}: no puzzle {name!r}; expected {_each_of(puzzles)}, or a folder")
         if any(puzzle not in puzzles for puzzle in named):
             raise BadCommand(f"--data {text}: none of these runs is on {name}; expected {_each_of(puzzles)}")
@@ -99,14 +99,14 @@ def find_sources(given: Iterable[str], puzzles: Collection[PuzzleName]) -> dict[
 def _named(named: Mapping[PuzzleName, str]) -> dict[PuzzleName, Source]:
     if (place := named.get("arc")) == "hub":
         raise BadCommand(f"--data arc={place}: ARC's tasks are not there; give arc=FOLDER with {FILES['arc']}")
-    return {puzzle: "hub" if place == "hub" else Path(place) for puzzle, place in named.items()}
+    return {puzzle: "hub" if place == "hub" else _folder(place) for puzzle, place in named.items()}
 
 
 def _bare(text: str, puzzles: Collection[PuzzleName]) -> dict[PuzzleName, Source]:
     """What a value without a puzzle's name stands for. Raises BadCommand where that could be several things."""
     if text == "hub":
         return _named({puzzle: text for puzzle in puzzles if puzzle in ON_THE_HUB or len(puzzles) == 1})
-    folder = Path(text)
+    folder = _folder(text)
     if is_built(folder):
         holds = settings_of(folder).puzzle
         if holds not in puzzles:
@@ -125,6 +125,16 @@ def _bare(text: str, puzzles: Collection[PuzzleName]) -> dict[PuzzleName, Source
             f" is in that folder; say which is which: --data {_each_of(puzzles)}"
         )
     return dict.fromkeys(puzzles, folder)
+
+
+def _folder(text: str) -> Path:
+    """The path of a folder, there or not. Raises BadCommand for one that may not even be looked at."""
+    try:
+        Path(text).exists()
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise BadCommand(f"--data {text[:60]}: cannot be looked at ({why}); name a folder that can be read") from None
+    return Path(text)
 
 
 def _words(puzzles: Collection[PuzzleName]) -> str:

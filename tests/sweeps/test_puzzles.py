@@ -118,6 +118,13 @@ def test_files_bring_their_own_board_to_the_rows_of_their_puzzle_and_change_only
     assert source_overrides({"arc": ARC}, {"arc": tmp_path}, scoped=False) == ("data.source=files", "data.side=30")
 
 
+@pytest.mark.parametrize("place", ["n" * 300, "a=" + "n" * 300, "sudoku=" + "n" * 300])
+def test_a_folder_that_may_not_even_be_looked_at_is_told_in_one_line(place: str) -> None:
+    sudoku: tuple[PuzzleName, ...] = ("sudoku",)
+    with pytest.raises(BadCommand, match=r"cannot be looked at \(File name too long\); name a folder"):
+        find_sources([place], sudoku)
+
+
 def test_a_built_set_stands_for_its_puzzle_and_brings_all_that_it_was_built_from(tmp_path: Path) -> None:
     folder, puzzles = build_puzzles(MAZE, None, tmp_path)
     assert find_sources([str(folder)], BOTH) == {"maze": folder}
