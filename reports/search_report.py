@@ -43,8 +43,8 @@ def write_search_report(record: SearchRecord, folder: Path) -> SearchReport:
         written["confirmed.csv"] = confirmed_csv(record)
     contents = {name: text.encode() for name, text in written.items()} | contents
     write_files(folder, contents)
-    stale = {f"figures/{kind}.{form}" for kind in KINDS for form in ("png", "svg")} | {"confirmed.csv"}
-    for name in stale - set(contents):
-        (folder / name).unlink(missing_ok=True)
+    stale = {path for path in folder.glob("figures/*") if path.stem.partition("-")[0] in KINDS}
+    for path in (stale | {folder / "confirmed.csv"}) - {folder / name for name in contents}:
+        path.unlink(missing_ok=True)
     left_out = tuple(f"{name}: {why}" for name, why in drawn.left_out.items())
     return SearchReport(folder, tuple(contents), terminal(record), left_out)

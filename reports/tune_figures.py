@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 
@@ -51,8 +52,9 @@ def draw_gains(record: TuningRecord) -> Figure | None:
             before, after = row.as_published, row.tuned
             if before and after:
                 panel.plot([before.mean, after.mean], [at - OFFSET, at + OFFSET], color=FAINT, linewidth=0.9)
-            _draw(panel, at - OFFSET, before, AS_PUBLISHED, hollow=True)
-            _draw(panel, at + OFFSET, after, TUNED, hollow=False)
+            within = (0.0, 1.0) if is_share(record.metric) else (-math.inf, math.inf)
+            _draw(panel, at - OFFSET, before, within, AS_PUBLISHED, hollow=True)
+            _draw(panel, at + OFFSET, after, within, TUNED, hollow=False)
             said = difference_text(record.metric, row.gain).partition(" [")[0]
             panel.text(1.02, at, said, transform=panel.get_yaxis_transform(), va="center", fontsize=8, color=INK)
         panel.margins(x=0.06)
@@ -69,10 +71,20 @@ def draw_gains(record: TuningRecord) -> Figure | None:
     return figure
 
 
-def _draw(panel: Axes, at: float, found: Spread | None, colour: str, *, hollow: bool) -> None:
+def _draw(
+    panel: Axes, at: float, found: Spread | None, within: tuple[float, float], colour: str, *, hollow: bool
+) -> None:
+    """A mean and its interval, as far as that lies within what a score can be."""
     if found is None:
         return
     if found.low is not None and found.high is not None:
-        panel.plot([found.low, found.high], [at, at], color=colour, linewidth=0.9, marker="|", markersize=6)
+        panel.plot(
+            [max(within[0], found.low), min(within[1], found.high)],
+            [at, at],
+            color=colour,
+            linewidth=0.9,
+            marker="|",
+            markersize=6,
+        )
     face = PAPER if hollow else colour
     panel.plot([found.mean], [at], color=colour, marker="o", markersize=5, markerfacecolor=face, zorder=3)

@@ -26,6 +26,7 @@ from ray.tune.search import Searcher
 from sweeps import machines as machines_of  # before Ray is imported: it sets what Ray reads then
 from sweeps.campaign import Job
 from sweeps.failures import Failure
+from sweeps.folder import MAX_FAILURES, Task, note_failure, noted_failure, read_journal
 from sweeps.guard import asked_to_end, process_lives
 from sweeps.machines import Machines, cluster
 from sweeps.packing import Arrangement, LauncherName, arrange
@@ -34,15 +35,6 @@ from sweeps.puzzles import BuiltSet
 from sweeps.records.address import TrackingUnavailable
 from sweeps.records.types import PRUNED, Measurement, Owner, Status
 from sweeps.records.write import Tracker
-from sweeps.worker import (
-    MAX_FAILURES,
-    Task,
-    note_failure,
-    noted_failure,
-    read_journal,
-    train_inline,
-    train_with_workers,
-)
 from trm_core import outcomes
 from trm_core.solving import thought_file
 
@@ -135,12 +127,16 @@ def _fit(queue: _Queue, arrangement: Arrangement, device: str, out: Path, watch:
         if arrangement.launcher == "inline":
 
             def trial(config: dict[str, Any]) -> None:
+                from sweeps.worker import train_inline  # torch: the driver does without
+
                 train_inline(config["task"])
 
             needs = {"CPU": 1.0, "GPU": arrangement.share} if arrangement.use_gpu else {"CPU": 1.0}
         else:
 
             def trial(config: dict[str, Any]) -> None:
+                from sweeps.worker import train_with_workers
+
                 train_with_workers(
                     config["task"],
                     workers=arrangement.workers,

@@ -49,7 +49,7 @@ def draw(record: SearchRecord, kinds: Container[str] | None = None) -> Drawn:
         study = study_of(record)
         for name, make in _figures(record, study):
             kind = name.partition("-")[0]
-            if kind not in left_out and (kinds is None or kind in kinds):
+            if not {kind, name} & left_out.keys() and (kinds is None or kind in kinds):
                 figures[name] = _figure(make())
     return Drawn(figures, left_out)
 
@@ -70,6 +70,9 @@ def why_not(record: SearchRecord) -> dict[str, str]:
         found["importances"] = f"fewer than {FEWEST} trials are complete"
     elif len(values) < 2:
         found["importances"] = "all values are equal"
+    if "importances" not in found:  # of several objectives, those that tell no trial from another
+        ends = zip(_ends(record), zip(*values, strict=True), strict=True)
+        found |= {f"importances-{end}": "all values are equal" for end, of_one in ends if len(set(of_one)) < 2}
     if not varied:
         found["slices"] = "no setting was varied"
     if len(record.objectives) == 1:
@@ -81,6 +84,11 @@ def why_not(record: SearchRecord) -> dict[str, str]:
     if not any(trial.started and trial.ended for trial in record.trials):
         found["timeline"] = "no trial has ended"
     return found
+
+
+def _ends(record: SearchRecord) -> list[str]:
+    """Of the names of an objective's own figures."""
+    return [name.replace("/", "_") for name in record.metrics]
 
 
 def _figures(record: SearchRecord, study: optuna.Study) -> Iterator[tuple[str, Callable[[], Any]]]:
@@ -95,10 +103,10 @@ def _figures(record: SearchRecord, study: optuna.Study) -> Iterator[tuple[str, C
     else:
         yield "pareto_front", lambda: optunas.plot_pareto_front(study, target_names=names)
         yield "parallel_coordinates", lambda: optunas.plot_parallel_coordinate(study)
-        for at, (name, objective) in enumerate(zip(names, record.objectives, strict=True)):
+        of_each = zip(names, _ends(record), record.objectives, strict=True)
+        for at, (name, end, objective) in enumerate(of_each):
             of: dict[str, Any] = {"target": partial(_value, at=at), "target_name": name}
             low = {**of, "target": partial(_value, at=at, sign=objective.sign)}  # PED-ANOVA asks what makes it low
-            end = name.replace("/", "_")
             yield f"history-{end}", partial(optunas.plot_optimization_history, study, **of)
             yield f"importances-{end}", partial(optunas.plot_param_importances, study, **low)
             yield f"slices-{end}", partial(optunas.plot_slice, study, **of)

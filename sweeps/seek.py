@@ -77,17 +77,19 @@ def plan_search(sought: Sought, n_runs: int, records: Sequence[RunRecord]) -> Pl
     return plan_of(sought, jobs, done, records, lambda data: data.test, largest=[largest(base, sought.search.space)])
 
 
-def _check_budget(sought: Sought, records: Sequence[RunRecord]) -> None:
-    """Raises BudgetTooSmall where trials are left, and the budget is not enough for a run like the base row's."""
+def n_ended(sought: Sought) -> int:
+    """How many of its trials have ended, as far as that can be seen without opening it."""
     from sweeps.search import OtherSearch, StorageUnavailable, default_storage, read_trials
 
-    if sought.budget is None:
-        return
-    ended = 0
     with contextlib.suppress(OtherSearch, StorageUnavailable):  # it is new; or open_ledger() says what is wrong
         trials = read_trials(sought.name, sought.storage or default_storage())
-        ended = sum(trial.state != "running" for trial in trials)
-    if ended < sought.trials:
+        return sum(trial.state != "running" for trial in trials)
+    return 0
+
+
+def _check_budget(sought: Sought, records: Sequence[RunRecord]) -> None:
+    """Raises BudgetTooSmall where trials are left, and the budget is not enough for a run like the base row's."""
+    if sought.budget is not None and n_ended(sought) < sought.trials:
         refuse_too_small(sought.budget, plan_search(sought, 1, records))
 
 

@@ -32,7 +32,7 @@ from sweeps.proposed import TOLD_WITHIN_S, Runs, Sets
 from sweeps.puzzles import BuiltSet, check_sources
 from sweeps.screen import say_what_is_left
 from sweeps.search_spec import Confirmation, Dimension, Search
-from sweeps.seek import make
+from sweeps.seek import make, n_ended
 from sweeps.sought import VALIDATION_ALONE, Sought, id_of, record_of
 from sweeps.study import Row, Study
 from sweeps.tune_record import TunedRow, TuningRecord
@@ -246,6 +246,16 @@ def _plan(tuning: Tuning, n_runs: Mapping[str, int], besides: Sequence[Job] = ()
     return plan_of(asked, jobs, done, records, lambda data: data.test, largest=hungry)
 
 
+def _check_budget(tuning: Tuning) -> None:
+    """Raises BudgetTooSmall where trials are left, and the budget is not enough for one run of the cheapest row."""
+    budget = tuning.asked.budget
+    if budget is None:
+        return
+    left = {row.name: int(n_ended(tuning.of(row)) < tuning.trials) for row in tuning.asked.rows}
+    if any(left.values()):
+        refuse_too_small(budget, _plan(tuning, left))
+
+
 # --- the runs --------------------------------------------------------------------------------------------------------
 
 
@@ -323,10 +333,12 @@ def tune(tuning: Tuning, report_published: Reporter, report: Callable[[Tuned], P
     """
     from sweeps.records import address
     from sweeps.records.write import Tracker
-    from sweeps.search import default_storage
+    from sweeps.search import check_storage, default_storage
 
     check(tuning)
     address.check_address()
+    check_storage(tuning.storage or default_storage())
+    _check_budget(tuning)
     asked = tuning.asked
     with results_in(asked.out), contextlib.ExitStack() as stack:
         sets = Sets(asked)

@@ -117,6 +117,14 @@ def test_what_declares_and_what_reports_loads_no_torch_and_no_ray(modules: str) 
     assert answer.stdout.strip() == ""
 
 
+def test_what_drives_runs_and_searches_loads_no_torch() -> None:
+    """Only processes that train wait for it."""
+    modules = "sweeps.launch, sweeps.proposed, sweeps.search, sweeps.records.write"
+    asked = f"import sys, {modules}; print('torch' in sys.modules)"
+    answer = subprocess.run([sys.executable, "-c", asked], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "False"
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_an_init_file_holds_a_docstring_and_nothing_else(package: str) -> None:
     for file in (ROOT / package).rglob("__init__.py"):

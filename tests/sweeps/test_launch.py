@@ -22,6 +22,7 @@ from ray.tune.search import Searcher
 from data_prep.arc import build_arc
 from data_prep.puzzle_set import PuzzleSet
 from sweeps.campaign import Job
+from sweeps.folder import Journal, Task, earlier_failure, note_failure, read_journal
 from sweeps.guard import hold_folder
 from sweeps.launch import Outcome, _Queue, _Watch
 from sweeps.launch import launch as launch_study
@@ -31,15 +32,7 @@ from sweeps.records.address import TrackingUnavailable
 from sweeps.records.read import read_curve, read_runs
 from sweeps.records.types import Measurement, Owner, RunRecord
 from sweeps.records.write import Tracker
-from sweeps.worker import (
-    Journal,
-    Task,
-    earlier_failure,
-    note_failure,
-    read_journal,
-    train_run,
-    worth_another_try,
-)
+from sweeps.worker import train_run, worth_another_try
 from tests.conftest import a_study, campaign, job
 from trm_core.config import BadSetting, RunConfig
 from trm_core.trainer import train

@@ -111,3 +111,12 @@ def test_what_makes_an_accuracy_high_is_important_among_several_objectives_too()
 def test_optunas_figures_load_neither_torch_nor_ray() -> None:
     asked = "import sys, sweeps.search_figures; print(*sorted({'torch', 'ray', 'mlflow'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True).stdout == "\n"
+
+
+def test_an_objective_that_tells_no_trial_from_another_has_no_importances() -> None:
+    both = search(objectives=(EXACT, FLOPS))
+    flat = replace(both, trials=tuple(replace(t, values=t.values and (0.0, t.values[1])) for t in both.trials))
+    drawn = draw(flat)
+    assert drawn.left_out["importances-exact_accuracy"] == "all values are equal"
+    assert {"importances-flops", "history-exact_accuracy"} <= drawn.figures.keys()
+    assert "importances-exact_accuracy" not in drawn.figures

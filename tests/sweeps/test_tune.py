@@ -306,3 +306,29 @@ def test_what_tune_does_not_go_with_is_refused_in_one_line(capsys: pytest.Captur
         assert command.main([*TUNE, *more]) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert said in line
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--trials", "0"], "--trials 0: expected 1 or more"),
+        (["--budget", "1s"], "--budget 1s: the shortest run"),
+        (["--optuna-storage", "postgresql://127.0.0.1:9/x"], "nothing answers"),
+        (["--search", "lr_wd"], "leave one out"),
+    ],
+)
+def test_a_mistake_is_one_line_and_nothing_is_written(
+    more: list[str],
+    said: str,
+    tmp_path: Path,
+    mlflow_here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    arguments = ["--study", "components", "--profile", "mini", "--only", "HRM", "--tune", "lr_wd", *more]
+    assert command.main(arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+    assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db"]

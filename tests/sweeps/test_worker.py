@@ -15,16 +15,9 @@ from hypothesis import strategies as st
 
 from data_prep.puzzle_set import PuzzleSet
 from sweeps.failures import Failure
+from sweeps.folder import Task, note_failure, noted_failure, read_journal
 from sweeps.records.types import Measurement
-from sweeps.worker import (
-    Task,
-    note_failure,
-    noted_failure,
-    read_journal,
-    train_alone,
-    train_beside_others,
-    train_run,
-)
+from sweeps.worker import train_alone, train_beside_others, train_run
 from trm_core import __main__ as trm_core_command
 from trm_core import checkpoint, official
 from trm_core.checkpoint import BadCheckpoint, CheckpointNotWritten
