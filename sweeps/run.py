@@ -119,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     study = parser.add_argument_group("what to run")
     study.add_argument("--study", metavar="NAME", help="which table; --list shows them; or a file of your own, my.py")
     study.add_argument(
-        "--search", metavar="NAME", help="or a search for settings: lr_wd, optimiser, recursion; or a file of your own"
+        "--search", metavar="NAME", help="or a search for settings: lr_wd, mini, optimiser, recursion; or your own file"
     )
     study.add_argument(
         "--tune", metavar="NAME", help="with --study: every row also at its own best settings, found by this search"

@@ -3,7 +3,7 @@
 An EMA of rate r averages over about 1/(1-r) steps. The paper has 0.999 and none (arXiv 2510.04871v1, section 4.7 and
 Table 1); a reproduction that reached 87.1 % has 0.9 (jvdillon/sic). Expect an optimum that a shorter run moves towards
 faster averages: what is averaged over more steps than were trained is still the initial weights. So mini, which trains
-for 300 steps, has 0.95, its own rate, in place of the two slowest.
+for 350 steps, has 0.95, its own rate, in place of the two slowest.
 
 TRM at its profile's own rate, and "no EMA", are runs of Table 1: where `components` has trained them, they are not
 trained again.

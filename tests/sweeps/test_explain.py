@@ -120,8 +120,6 @@ def test_what_differs_between_two_rows_is_all_that_is_printed(capsys: Capture) -
         ["setting", "A", "B"],
         ["model.n", "6", "3"],
         ["model.n_layers", "2", "4"],
-        ["optim.lr", "0.003", "0.006"],
-        ["optim.weight_decay", "0.1", "1.0"],
     ]
 
 

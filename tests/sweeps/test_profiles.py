@@ -15,7 +15,7 @@ from sweeps.profiles import (
     find_profile,
     shared_puzzles,
 )
-from sweeps.study import EVERY_BASE, EVERY_PUZZLE, BaseName, ProfileName, PuzzleName, Row, Study
+from sweeps.study import EVERY_BASE, EVERY_PUZZLE, BaseName, ProfileName, PuzzleName, Row, Study, all_studies
 from trm_core.config import BadSetting
 
 STUDY = Study(
@@ -63,6 +63,23 @@ def test_what_is_set_wins_over_all() -> None:
 def test_no_profile_gives_hrm_an_ema(profile: ProfileName) -> None:
     assert configure(STUDY, HRM, profile, 0).optim.ema is None
     assert configure(STUDY, TRM, profile, 0).optim.ema is not None
+
+
+@pytest.mark.parametrize(
+    "study", [study for study in all_studies() if study.name != "interactions"], ids=lambda study: study.name
+)
+def test_in_mini_no_row_on_sudoku_is_tuned_apart(study: Study) -> None:
+    """What a row does not change of data, optimiser and training is the same in all rows; HRM has no EMA."""
+    runs = [
+        (row, configure(study, row, "mini", 0).flat())
+        for row in study.rows_of("mini")
+        if study.puzzle_of(row) == "sudoku"
+    ]
+    assert all(row.change_in == {} for row, _ in runs)
+    named = {f"{section}.{name}" for row, _ in runs for section, values in row.change.items() for name in values}
+    apart = named | {"optim.ema", "optim.ema_covers"}
+    for setting in ({name for _, run in runs for name in run if not name.startswith("model.")}) - apart:
+        assert len({run[setting] for _, run in runs}) == 1, setting
 
 
 def test_configuring_a_run_leaves_the_profile_as_it_was() -> None:

@@ -295,7 +295,7 @@ def test_minis_own_values_are_among_those_that_a_search_tries(name: str) -> None
 def test_the_searches_that_ship_are_all_sound() -> None:
     searches, faults = searches_and_faults()
     assert faults == {}
-    assert {"lr_wd", "optimiser", "recursion"} <= {search.name for search in searches}
+    assert {"lr_wd", "mini", "optimiser", "recursion"} <= {search.name for search in searches}
 
 
 def test_no_search_has_the_name_of_a_study() -> None:
@@ -305,7 +305,7 @@ def test_no_search_has_the_name_of_a_study() -> None:
 def test_a_misspelt_search_is_refused_with_the_nearest_right_name() -> None:
     with pytest.raises(UnknownSearch, match=r"'lr_dw': no such search; did you mean lr_wd\?"):
         find_search("lr_dw")
-    with pytest.raises(UnknownSearch, match="searches are lr_wd, optimiser, recursion"):
+    with pytest.raises(UnknownSearch, match="searches are lr_wd, mini, optimiser, recursion"):
         find_search("xyzzy")
 
 
