@@ -8,6 +8,7 @@ import sys
 import textwrap
 from typing import NoReturn
 
+from data_prep.terminal import clean
 from data_prep.terminal import settle_output as settle_output
 
 OURS = ("data_prep", "trm_core", "sweeps", "reports", "__main__")
@@ -39,7 +40,7 @@ def is_for_the_user(error: ValueError) -> bool:
 
 def refuse(message: str) -> int:
     """Say in one line what the user can mend; a terminal breaks it between words. Returns the exit code."""
-    line = f"error: {' '.join(message.split())}"
+    line = f"error: {' '.join(clean(message).split())}"
     if sys.stderr is not None and sys.stderr.isatty():
         room = shutil.get_terminal_size((80, 24)).columns
         line = textwrap.fill(line, max(40, room), break_long_words=False, break_on_hyphens=False)
