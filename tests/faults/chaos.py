@@ -245,7 +245,11 @@ def facts(here: Place) -> dict[str, Any]:
             " JOIN tags t ON t.run_uuid = r.run_uuid AND t.key = 'key' WHERE r.lifecycle_stage = 'active'"
         ).fetchall()
     tables = sorted(path.read_text() for path in here.folder.glob("results/mini/**/table.csv"))
-    return {"journals": journals, "histories": sorted(p for p in points if not p[1].startswith("time/")), "table": tables}
+    return {
+        "journals": journals,
+        "histories": sorted(p for p in points if not p[1].startswith("time/")),
+        "table": tables,
+    }
 
 
 def _lasting(metrics: Any) -> list[tuple[str, float]]:

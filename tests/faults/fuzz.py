@@ -35,10 +35,31 @@ ROOT = world.ROOT
 HANGS_S = 240.0
 MEMORY_BYTES = 8 * 1024**3  # of a process: what asks for more was not checked
 CODES = {"sweeps.run": (0, 1, 2, 130), "sweeps.run status": (0, 1, 2), "trm_core.parity": (0, 1, 2), "a trial": (0,)}
-PRELOADED = ("torch", "mlflow", "optuna", "ray.tune", "scipy.stats", "matplotlib.pyplot", "sweeps.run", "sweeps.conduct")
+PRELOADED = (
+    "torch",
+    "mlflow",
+    "optuna",
+    "ray.tune",
+    "scipy.stats",
+    "matplotlib.pyplot",
+    "sweeps.run",
+    "sweeps.conduct",
+)
 PRELOADED += ("sweeps.seek", "sweeps.tune", "sweeps.search", "sweeps.status", "sweeps.launch", "sweeps.calibration")
-PRELOADED += ("sweeps.records.write", "reports.__main__", "reports.search_report", "reports.tune_report", "trm_core.parity")
-PRELOADED += ("reports.pruning_report", "trm_core.__main__", "trm_core.official", "trm_core.arc_vote", "data_prep.__main__")
+PRELOADED += (
+    "sweeps.records.write",
+    "reports.__main__",
+    "reports.search_report",
+    "reports.tune_report",
+    "trm_core.parity",
+)
+PRELOADED += (
+    "reports.pruning_report",
+    "trm_core.__main__",
+    "trm_core.official",
+    "trm_core.arc_vote",
+    "data_prep.__main__",
+)
 
 
 @dataclass(frozen=True)
@@ -81,7 +102,9 @@ def half_written(before: dict[str, bytes], folder: Path) -> list[str]:
         if path.is_dir() and not path.is_symlink():
             if new and not any(path.iterdir()):
                 found.append(f"an empty folder: {name}")
-        elif path.name.endswith((".new", ".partial", ".tmp", "-journal", "-wal")) or (path.name[0] == "." and path.name != ".lock"):
+        elif path.name.endswith((".new", ".partial", ".tmp", "-journal", "-wal")) or (
+            path.name[0] == "." and path.name != ".lock"
+        ):
             found.append(f"left half-written: {name}")
         elif path.is_file():
             size = path.stat().st_size
@@ -115,7 +138,9 @@ def give(given: Input, folder: Path) -> Answer:
     """The command, in this folder, to its end."""
     out, err = folder.with_suffix(".out"), folder.with_suffix(".err")
     with out.open("wb") as stdout, err.open("wb") as stderr:
-        code = (_in_a_process if given.real and given.module != "a trial" else _in_a_fork)(given, folder, stdout.fileno(), stderr.fileno())
+        code = (_in_a_process if given.real and given.module != "a trial" else _in_a_fork)(
+            given, folder, stdout.fileno(), stderr.fileno()
+        )
     return Answer(code, out.read_text(errors="replace"), err.read_text(errors="replace"))
 
 
@@ -194,7 +219,9 @@ def _main_of(module: str) -> Callable[[list[str]], int]:
 
         return main
     name = module.partition(" ")[0]
-    found = importlib.import_module(name if name in ("sweeps.run", "trm_core.official", "trm_core.parity") else f"{name}.__main__")
+    found = importlib.import_module(
+        name if name in ("sweeps.run", "trm_core.official", "trm_core.parity") else f"{name}.__main__"
+    )
     return found.main  # type: ignore[no-any-return]
 
 

@@ -13,7 +13,18 @@ from typing import Any
 
 HOSTILE_VALUES: tuple[Any, ...] = (
     *(None, True, 0, -1, 2**31, 2**63, 10**400, 1e308, float("inf"), float("nan"), "", "²", "1e999", "nan", "\0", "\n"),
-    *("\x1b[31mred", "=1+1", "\\input{x}", "../../../etc/passwd", "/dev/zero", "x" * 5000, [], {}, [[]], [1, "a", None]),
+    *(
+        "\x1b[31mred",
+        "=1+1",
+        "\\input{x}",
+        "../../../etc/passwd",
+        "/dev/zero",
+        "x" * 5000,
+        [],
+        {},
+        [[]],
+        [1, "a", None],
+    ),
 )
 DEEP = "[" * 20_000 + "]" * 20_000
 
@@ -165,7 +176,9 @@ JSON = (_value_changed, _value_changed, _value_changed, _value_changed, _very_de
 
 def _places(document: Any) -> Any:
     """(container, key) of every value in it."""
-    items = document.items() if isinstance(document, dict) else enumerate(document) if isinstance(document, list) else ()
+    items = (
+        document.items() if isinstance(document, dict) else enumerate(document) if isinstance(document, list) else ()
+    )
     for name, value in items:
         yield document, name
         yield from _places(value)
@@ -190,7 +203,9 @@ def _in_a_table(path: Path, draw: random.Random) -> str:
             if draw.random() < 0.15:
                 database.execute(f'DELETE FROM "{table}" WHERE rowid = ?', (row,))
                 return f"row deleted in {table}"
-            value = draw.choice([one for one in HOSTILE_VALUES if isinstance(one, (str, float, type(None))) or one == -1])
+            value = draw.choice(
+                [one for one in HOSTILE_VALUES if isinstance(one, (str, float, type(None))) or one == -1]
+            )
             database.execute(f'UPDATE "{table}" SET "{column}" = ? WHERE rowid = ?', (value, row))
         except sqlite3.Error as error:
             return f"nothing ({error})"

@@ -39,4 +39,8 @@ def task() -> Task:
 
 def holds(folder: Path, content_hash: str) -> bool:
     """Whether a puzzle set says that it is this one; a broken manifest may say anything."""
-    return content_hash in (folder / "manifest.json").read_text(errors="replace") if (folder / "manifest.json").is_file() else True
+    return (
+        content_hash in (folder / "manifest.json").read_text(errors="replace")
+        if (folder / "manifest.json").is_file()
+        else True
+    )

@@ -1,11 +1,11 @@
 """What commands meet in the fuzzer: a folder with one of everything, made by the real commands, small.
 
-    mlflow.db optuna.db results/    a study of one finished run, and a search of two trials
-    sets/{sudoku,maze,arc}          puzzle sets
-    csv/{sudoku,maze} tasks/        puzzles as they are published
-    theirs.safetensors their_set/   a checkpoint in the released code's form
-    golden/                         one file of reference numbers
-    my_study.py my_search.py changed.json
+mlflow.db optuna.db results/    a study of one finished run, and a search of two trials
+sets/{sudoku,maze,arc}          puzzle sets
+csv/{sudoku,maze} tasks/        puzzles as they are published
+theirs.safetensors their_set/   a checkpoint in the released code's form
+golden/                         one file of reference numbers
+my_study.py my_search.py changed.json
 """
 
 from __future__ import annotations
@@ -68,7 +68,9 @@ def build(folder: Path) -> None:
     folder.mkdir(parents=True)
     change = {**CHANGE, "model": {**CHANGE["model"], "n": 2}}
     (folder / "my_search.py").write_text(MY_SEARCH.replace("CHANGE", repr(change)))
-    (folder / "my_study.py").write_text(MY_STUDY.replace('{**CHANGE, "ema": {}}', repr(change)).replace("CHANGE", repr(CHANGE)))
+    (folder / "my_study.py").write_text(
+        MY_STUDY.replace('{**CHANGE, "ema": {}}', repr(change)).replace("CHANGE", repr(CHANGE))
+    )
     (folder / "changed.json").write_text(json.dumps({"model": {"D": 16}}))
     _run(folder, str(ROOT / "sweeps" / "run.py"), *STUDY)
     _run(folder, str(ROOT / "sweeps" / "run.py"), *SEARCH)
