@@ -35,7 +35,7 @@ STUDY += ("data.train=24", "data.validation=4", "data.test=12", "model.D=16", "m
 STUDY += ("train.steps=300", "train.batch_size=8", "train.eval_every=100", "train.checkpoint_every=20")
 N_RUNS = 2
 CODES = (0, 1, 2, 130)  # that the command documents
-HANGS_S = 400.0  # after which a command counts as hanging
+HANGS_S = 600.0  # after which a command counts as hanging
 GONE_S = 60.0  # Ray's own processes need a while to notice that nobody needs them
 COMMANDS = 4  # as often as it may be given until it ends well
 
@@ -205,7 +205,7 @@ def _strike(one: Strike, here: Place, command: subprocess.Popen[str]) -> bool:
     targets = _targets(one.target, here, command)
     if one.target == "trial":
         targets = targets[:1]
-    return any([processes.send(pid, one.number) for pid in targets])
+    return 0 < sum(processes.send(pid, one.number) for pid in targets)
 
 
 def _undo(struck: Sequence[Strike], here: Place, command: subprocess.Popen[str]) -> None:
@@ -308,6 +308,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     base = options.keep or Path(tempfile.mkdtemp(prefix="chaos-"))
     processes.adopt_orphans()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))  # so that nothing is left then either
     with processes.nothing_left():
         return _rounds(plan(options.first + options.rounds, options.seed)[options.first :], base)
 
@@ -334,6 +335,9 @@ def _rounds(rounds: Sequence[Round], base: Path) -> int:
             here.problems += wrong_with(here, undisturbed)
             took = time.monotonic() - began
         print(f"{what}: exit codes {here.codes}, {took:.0f} s: {'; '.join(here.problems) or 'ok'}", flush=True)
+        for code, said in zip(here.codes, here.said, strict=True):
+            if code not in (0, -signal.SIGKILL):
+                print(f"    {code}: {' / '.join(said.strip().splitlines()[-3:])[:400]}", flush=True)
         failed += bool(here.problems)
         if not here.problems:
             shutil.rmtree(here.folder)

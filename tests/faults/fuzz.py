@@ -103,12 +103,12 @@ def half_written(before: dict[str, bytes], folder: Path) -> list[str]:
             if new and not any(path.iterdir()):
                 found.append(f"an empty folder: {name}")
         elif path.name.endswith((".new", ".partial", ".tmp", "-journal", "-wal")) or (
-            path.name[0] == "." and path.name != ".lock"
+            path.name[0] == "." and path.suffix != ".lock" and path.name != ".lock"
         ):
             found.append(f"left half-written: {name}")
         elif path.is_file():
             size = path.stat().st_size
-            if size == 0 and path.name not in (".lock",):
+            if size == 0 and not path.name.endswith(".lock"):
                 found.append(f"an empty file: {name}")
             elif path.suffix == ".json":
                 try:
