@@ -198,8 +198,8 @@ class Runs:
 
     def _result(self, job: Job) -> Result:
         """What a finished run says: its journal here, else its record in MLflow."""
+        from sweeps.journal import read_journal
         from sweeps.trials import Result
-        from sweeps.worker import read_journal
 
         rows = read_journal(self.sought.out / "runs" / job.key / "metrics.jsonl")
         metric, pruning = self.search.objectives[0].metric, self.search.pruning

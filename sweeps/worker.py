@@ -7,7 +7,7 @@ that were evaluated stay.
 
 What a trial reports to the driver, each report one of these:
     {"device"}              "cpu", or the GPU's name; once per process
-    {"rows", "torn"}        rows of the journal; what was said of torn checkpoints
+    {"rows", "torn"}        rows of the journal; what was said of torn checkpoints and of a damaged journal
     {"retry", "settings"}   why the run raised, and from where it goes on, in one line; settings that are others from
                             here on, by name, as text
     {"failure", "kind"}     why it failed, in one line, and of which kind (failures.Kind); the last
@@ -26,14 +26,16 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self, TypeGuard, get_args
+from typing import Any, Self, get_args
 
 import torch
 import torch.distributed as dist
 
 from data_prep.puzzle_set import PuzzleSet
+from sweeps import journal as journals
 from sweeps.failures import RETRIES, Failure, Kind, Verdict, verdict_on_failure
 from sweeps.guard import hold_folder
+from sweeps.journal import Journal, read_journal, write_whole
 from sweeps.records.types import Measurement
 from trm_core import checkpoint
 from trm_core.config import RunConfig
@@ -44,7 +46,6 @@ PASS_ON_EVERY_S = 2.0
 MAX_FAILURES = 2  # processes that may die under a run before it counts as failed
 LACK = "out_of_memory.txt"  # in a run's folder: that one of several workers was
 RECOMPUTE = "train.activation_checkpointing"
-LARGEST = 2**63 - 1  # that MLflow's tables take as a step, or a time
 
 
 @dataclass(frozen=True)
@@ -60,68 +61,6 @@ class Task:
     device: str  # "cuda" or "cpu": what the launcher has set aside for it
 
 
-class Journal:
-    """metrics.jsonl: a line per step, ascending, also after any number of deaths and resumptions."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.rows = read_journal(path)  # as they were found
-        self._continued = False
-
-    def add(self, row: Measurement) -> list[Measurement]:
-        """Append a row. The first after a resumption cuts what lies behind it, and brings the kept rows along.
-
-        Training resumed at step s reports its next row as it did before: rows behind that one belong to steps not
-        taken yet, rows before it are s or older. A row for a step that is there already (the last, when all that was
-        left was to evaluate again) adds to it.
-        """
-        if self._continued:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(_line(row))
-            return [row]
-        kept = [old for old in self.rows if old.step <= row.step]
-        if kept and kept[-1].step == row.step:
-            row = Measurement(row.step, row.time_ms, {**kept.pop().metrics, **row.metrics})
-        _write_whole(self.path, "".join(map(_line, [*kept, row])))
-        self._continued = True
-        return [*kept, row]
-
-
-def read_journal(path: Path) -> list[Measurement]:
-    """The rows of a metrics.jsonl by ascending step, none if it is not there.
-
-    A line that is no row, torn by a kill or damaged otherwise, is left out. Raises OSError alone.
-    """
-    rows = {}
-    with contextlib.suppress(FileNotFoundError):
-        for line in path.read_bytes().splitlines():
-            row = _row(line)
-            if row is not None:
-                rows[row.step] = row
-    return [rows[step] for step in sorted(rows)]
-
-
-def _row(line: bytes) -> Measurement | None:
-    try:
-        found = json.loads(line.decode("utf-8"))
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(found, dict):
-        return None
-    step, time_ms, metrics = (found.get(name) for name in Measurement._fields)
-    if not (_is_count(step) and _is_count(time_ms) and isinstance(metrics, dict)):
-        return None
-    return Measurement(step, time_ms, metrics) if all(map(_is_number, metrics.values())) else None
-
-
-def _is_count(value: object) -> TypeGuard[int]:
-    return type(value) is int and 0 <= value <= LARGEST
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, float) or (type(value) is int and abs(value) <= LARGEST)
-
-
 def train_run(
     task: Task,
     pass_on: Callable[[list[Measurement], list[str]], None],
@@ -135,7 +74,7 @@ def train_run(
     A run that had ended there is not trained again: all its rows are passed on. Either way the weights that were
     evaluated are what stays of its checkpoints.
     Rank 0 keeps the journal and the lock; the others only compute. agreed: makes `due` the same on all workers.
-    pass_on: rows, and what was said about torn checkpoints. Raises FolderHeld, and what trm_core.trainer.train raises.
+    pass_on: rows, and what was said about torn files. Raises FolderHeld, and what trm_core.trainer.train raises.
     """
     torch.set_num_threads(task.threads)
     first_worker = rank == 0
@@ -151,7 +90,7 @@ def train_run(
             pass_on([] if journal is None else journal.rows, torn.take())
         elif first_worker:
             facts = {"key": task.key, "data": data.content_hash, "settings": task.run.model_dump(mode="json")}
-            _write_whole(task.folder / "config.json", json.dumps(facts, indent=2) + "\n")
+            write_whole(task.folder / "config.json", json.dumps(facts, indent=2) + "\n")
         waiting: list[Measurement] = []
         passed_on_at = time.monotonic()
 
@@ -207,18 +146,20 @@ def _last_checkpoint(task: Task) -> Path:
 
 
 class _Torn(logging.Handler):
-    """What trm_core.checkpoint says of torn checkpoints, kept: Ray shows no worker's log."""
+    """What is said of torn checkpoints and damaged journals, kept: Ray shows no worker's log."""
 
     def __init__(self) -> None:
         super().__init__()
         self._said: list[str] = []
 
     def __enter__(self) -> Self:
-        checkpoint.log.addHandler(self)
+        for log in (checkpoint.log, journals.log):
+            log.addHandler(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        checkpoint.log.removeHandler(self)
+        for log in (checkpoint.log, journals.log):
+            log.removeHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep one."""
@@ -246,7 +187,7 @@ def note_failure(folder: Path, launch: str, error: Exception) -> str:
     text = f"{heading}\n\n{''.join(traceback.format_exception(error))}"
     with contextlib.suppress(OSError):  # a full disk may be the very reason
         folder.mkdir(parents=True, exist_ok=True)
-        _write_whole(folder / "failure.txt", text)
+        write_whole(folder / "failure.txt", text)
     return failure.reason
 
 
@@ -470,7 +411,7 @@ def train_beside_others(
 
 def _note_lack(task: Task, error: Exception) -> None:
     with contextlib.suppress(OSError):  # then it fails by itself once more
-        _write_whole(task.folder / LACK, f"launch {task.launch}\n{Failure.of(error).reason}\n")
+        write_whole(task.folder / LACK, f"launch {task.launch}\n{Failure.of(error).reason}\n")
 
 
 def _noted_lack(task: Task) -> str | None:
@@ -480,18 +421,3 @@ def _noted_lack(task: Task) -> str | None:
     except OSError:
         return None
     return lines[1] if len(lines) == 2 and lines[0] == f"launch {task.launch}" else None
-
-
-def _line(row: Measurement) -> str:
-    return json.dumps({"step": row.step, "time_ms": row.time_ms, "metrics": dict(row.metrics)}) + "\n"
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Write a file so that it is there whole or not at all."""
-    new = path.with_name(f"{path.name}.{os.getpid()}.new")
-    try:
-        new.write_text(text, encoding="utf-8")
-        new.replace(path)
-    except OSError:
-        new.unlink(missing_ok=True)
-        raise
