@@ -77,7 +77,7 @@ def _noted(out: Path) -> Path | None:
         path = Path(found["sqlite"])
         with path.open("rb") as file:
             return path if file.read(16) == b"SQLite format 3\0" else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
@@ -168,13 +168,14 @@ def _cannot_write(uri: str, path: Path, why: str) -> str:
 
 @contextlib.contextmanager
 def explained(doing: str) -> Iterator[None]:
-    """MLflow's errors, its store's and those of a database driver that is not there as one line."""
+    """MLflow's errors, its store's, its migrations' and those of a database driver that is not there as one line."""
+    from alembic.util import CommandError
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
-    except (MlflowException, SQLAlchemyError, ImportError, OSError) as error:
+    except (MlflowException, SQLAlchemyError, CommandError, ImportError, OSError) as error:
         raise TrackingUnavailable(
             f"{shown(address())}: MLflow could not {doing} ({one_line(error)}); see that it is an MLflow store of this"
             " version and that MLFLOW_TRACKING_URI names the right one"

@@ -36,29 +36,10 @@ HANGS_S = 240.0
 MEMORY_BYTES = 8 * 1024**3  # of a process: what asks for more was not checked
 CODES = {"sweeps.run": (0, 1, 2, 130), "sweeps.run status": (0, 1, 2), "trm_core.parity": (0, 1, 2), "a trial": (0,)}
 PRELOADED = (
-    "torch",
-    "mlflow",
-    "optuna",
-    "ray.tune",
-    "scipy.stats",
-    "matplotlib.pyplot",
-    "sweeps.run",
-    "sweeps.conduct",
-)
-PRELOADED += ("sweeps.seek", "sweeps.tune", "sweeps.search", "sweeps.status", "sweeps.launch", "sweeps.calibration")
-PRELOADED += (
-    "sweeps.records.write",
-    "reports.__main__",
-    "reports.search_report",
-    "reports.tune_report",
-    "trm_core.parity",
-)
-PRELOADED += (
-    "reports.pruning_report",
-    "trm_core.__main__",
-    "trm_core.official",
-    "trm_core.arc_vote",
-    "data_prep.__main__",
+    *("torch", "mlflow", "optuna", "ray.tune", "scipy.stats", "matplotlib.pyplot", "sweeps.run", "sweeps.conduct"),
+    *("sweeps.seek", "sweeps.tune", "sweeps.search", "sweeps.status", "sweeps.launch", "sweeps.calibration"),
+    *("sweeps.records.write", "reports.__main__", "reports.search_report", "reports.tune_report", "trm_core.parity"),
+    *("reports.pruning_report", "trm_core.__main__", "trm_core.official", "trm_core.arc_vote", "data_prep.__main__"),
 )
 
 
@@ -179,6 +160,9 @@ def _carry_out(given: Input, folder: Path, out: int, err: int) -> NoReturn:
         nowhere = os.open(os.devnull, os.O_RDONLY)
         for number, to in enumerate((nowhere, out, err)):
             os.dup2(to, number)
+        for name, number in (("stdout", 1), ("stderr", 2)):
+            errors = "strict" if name == "stdout" else "backslashreplace"  # as Python opens them
+            setattr(sys, name, os.fdopen(number, "w", buffering=1, encoding="utf-8", errors=errors))
         _shut_the_doors()
         code = _main_of(given.module)(list(given.arguments))
     except SystemExit as end:
@@ -210,7 +194,7 @@ def _shut_the_doors() -> None:
         raise calibration.CannotMeasure("not here")
 
     ray.init = no_ray
-    calibration._measure = no_measuring
+    setattr(calibration, "_measure", no_measuring)  # noqa: B010
 
 
 def _main_of(module: str) -> Callable[[list[str]], int]:

@@ -1,4 +1,4 @@
-"""What the fuzzer gives to the commands: plausible options beside hostile ones, on a folder in which a file may be broken.
+"""What the fuzzer gives to the commands: plausible options beside hostile ones, on files of which one may be broken.
 
 An input is a function of (seed, number) alone, so a failure is looked at again by its number.
 """
@@ -6,90 +6,32 @@ An input is a function of (seed, number) alone, so a failure is looked at again 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tests.faults.world import SEARCH, SMALL, STUDY
 
-HOSTILE = ("", " ", "-", "--", ".", "..", "/", "~", "/dev/null", "/dev/full", "no/such", "mlflow.db", "csv", "a" * 300)
-HOSTILE += (
-    "0",
-    "-1",
-    "1e999",
-    "nan",
-    "9" * 5000,
-    "２",
-    "²",
-    "1.5",
-    "none",
-    "true",
-    "all",
-    "0-4",
-    "5-1",
-    "1,,2",
-    "=",
-    "a=b",
+HOSTILE = (
+    *("", " ", "-", "--", ".", "..", "/", "~", "/dev/null", "/dev/full", "no/such", "mlflow.db", "csv", "a" * 300),
+    *("0", "-1", "1e999", "nan", "9" * 5000, "２", "²", "1.5", "none", "true", "all", "0-4", "5-1", "1,,2", "=", "a=b"),
+    *("\x1b[31mred", "two\nlines", "%s%n", "{0}", "'", '"', "*", "[", "λ…", "\udcff", "model.D=1e3", "train.steps=-1"),
+    *("sqlite:///", "http://127.0.0.1:9", "postgresql://u:secret@127.0.0.1:9/x", "file:///etc", "x://y"),
 )
-HOSTILE += (
-    "\x1b[31mred",
-    "two\nlines",
-    "%s%n",
-    "{0}",
-    "'",
-    '"',
-    "*",
-    "[",
-    "λ…",
-    "\udcff",
-    "model.D=1e3",
-    "train.steps=-1",
+STUDIES = "recursion_depth|components|latent_features|puzzles|arc_agi|layers|tutorial|my_study.py"
+SEARCHES = "lr_wd|optimiser|recursion|my_search.py"
+PROFILES = "mini|official|paper"
+SETTINGS = (
+    "model.D=16|model.D=0|model.T=2|model.n=-1|optim.lr=1e-3|optim.lr=nan|optim.lr=1e400|data.train=24|data.test=1"
+    "|data.train=99999999999|data.side=8|data.clues=7|train.steps=6|train.batch_size=7|model.features=single z"
+    "|model.mixer=attention|model.n_heads=3|data.box_rows=9|maze:model.D=16|hrm:optim.lr=1|nothing:model.D=1"
+    "|train.seed=1|data.source=files|model.D=" + "9" * 400
 )
-HOSTILE += ("sqlite:///", "http://127.0.0.1:9", "postgresql://u:secret@127.0.0.1:9/x", "file:///etc", "x://y")
-STUDIES = (
-    "recursion_depth",
-    "components",
-    "latent_features",
-    "puzzles",
-    "arc_agi",
-    "layers",
-    "tutorial",
-    "my_study.py",
-)
-SEARCHES = ("lr_wd", "optimiser", "recursion", "my_search.py")
-PROFILES = ("mini", "official", "paper")
-SETTINGS = ("model.D=16", "model.D=0", "model.T=2", "model.n=-1", "optim.lr=1e-3", "optim.lr=nan", "optim.lr=1e400")
-SETTINGS += ("data.train=24", "data.train=99999999999", "data.test=1", "data.side=8", "data.clues=7", "train.steps=6")
-SETTINGS += (
-    "train.batch_size=7",
-    "model.features=single z",
-    "model.mixer=attention",
-    "model.n_heads=3",
-    "data.box_rows=9",
-)
-SETTINGS += (
-    "maze:model.D=16",
-    "hrm:optim.lr=1",
-    "nothing:model.D=1",
-    "train.seed=1",
-    "model.D=" + "9" * 400,
-    "data.source=files",
-)
-PLACES = (
-    "sets/sudoku",
-    "sets/maze",
-    "sets/arc",
-    "csv/sudoku",
-    "csv/maze",
-    "tasks",
-    "results",
-    "model",
-    "golden",
-    "new",
-    "new/deep",
-)
-CHECKPOINTS = ("model", "model/step_00000006", "results/runs", "sets/sudoku", "imported")
+SETS = "sets/sudoku|sets/maze|sets/arc"
+PLACES = f"{SETS}|csv/sudoku|csv/maze|tasks|results|model|golden|new|new/deep"
+CHECKPOINTS = "model|model/step_00000006|results/runs|sets/sudoku|imported"
 
 Draw = random.Random
+Words = Callable[[Draw], list[str]]  # what follows an option
 
 
 @dataclass(frozen=True)
@@ -103,307 +45,226 @@ class Input:
     real: bool  # in a process of its own from the start, else in a copy of one that has loaded the libraries
 
     def __str__(self) -> str:
-        words = [
-            argument if len(argument) < 60 else f"{argument[:50]}…({len(argument)})" for argument in self.arguments
-        ]
+        words = [word if len(word) < 60 else f"{word[:50]}…({len(word)})" for word in self.arguments]
         return f"{self.number}: {self.module} {words!r}" + (f" with {self.broken} broken" if self.broken else "")
 
 
 def draw_input(seed: int, number: int) -> Input:
     """The input of this number."""
     draw = Draw(f"{seed} {number}")
-    module, grammar, weights = draw.choices(COMMANDS, [one[2] for one in COMMANDS])[0]
-    arguments = grammar(draw)
+    module = draw.choices(list(COMMANDS), [weight for _, weight in COMMANDS.values()])[0]
+    arguments = COMMANDS[module][0](draw)
     if draw.random() < 0.12:  # a word that nobody expects, somewhere
         arguments.insert(draw.randrange(len(arguments) + 1), draw.choice(HOSTILE))
     broken = draw.choice(FILES[module]) if draw.random() < 0.5 else None
     return Input(number, module, tuple(arguments), broken, draw.random() < 0.04)
 
 
-def _some(draw: Draw, options: dict[str, Callable[[Draw], Sequence[str]]], share: float = 0.25) -> list[str]:
+def one(words: str, hostile: float = 0.15) -> Words:
+    """One of these, "a|b|c", or with this chance a hostile one."""
+    return lambda draw: [draw.choice(HOSTILE if draw.random() < hostile else words.split("|"))]
+
+
+def several(words: str) -> Words:
+    """One to three of these."""
+    return lambda draw: [word for _ in range(draw.choice((1, 1, 2, 3))) for word in one(words)(draw)]
+
+
+def count(words: str = "1") -> Words:
+    """A small number, one of these, or often a hostile one."""
+    return one(f"{words}|1|2|3", hostile=0.3)
+
+
+def nothing(draw: Draw) -> list[str]:
+    """An option that stands alone."""
+    return []
+
+
+def some(draw: Draw, options: Mapping[str, Words], share: float = 0.2) -> list[str]:
     """Each option with this chance, in any order."""
     chosen = [name for name in options if draw.random() < share]
     draw.shuffle(chosen)
     return [word for name in chosen for word in (name, *options[name](draw))]
 
 
-def _one_of(*words: str, hostile: float = 0.15) -> Callable[[Draw], list[str]]:
-    return lambda draw: [draw.choice(HOSTILE if draw.random() < hostile else words)]
-
-
-def _several(*words: str) -> Callable[[Draw], list[str]]:
-    return lambda draw: [_one_of(*words)(draw)[0] for _ in range(draw.choice((1, 1, 2, 3)))]
-
-
-def _nothing(draw: Draw) -> list[str]:
-    return []
-
-
-def _n(*words: str) -> Callable[[Draw], list[str]]:
-    return _one_of(*words, "1", "2", "3", hostile=0.3)
+def either(draw: Draw, share: float, words: Words) -> Sequence[str]:
+    """These words, with this chance."""
+    return words(draw) if draw.random() < share else ()
 
 
 # --- each command ----------------------------------------------------------------------------------------------------
 
-WHERE = {
-    "--out": _one_of("results", "new", "new/deep", "mlflow.db"),
-    "--data": _several(
-        "hub",
-        "csv/sudoku",
-        "csv/maze",
-        "csv",
-        "tasks",
-        "sudoku=csv/sudoku",
-        "maze=csv/maze",
-        "arc=tasks",
-        "sets/sudoku",
+RUN: dict[str, Words] = {
+    "--profile": one(PROFILES),
+    "--seeds": count("0-1|0,2"),
+    "--data-seeds": count(),
+    "--set": several(SETTINGS),
+    "--grid": several("optim.lr=1e-3,3e-3|model.D=16,32|optim.lr=1|model.T=1,x|data.test=4,5"),
+    "--set-anyway": nothing,
+    "--retry-failed": nothing,
+    "--only": several("k=1*|TRM*|HRM*|*|[|k=9"),
+    "--launcher": one("train|inline"),
+    "--workers": count(),
+    "--budget": one("2h|90m|$5|1s|0h|1e9h"),
+    "--price": one("2|0.5|-1|$3"),
+    "--on": one("h100|a100|l40s|rtx4090|cpu"),
+    "--trials": count(),
+    "--optuna-storage": one("sqlite:///optuna.db|sqlite:///new.db|optuna.journal"),
+    "--yes": nothing,
+    "--out": one("results|new|new/deep|mlflow.db"),
+    "--data": several(
+        "hub|csv/sudoku|csv/maze|csv|tasks|sudoku=csv/sudoku|maze=csv/maze|arc=tasks|sets/sudoku|sudoku=sets/sudoku"
     ),
 }
-RUN = {
-    "--profile": _one_of(*PROFILES),
-    "--seeds": _n("0-1", "0,2"),
-    "--data-seeds": _n(),
-    "--set": _several(*SETTINGS),
-    "--grid": _several("optim.lr=1e-3,3e-3", "model.D=16,32", "optim.lr=1", "model.T=1,x", "data.test=4,5"),
-    "--set-anyway": _nothing,
-    "--retry-failed": _nothing,
-    "--only": _several("k=1*", "TRM*", "HRM*", "*", "[", "k=9"),
-    "--launcher": _one_of("train", "inline"),
-    "--workers": _n(),
-    "--budget": _one_of("2h", "90m", "$5", "1s", "0h", "1e9h"),
-    "--price": _one_of("2", "0.5", "-1", "$3"),
-    "--on": _one_of("h100", "a100", "l40s", "rtx4090", "cpu"),
-    "--trials": _n(),
-    "--optuna-storage": _one_of("sqlite:///optuna.db", "sqlite:///new.db", "optuna.journal"),
-    "--yes": _nothing,
-    **WHERE,
+AGAIN = {name: RUN[name] for name in ("--seeds", "--yes", "--out", "--retry-failed", "--only")}
+LOOK: dict[str, Words] = {
+    "--plan": nothing,
+    "--list": nothing,
+    "--settings": nothing,
+    "--print-config": one("TRM k=1, T=1|one"),
+    "--diff": lambda draw: [*one("TRM k=1, T=1|one")(draw), *one("HRM k=1, T=1|two")(draw)],
+    "--explain": lambda draw: [*one(PROFILES)(draw), *one(PROFILES)(draw)],
+    "--pruning-report": one(SEARCHES),
 }
-LOOK = (
-    "--plan",
-    "--plan",
-    "--plan",
-    "--list",
-    "--settings",
-    "--print-config",
-    "--diff",
-    "--explain",
-    "--pruning-report",
-    "",
-)
 
 
 def _run(draw: Draw) -> list[str]:
-    look = draw.choice(LOOK)
     if draw.random() < 0.25:  # what is there already, with something beside it
-        known = list(STUDY if draw.random() < 0.6 else SEARCH)
-        return [
-            *known,
-            *_some(draw, {name: RUN[name] for name in ("--seeds", "--yes", "--out", "--retry-failed", "--only")}, 0.15),
-        ]
-    words = [*_some(draw, RUN, 0.15)]
+        return [*(STUDY if draw.random() < 0.6 else SEARCH), *some(draw, AGAIN, 0.15)]
+    look = draw.choice([*LOOK, "--plan", "--plan", ""])
+    words = some(draw, RUN, 0.15)
     if look != "--pruning-report":
-        words += ["--study", _one_of(*STUDIES)(draw)[0]] if draw.random() < 0.85 else []
-        words += ["--search", _one_of(*SEARCHES)(draw)[0]] if draw.random() < 0.15 else []
-        words += ["--tune", _one_of(*SEARCHES)(draw)[0]] if draw.random() < 0.1 else []
-    if look in ("--plan", "--list", "--settings"):
-        words += [look]
-    elif look == "--print-config":
-        words += [look, _one_of("TRM k=1, T=1", "one")(draw)[0]]
-    elif look == "--diff":
-        words += [look, *(_one_of("TRM k=1, T=1", "HRM k=1, T=1")(draw)[0] for _ in range(2))]
-    elif look == "--explain":
-        words += [look, *(_one_of(*PROFILES)(draw)[0] for _ in range(2))]
-    elif look == "--pruning-report":
-        words += [look, _one_of(*SEARCHES)(draw)[0]]
-    return words
+        for name, share, of in (("--study", 0.85, STUDIES), ("--search", 0.15, SEARCHES), ("--tune", 0.1, SEARCHES)):
+            words += [name, *one(of)(draw)] if draw.random() < share else ()
+    return [*words, look, *LOOK[look](draw)] if look else words
 
 
 def _status(draw: Draw) -> list[str]:
-    study = [_one_of(*STUDIES, "my_search")(draw)[0]] if draw.random() < 0.7 else []
-    return ["status", *study, *_some(draw, {"--profile": RUN["--profile"], "--out": WHERE["--out"]})]
+    return ["status", *either(draw, 0.7, one(f"{STUDIES}|my_search")), *some(draw, {n: RUN[n] for n in STATUS})]
+
+
+STATUS = ("--profile", "--out")
 
 
 def _reports(draw: Draw) -> list[str]:
-    options = {
-        "--profile": RUN["--profile"],
-        "--out": WHERE["--out"],
-        "--label": _one_of("all", "lr=0.001", "trial"),
-        "--all": _nothing,
-        "--set": lambda draw: [*SMALL] if draw.random() < 0.5 else _several(*SETTINGS)(draw),
-        "--compare": _several("all", "lr=0.001", "D=16"),
-        "--tracking": _one_of("sqlite:///mlflow.db", "sqlite:///new.db", "sqlite:///optuna.db"),
+    options: dict[str, Words] = {
+        **{name: RUN[name] for name in STATUS},
+        "--label": one("all|lr=0.001|trial"),
+        "--all": nothing,
+        "--set": lambda draw: [*SMALL] if draw.random() < 0.5 else several(SETTINGS)(draw),
+        "--compare": several("all|lr=0.001|D=16"),
+        "--tracking": one("sqlite:///mlflow.db|sqlite:///new.db|sqlite:///optuna.db"),
     }
-    return [_one_of("recursion_depth", "my_search", "my_study")(draw)[0], *_some(draw, options, 0.2)]
+    return [*one("recursion_depth|my_search|my_study")(draw), *some(draw, options)]
 
 
 def _evaluate(draw: Draw) -> list[str]:
-    options = {
-        "--split": _one_of("test", "train", "validation"),
-        "--steps": _n("1,2", "2"),
-        "--limit": _n("4"),
-        "--batch-size": _n("8"),
-        "--device": _one_of("cpu", "auto", "cuda"),
-        "--diagnostics": _nothing,
-        "--json": _one_of("facts.json", "new/facts.json", "sets"),
-        "--blank-identifiers": _nothing,
-        "--allow-leak": _nothing,
-        "--votes": _n(),
-        "--out": _one_of("predictions", "sets"),
+    options: dict[str, Words] = {
+        "--split": one("test|train|validation"),
+        "--steps": count("1,2"),
+        "--limit": count("4"),
+        "--batch-size": count("8"),
+        "--device": one("cpu|auto|cuda"),
+        "--diagnostics": nothing,
+        "--json": one("facts.json|new/facts.json|sets"),
+        "--blank-identifiers": nothing,
+        "--allow-leak": nothing,
+        "--votes": count(),
+        "--out": one("predictions|sets"),
     }
     if draw.random() < 0.15:
-        return [
-            "vote",
-            *_several("predictions", "results/runs", "sets/arc")(draw),
-            "--data",
-            _one_of("sets/arc", *PLACES)(draw)[0],
-        ]
-    return [
-        "evaluate",
-        _one_of(*CHECKPOINTS)(draw)[0],
-        _one_of("results/data/sudoku*", "sets/sudoku", *PLACES)(draw)[0],
-        *_some(draw, options, 0.15),
-    ]
+        return ["vote", *several("predictions|results/runs|sets/arc")(draw), "--data", *one(PLACES)(draw)]
+    return ["evaluate", *one(CHECKPOINTS)(draw), *one(f"sets/sudoku|{PLACES}")(draw), *some(draw, options, 0.15)]
 
 
 def _official(draw: Draw) -> list[str]:
     if draw.random() < 0.5:
-        options = {"--compiled": _nothing, "--raw": _nothing}
-        return [
-            "export",
-            _one_of(*CHECKPOINTS)(draw)[0],
-            _one_of("exported", "new/exported", "sets")(draw)[0],
-            *_some(draw, options),
-        ]
-    told = [
-        "model.T=1",
-        "model.n=2",
-        "model.N_sup=2",
-        "model.halting=bce",
-        "model.gradient=full recursion",
-        "train.precision=fp32",
-    ]
+        options = {"--compiled": nothing, "--raw": nothing}
+        return ["export", *one(CHECKPOINTS)(draw), *one("exported|new/exported|sets")(draw), *some(draw, options)]
+    told = ["model.T=1", "model.n=2", "model.N_sup=2", "model.halting=bce", "train.precision=fp32"]
+    told += ["model.gradient=full recursion"]
     if draw.random() < 0.4:
-        told[draw.randrange(len(told))] = draw.choice((*SETTINGS, *HOSTILE))
-    options = {"--settings": _one_of("changed.json", "results/runs/*/config.json")}
-    return [
-        "import",
-        _one_of("theirs", "model/step_00000006/weights.safetensors", hostile=0.1)(draw)[0],
-        "imported",
-        *_some(draw, options),
-        "--set",
-        *told,
-    ]
+        told[draw.randrange(len(told))] = draw.choice((*SETTINGS.split("|"), *HOSTILE))
+    state = one("theirs|model/step_00000006/weights.safetensors", hostile=0.1)(draw)
+    return ["import", *state, "imported", *some(draw, {"--settings": one("changed.json|theirs")}), "--set", *told]
 
 
 def _parity(draw: Draw) -> list[str]:
-    return [
-        _one_of("golden")(draw)[0],
-        *_some(draw, {"direct": _nothing, "--own-blas": _nothing, "--rounding": _nothing}, 0.5),
-    ]
+    return [*one("golden")(draw), *some(draw, {"direct": nothing, "--own-blas": nothing, "--rounding": nothing}, 0.5)]
+
+
+SIZES = {
+    "sudoku": ("--box", "2x2", "--clues", "7"),
+    "maze": ("--side", "6", "--least-path", "4"),
+    "arc": ("--side", "10", "--variants", "2"),
+}
+BUILD: dict[str, dict[str, Words]] = {
+    "sudoku": {
+        "--box": one("2x2|2x3|3x3|0x0|9x9"),
+        "--clues": count("7|8"),
+        "--rating": one("10:50|:|5:1"),
+        "--verify": nothing,
+    },
+    "maze": {"--side": count("6|30|40"), "--least-path": count("4"), "--verify": nothing},
+    "arc": {
+        "--subsets": several("training|evaluation|concept|training2"),
+        "--test-subset": one("evaluation|training"),
+        "--variants": count("0"),
+        "--side": count("10|30"),
+        "--allow-leak": nothing,
+    },
+}
 
 
 def _data_prep(draw: Draw) -> list[str]:
-    verb = draw.choice(("sudoku", "maze", "arc", "verify", "show"))
+    verb = draw.choice((*BUILD, "verify", "show"))
     if verb == "verify":
-        return [verb, _one_of(*PLACES)(draw)[0]]
+        return [verb, *one(PLACES)(draw)]
     if verb == "show":
-        options = {
-            "--split": _one_of("test", "train", "validation"),
-            "--variant": _n(),
-            "--augment": _one_of("recomputed", "published"),
-            "--png": _one_of("a.png", "new/a.png", "sets"),
+        options: dict[str, Words] = {
+            "--split": one("test|train|validation"),
+            "--variant": count(),
+            "--augment": one("recomputed|published"),
+            "--png": one("a.png|new/a.png|sets"),
         }
-        return [verb, _one_of(*PLACES[:3], hostile=0.1)(draw)[0], _n("0")(draw)[0], *_some(draw, options)]
-    of = {
-        "sudoku": {
-            "--box": _one_of("2x2", "2x3", "3x3", "0x0", "9x9"),
-            "--clues": _n("7", "8"),
-            "--rating": _one_of("10:50", ":", "5:1"),
-            "--verify": _nothing,
-        },
-        "maze": {"--side": _n("6", "30", "40"), "--least-path": _n("4"), "--verify": _nothing},
-        "arc": {
-            "--subsets": _several("training", "evaluation", "concept", "training2"),
-            "--test-subset": _one_of("evaluation", "training"),
-            "--variants": _n("0"),
-            "--side": _n("10", "30"),
-            "--allow-leak": _nothing,
-        },
-    }[verb]
-    generated = {
-        "sudoku": ["--box", "2x2", "--clues", "7"],
-        "maze": ["--side", "6", "--least-path", "4"],
-        "arc": ["--side", "10", "--variants", "2"],
-    }
-    source = draw.choice(("generate", "csv/sudoku", "csv/maze", "tasks", "hub", *PLACES, *HOSTILE[:10]))
-    words = [verb, "--source", source, "--out", _one_of("new", "sets/sudoku", "new/deep")(draw)[0]]
-    few = ["--train", "8", "--validation", "2", "--test", "3"] if draw.random() < 0.8 else []
-    sizes = generated[verb] if source == "generate" else []
-    return [
-        *words,
-        *few,
-        *sizes,
-        *_some(
-            draw,
-            {**of, "--train": _n("all", "8"), "--validation": _n("0"), "--test": _n("all"), "--seed": _n("0")},
-            0.12,
-        ),
-    ]
+        return [verb, *one(SETS)(draw), *count("0")(draw), *some(draw, options)]
+    (source,) = one(f"generate|generate|csv/sudoku|csv/maze|tasks|hub|{PLACES}")(draw)
+    words = [verb, "--source", source, "--out", *one("new|sets/sudoku|new/deep")(draw)]
+    if draw.random() < 0.8:
+        words += ["--train", "8", "--validation", "2", "--test", "3"]
+    words += SIZES[verb] if source == "generate" else ()
+    more = {"--train": count("all"), "--validation": count("0"), "--test": count("all"), "--seed": count("0")}
+    return [*words, *some(draw, {**BUILD[verb], **more}, 0.12)]
 
 
 def _trial(draw: Draw) -> list[str]:
     return []
 
 
-COMMANDS = (
-    ("sweeps.run", _run, 9),
-    ("sweeps.run status", _status, 2),
-    ("reports", _reports, 4),
-    ("trm_core", _evaluate, 4),
-    ("trm_core.official", _official, 3),
-    ("trm_core.parity", _parity, 1),
-    ("data_prep", _data_prep, 5),
-    ("a trial", _trial, 3),
-)
-RECORDS = (
-    "mlflow.db",
-    "mlflow.db",
-    "mlflow.db",
-    "results/mini/**/campaign.json",
-    "results/tracking.json",
-    "mlruns/**/*.json",
-)
-PUZZLES = (
-    "sets/*/manifest.json",
-    "sets/*/*.npy",
-    "sets/*/*.json",
-    "results/data/*/manifest.json",
-    "results/data/*/*.npy",
-)
+COMMANDS: dict[str, tuple[Words, float]] = {  # each with its weight
+    "sweeps.run": (_run, 9),
+    "sweeps.run status": (_status, 2),
+    "reports": (_reports, 4),
+    "trm_core": (_evaluate, 4),
+    "trm_core.official": (_official, 3),
+    "trm_core.parity": (_parity, 1),
+    "data_prep": (_data_prep, 5),
+    "a trial": (_trial, 3),
+}
+DOCUMENTS = ("results/mini/**/campaign.json", "results/tracking.json", "mlruns/**/*.json")
+RECORDS = ("mlflow.db", "mlflow.db", "mlflow.db", *DOCUMENTS)
+PUZZLES = ("sets/*/manifest.json", "sets/*/*.npy", "sets/*/*.json", "results/data/*/manifest.json", "results/data/*/*")
 WEIGHTS = ("results/runs/*/checkpoints/*/*", "results/runs/*/checkpoints/*/checkpoint.json", "theirs", "changed.json")
-OWN = ("my_study.py", "my_search.py")
+SOURCES = ("csv/*/*.csv", "csv/*/*.csv", "tasks/**/*.json")
+OWN = ("my_study.py", "my_search.py", "optuna.db", "optuna.db", "results/runs/*/*")
+JOURNALS = ("results/runs/*/metrics.jsonl", "results/runs/*/metrics.jsonl", "results/runs/*/*")
 FILES: dict[str, tuple[str, ...]] = {
-    "sweeps.run": (
-        *RECORDS,
-        *PUZZLES,
-        *OWN,
-        "optuna.db",
-        "optuna.db",
-        "results/runs/*/*",
-        "csv/*/*.csv",
-        "tasks/**/*.json",
-    ),
+    "sweeps.run": (*RECORDS, *PUZZLES, *OWN, *SOURCES),
     "sweeps.run status": RECORDS,
     "reports": (*RECORDS, "optuna.db", "results/runs/*/*"),
     "trm_core": (*PUZZLES, *WEIGHTS),
     "trm_core.official": WEIGHTS,
     "trm_core.parity": ("golden/*.npz",),
-    "data_prep": (*PUZZLES, "csv/*/*.csv", "csv/*/*.csv", "tasks/**/*.json"),
-    "a trial": (
-        "results/runs/*/metrics.jsonl",
-        "results/runs/*/metrics.jsonl",
-        "results/runs/*/*",
-        *WEIGHTS[:2],
-        "results/data/*/*",
-    ),
+    "data_prep": (*PUZZLES, *SOURCES),
+    "a trial": (*JOURNALS, *WEIGHTS[:2], "results/data/*/*"),
 }

@@ -7,7 +7,6 @@ import os
 import random
 import shutil
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +37,7 @@ def mutate(path: Path, draw: random.Random) -> str:
         kinds += TEXT
     kind = draw.choice(kinds)
     kind(path, draw)
-    return kind.__name__.strip("_").replace("_", " ")
+    return str(kind.__name__).strip("_").replace("_", " ")
 
 
 # --- any file --------------------------------------------------------------------------------------------------------
@@ -100,8 +99,10 @@ def _another_file(path: Path, draw: random.Random) -> None:
         path.write_bytes(b"PK\x03\x04" + draw.randbytes(200))
 
 
-ANY = (_truncated, _emptied, _bytes_changed, _first_bytes_changed, _grown, _no_file_any_more, _a_folder, _a_pipe)
-ANY += (_a_link_to_nowhere, _another_file)
+ANY = (
+    *(_truncated, _emptied, _bytes_changed, _first_bytes_changed, _grown, _no_file_any_more, _a_folder, _a_pipe),
+    *(_a_link_to_nowhere, _another_file),
+)
 
 
 # --- text ------------------------------------------------------------------------------------------------------------
@@ -189,7 +190,6 @@ def _places(document: Any) -> Any:
 
 def _in_a_table(path: Path, draw: random.Random) -> str:
     """A value somewhere in MLflow's or Optuna's tables."""
-    act: Callable[[], str]
     with sqlite3.connect(path) as database:
         database.text_factory = lambda data: data.decode("utf-8", "replace")
         tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]

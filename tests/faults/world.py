@@ -20,8 +20,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURES = ROOT / "tests" / "fixtures"
-SMALL = ("model.D=16", "model.n_heads=2", "model.N_sup=2", "data.train=24", "data.validation=4", "data.test=12")
-SMALL += ("train.steps=6", "train.batch_size=8", "train.eval_every=2", "train.checkpoint_every=2")
+SMALL = (
+    *("model.D=16", "model.n_heads=2", "model.N_sup=2", "data.train=24", "data.validation=4", "data.test=12"),
+    *("train.steps=6", "train.batch_size=8", "train.eval_every=2", "train.checkpoint_every=2"),
+)
 STUDY = ("--study", "recursion_depth", "--profile", "mini", "--only", "TRM k=1*", "--set", *SMALL)
 SEARCH = ("--search", "my_search.py", "--profile", "mini", "--trials", "2")
 MY_SEARCH = '''"""Learning rate alone."""

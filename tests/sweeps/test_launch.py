@@ -371,12 +371,12 @@ def test_what_all_runs_need_ends_the_launch_with_its_own_error(
         watch = _Watch({only.key: only}, sets, tmp_path / "runs", {only.key: tracker}, progress, Silent())
         assert watch.begin(only) == "ours"
         watch.on_trial_start(0, [], trial)
-        hear = {
+        heard: dict[str, Callable[[], object]] = {
             "a report": lambda: watch.stops({"config": {"key": only.key}, "rows": [(2, 2000, {"train/loss": 0.5})]}),
             "its end": lambda: watch.on_trial_complete(0, [], trial),
-        }[when]
+        }
         with pytest.raises(Interrupted):
-            hear()
+            heard[when]()
     assert isinstance(watch.broken, StorageUnavailable)
     assert watch.failed == {}
 
