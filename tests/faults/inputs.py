@@ -15,7 +15,7 @@ HOSTILE = (
     *("", " ", "-", "--", ".", "..", "/", "~", "/dev/null", "/dev/full", "no/such", "mlflow.db", "csv", "a" * 300),
     *("0", "-1", "1e999", "nan", "9" * 5000, "２", "²", "1.5", "none", "true", "all", "0-4", "5-1", "1,,2", "=", "a=b"),
     *("\x1b[31mred", "two\nlines", "%s%n", "{0}", "'", '"', "*", "[", "λ…", "\udcff", "model.D=1e3", "train.steps=-1"),
-    *("sqlite:///", "http://127.0.0.1:9", "postgresql://u:secret@127.0.0.1:9/x", "file:///etc", "x://y"),
+    *("sqlite:///", "http://127.0.0.1:9", "postgresql://127.0.0.1:9/x", "file:///etc", "x://y"),
 )
 STUDIES = "recursion_depth|components|latent_features|puzzles|arc_agi|layers|tutorial|my_study.py"
 SEARCHES = "lr_wd|optimiser|recursion|my_search.py"
@@ -26,6 +26,7 @@ SETTINGS = (
     "|model.mixer=attention|model.n_heads=3|data.box_rows=9|maze:model.D=16|hrm:optim.lr=1|nothing:model.D=1"
     "|train.seed=1|data.source=files|model.D=" + "9" * 400
 )
+WITH_A_PASSWORD = "http://me:secret@127.0.0.1:9|postgresql://me:secret@127.0.0.1:9/x"
 SETS = "sets/sudoku|sets/maze|sets/arc"
 PLACES = f"{SETS}|csv/sudoku|csv/maze|tasks|results|model|golden|new|new/deep"
 CHECKPOINTS = "model|model/step_00000006|results/runs|sets/sudoku|imported"
@@ -109,7 +110,7 @@ RUN: dict[str, Words] = {
     "--price": one("2|0.5|-1|$3"),
     "--on": one("h100|a100|l40s|rtx4090|cpu"),
     "--trials": count(),
-    "--optuna-storage": one("sqlite:///optuna.db|sqlite:///new.db|optuna.journal"),
+    "--optuna-storage": one(f"sqlite:///optuna.db|sqlite:///new.db|optuna.journal|{WITH_A_PASSWORD}"),
     "--yes": nothing,
     "--out": one("results|new|new/deep|mlflow.db"),
     "--data": several(
@@ -153,7 +154,7 @@ def _reports(draw: Draw) -> list[str]:
         "--all": nothing,
         "--set": lambda draw: [*SMALL] if draw.random() < 0.5 else several(SETTINGS)(draw),
         "--compare": several("all|lr=0.001|D=16"),
-        "--tracking": one("sqlite:///mlflow.db|sqlite:///new.db|sqlite:///optuna.db"),
+        "--tracking": one(f"sqlite:///mlflow.db|sqlite:///new.db|sqlite:///optuna.db|{WITH_A_PASSWORD}"),
     }
     return [*one("recursion_depth|my_search|my_study")(draw), *some(draw, options)]
 
