@@ -177,8 +177,8 @@ def carry_out(what: Round, here: Place, lines: int) -> None:
         here.server.start()
     while code != 0 and len(here.codes) < COMMANDS:
         code = here.wait(here.start(what.launcher))
-    if code != 0:
-        here.problems.append(f"the command never ended well: {here.codes}")
+        if code != 0:
+            here.problems.append(f"the same command again, undisturbed, ended with {code}")
 
 
 def _moment(what: Round, here: Place, command: subprocess.Popen[str], lines: int) -> bool:
