@@ -7,6 +7,7 @@ Whatever else is no row is damage: named with file and line, and set aside in me
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -20,15 +21,15 @@ NAMED = 3  # damaged lines that are named one by one
 log = logging.getLogger(__name__)
 
 
-class BadJournal(ValueError):
-    """Something that is no file stands where a run's journal belongs."""
+class BadJournal(OSError):
+    """Something that is no file stands where a run's journal belongs: to its readers as if the disk refused it."""
 
 
 class Journal:
     """metrics.jsonl while its run goes on: ascending also after any number of deaths and resumptions."""
 
     def __init__(self, path: Path) -> None:
-        """Raises BadJournal, OSError."""
+        """Raises OSError, BadJournal among them."""
         self.path = path
         self.rows, damaged = _read(path)  # as they were found
         self._continued = False
@@ -56,7 +57,7 @@ class Journal:
 
 
 def read_journal(path: Path) -> list[Measurement]:
-    """The rows of a metrics.jsonl by ascending step, none if it is not there. Raises BadJournal, OSError."""
+    """The rows of a metrics.jsonl by ascending step, none if it is not there. Raises OSError, BadJournal too."""
     return _read(path)[0]
 
 
@@ -76,7 +77,7 @@ def _read(path: Path) -> tuple[list[Measurement], dict[int, bytes]]:
     rows: dict[int, Measurement] = {}
     damaged = {}
     if path.exists() and not path.is_file():
-        raise BadJournal(f"{path}: no file, expected a run's journal; move it away, then give the same command again")
+        raise BadJournal(errno.EINVAL, "no file, expected a run's journal; move it away", str(path))
     with contextlib.suppress(FileNotFoundError):
         for number, line in enumerate(path.read_bytes().splitlines(keepends=True), 1):
             row = _row(line)

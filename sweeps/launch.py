@@ -27,7 +27,7 @@ from sweeps import machines as machines_of  # before Ray is imported: it sets wh
 from sweeps.campaign import Job
 from sweeps.failures import Failure, Interrupted, contained
 from sweeps.guard import asked_to_end, process_lives
-from sweeps.journal import BadJournal, read_journal
+from sweeps.journal import read_journal
 from sweeps.machines import Machines, cluster
 from sweeps.packing import Arrangement, LauncherName, arrange
 from sweeps.progress import Progress
@@ -523,7 +523,7 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
 
     def _fail(self, key: str, failure: Failure) -> None:
         """What is left of its journal, and that it has failed."""
-        with contextlib.suppress(OSError, BadJournal):  # why it failed matters more
+        with contextlib.suppress(OSError):  # why it failed matters more
             self._catch_up(key)
         self._end_failed(key, failure)
 

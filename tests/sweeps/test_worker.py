@@ -368,3 +368,20 @@ def test_a_failure_is_noted_with_its_kind_for_the_launch_it_ended(tmp_path: Path
     assert noted_failure(tmp_path, "another launch") is None
     (tmp_path / "failure.txt").write_bytes(b"\xff torn")
     assert noted_failure(tmp_path, "one launch") is None
+
+
+def test_a_run_whose_journal_is_no_file_has_failed_and_says_so(task: Task) -> None:
+    (task.folder / "metrics.jsonl").mkdir(parents=True)
+    told: list[dict[str, Any]] = []
+    train_alone(task, told.append)
+    assert "no file, expected a run's journal" in told[-1]["failure"]
+
+
+def test_damage_in_a_journal_is_reported_with_file_and_line_and_the_run_goes_on(task: Task) -> None:
+    task.folder.mkdir(parents=True, exist_ok=True)
+    (task.folder / "metrics.jsonl").write_text("no row\n")
+    told: list[dict[str, Any]] = []
+    train_alone(task, told.append)
+    said = [line for report in told for line in report.get("torn", ())]
+    assert said == [f"{task.folder}/metrics.jsonl, line 1: damaged, no row of a step; set aside in metrics.damaged"]
+    assert not any("failure" in report for report in told)
