@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from sweeps import joining
 from sweeps.joining import NoCluster as NoCluster
-from sweeps.joining import RayNotStarted
+from sweeps.joining import RayNotStarted as RayNotStarted
 
 QUIET = {  # set before Ray is imported; what the user has set stays
     "RAY_USAGE_STATS_ENABLED": "0",
