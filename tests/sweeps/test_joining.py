@@ -113,7 +113,7 @@ def test_a_session_lies_where_ray_puts_it_if_that_will_do(named: pytest.MonkeyPa
     assert session_folder() is None
 
 
-@pytest.mark.parametrize("folder", ["", "relative", "/no/such", "/proc", f"/tmp/{'x' * 73}"])
+@pytest.mark.parametrize("folder", ["", "relative", "/nowhere/at/all", "/proc", f"/tmp/{'x' * 73}"])
 def test_a_temporary_folder_that_is_empty_not_there_or_too_long_for_sockets_is_passed_over(
     folder: str, named: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
