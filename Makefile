@@ -3,8 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 REFERENCE ?= tests/fixtures/golden64
+INPUTS ?= 2000
+ROUNDS ?= 50
+SEED ?= 0
 
-.PHONY: demo test test-kills check parity lint format install clean
+.PHONY: demo test test-kills fuzz chaos check parity lint format install clean
 .DEFAULT_GOAL := help
 
 help: ## what there is to make
@@ -18,6 +21,12 @@ test: .venv/installed ## the tests, on two cores
 
 test-kills: .venv/installed ## the tests that kill and wait, one at a time
 	$(BIN)/python -m pytest -m kills
+
+fuzz: .venv/installed ## every command on hostile arguments and broken files: make fuzz INPUTS=2000 SEED=0
+	$(BIN)/python -m tests.faults.fuzz --inputs $(INPUTS) --seed $(SEED)
+
+chaos: .venv/installed ## a small study, its processes killed and stopped as it runs: make chaos ROUNDS=50 SEED=0
+	$(BIN)/python -m tests.faults.chaos --rounds $(ROUNDS) --seed $(SEED)
 
 check: lint ## format, lint, strict types, fast tests
 	$(BIN)/python -m pytest -m "not ray and not slow and not kills"

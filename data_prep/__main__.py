@@ -13,7 +13,7 @@ from data_prep.maze import MazeAugmentation, build_maze
 from data_prep.puzzle_set import SPLITS, PuzzleError, PuzzleSet
 from data_prep.show import for_this_terminal, look
 from data_prep.sudoku import build_sudoku
-from data_prep.terminal import settle_output
+from data_prep.terminal import clean, settle_output
 
 
 class _Parser(argparse.ArgumentParser):
@@ -26,7 +26,7 @@ class _Parser(argparse.ArgumentParser):
         return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+        self.exit(2, f"{self.prog}: {clean(message)}; see {self.prog} --help\n")
 
 
 def _box(text: str) -> tuple[int, int]:
@@ -218,11 +218,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         print(run(options))
     except PuzzleError as error:
-        print(error, file=sys.stderr)
+        print(clean(str(error)), file=sys.stderr)
         return 2
     except OSError as error:  # a path that may not even be looked at, an output that is full
         place = error.filename or "standard output"
-        print(f"{place}: {error.strerror}; name a path that can be read and written", file=sys.stderr)
+        print(f"{clean(str(place))}: {error.strerror}; name a path that can be read and written", file=sys.stderr)
         return 2
     except MemoryError as error:
         print(f"not enough memory ({error}); ask for fewer puzzles, or take a larger machine", file=sys.stderr)

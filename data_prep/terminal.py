@@ -25,6 +25,11 @@ def settle_output() -> None:
             setattr(sys, name, cast(TextIO, _Replacing(stream)))
 
 
+def clean(text: str) -> str:
+    """Others' text in one line, without control characters; a byte that was no letter is a question mark."""
+    return "".join(one if one.isprintable() else "?" if "\ud800" <= one <= "\udfff" else " " for one in text)
+
+
 def _is_pipe(stream: Any) -> bool:
     try:
         return stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode)

@@ -16,19 +16,12 @@ from sweeps import screen
 from sweeps.campaign import BadCampaign, Campaign
 from sweeps.records.address import VARIABLE, locate
 from sweeps.study import EVERY_PROFILE
-from sweeps.words import clean
-from trm_core.command_line import BadCommand, Parser, is_for_the_user, refuse, settle_output
+from trm_core.command_line import BadCommand, Parser, answered, refuse
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command. Returns its exit code: 0, or 2 for what the user can mend, said in one line."""
-    settle_output()
-    try:
-        return _main(_parser().parse_args(arguments))
-    except ValueError as error:
-        if not is_for_the_user(error):
-            raise
-        return refuse(clean(str(error)))
+    return answered(lambda: _main(_parser().parse_args(arguments)))
 
 
 def _main(options: argparse.Namespace) -> int:
@@ -60,7 +53,7 @@ def _reports(campaigns: Sequence[Campaign], out: Path) -> int:
         except NothingRecorded as error:
             if len(campaigns) == 1:
                 raise
-            code = refuse(clean(str(error)))
+            code = refuse(str(error))
     return code
 
 
@@ -82,14 +75,14 @@ def _documents(options: argparse.Namespace, chosen: Sequence[Found], *, every: b
         _say(said)
         read.append(campaign)
     for torn in bad if read else bad[:-1]:
-        refuse(clean(str(torn)))
+        refuse(str(torn))
     if not read:
         raise bad[-1]
     if every:
         known = {campaign.folder(options.out) for campaign in read}
         for path, said in in_folder(options.study, options.out)[1].items():
             if path.parent not in known and path.is_relative_to(options.out / read[0].profile):
-                refuse(clean(said))
+                refuse(said)
     return read
 
 

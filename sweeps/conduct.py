@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from sweeps import campaign as campaigns_of
 from sweeps.budget import Spending, refuse_too_small
 from sweeps.campaign import MOST_RUNS, Campaign, Job
-from sweeps.means import Means, ask, leave_document, plan_of, results_in
+from sweeps.means import Means, ask, check_place, leave_document, plan_of, results_in
 from sweeps.packing import arrange
 from sweeps.plan import Plan
 from sweeps.power import in_words, seed_sd
@@ -82,11 +82,10 @@ Reporter = Callable[[Campaign], Path]  # writes a campaign's report, says what i
 
 def conduct(asked: Asked, report: Reporter) -> Ended:
     """All that is left of the campaigns, and their reports. Raises what a person can mend, and KeyboardInterrupt."""
-    from sweeps.records import address
     from sweeps.records.read import finished
 
     settings = check(asked)
-    address.check_address()
+    check_place(asked)
     with results_in(asked.out):
         sets = build_all(settings, asked.data, asked.out)
         campaigns = with_runs(asked, lambda data: sets[set_of(data)].content_hash)

@@ -1,12 +1,14 @@
-"""Why a run failed, and whether it is worth another try: pure functions of the error and of how far the run came."""
+"""Why a run failed, whose trouble it is, and whether it is worth another try: functions of the error and of how far the
+run came."""
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Literal, Self
+from typing import Any, Literal, Protocol, Self
 
 Kind = Literal["failed", "diverged", "disk full", "out of memory"]
 RETRIES = 2  # times that a run that raised may be begun again
@@ -73,6 +75,50 @@ def _and_causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__
+
+
+# --- trouble in the driver -------------------------------------------------------------------------------------------
+
+
+class Interrupted(Exception):
+    """A launch is to end now. An Exception, so that Tune gives back what its trials hold."""
+
+
+class Watches(Protocol):
+    """Whoever hears from Tune of runs, each under way with its own files and records."""
+
+    def trouble(self, key: str, error: Exception) -> None:
+        """What the driver had to do for this run went wrong: it has failed, and no other."""
+
+    def end_for(self, error: Exception) -> None:
+        """What all runs need went wrong: the launch is over."""
+
+
+def contained(callback: Callable[..., None]) -> Callable[..., None]:
+    """A Tune callback about a trial that lets nothing out but Interrupted: what leaves a callback ends all of Tune.
+
+    The trouble of one run stops that run alone; where even that cannot be told, the launch is over.
+    """
+
+    @functools.wraps(callback)
+    def heard(watch: Watches, iteration: int, trials: list[Any], trial: Any, *more: Any, **named: Any) -> None:
+        try:
+            callback(watch, iteration, trials, trial, *more, **named)
+        except Interrupted:
+            raise
+        except Exception as error:
+            try:
+                watch.trouble(trial.config["key"], error)
+            except Interrupted:
+                raise
+            except Exception as worse:
+                watch.end_for(worse)
+                raise Interrupted from worse
+
+    return heard
+
+
+# --- another try -----------------------------------------------------------------------------------------------------
 
 
 def verdict_on_failure(kind: Kind, reached: Sequence[int], *, recomputes: bool) -> Verdict:

@@ -25,9 +25,10 @@ from ray.tune.search import Searcher
 
 from sweeps import machines as machines_of  # before Ray is imported: it sets what Ray reads then
 from sweeps.campaign import Job
-from sweeps.failures import Failure
-from sweeps.folder import MAX_FAILURES, Task, note_failure, noted_failure, read_journal
+from sweeps.failures import Failure, Interrupted, contained
+from sweeps.folder import MAX_FAILURES, Task, note_failure, noted_failure
 from sweeps.guard import asked_to_end, process_lives
+from sweeps.journal import read_journal
 from sweeps.machines import Machines, cluster
 from sweeps.packing import Arrangement, LauncherName, arrange
 from sweeps.progress import Progress
@@ -41,15 +42,16 @@ from trm_core.solving import thought_file
 GIVE_BACK_EVERY_S = 1.0
 ASK_AGAIN_S = 2.0  # for a run that another launch makes, or while MLflow does not answer
 AGAIN_AT_ONCE = 4  # so many of those
+AGAIN = "give the same command again, it goes on from the last checkpoints"
 MORE_THAN_ENOUGH = 10**9  # trials: the queue says when it is empty
+
+
+class RayGone(ValueError):
+    """Ray has died under the runs."""
 
 
 class ProcessDied(RuntimeError):
     """A run's process died as often as was allowed: killed, out of memory, its machine gone."""
-
-
-class Interrupted(Exception):
-    """Somebody wants the study to end now. An Exception, so that Tune gives back what its trials hold."""
 
 
 @dataclass(frozen=True)
@@ -113,9 +115,11 @@ def launch(
                 progress.say(_in_words(arrangement, machines))
                 _fit(queue, arrangement, machines.device, out, watch)
         except Exception:  # Interrupted, in whatever Tune has wrapped it
-            if not watch.interrupted:
+            if not watch.interrupted and watch.broken is None:
                 raise
             watch.kill_running()
+            if watch.broken is not None:
+                raise watch.broken from None
     full = tuple(watch.full_disk)
     return Outcome(tuple(watch.finished), watch.failed, watch.interrupted, full, tuple(queue.not_begun))
 
@@ -281,7 +285,9 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
         self.running: set[str] = set()
         self.lost: set[str] = set()  # taken over by another launch
         self.given_up: set[str] = set()  # by the source
+        self.stopped: set[str] = set()  # failed here, in the driver: each ends at its next report and is heard no more
         self.interrupted = False
+        self.broken: Exception | None = None  # what all runs need went wrong
         self.silent = False  # MLflow did not answer when a run was to begin
         self._news = False
         self._owners: dict[str, Owner | None] = {}
@@ -302,6 +308,21 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
         """Raise Interrupted if somebody asked for it."""
         if self.interrupted:
             raise Interrupted
+
+    def trouble(self, key: str, error: Exception) -> None:
+        """What had to be done here for this run went wrong, and its process may go on: it has failed, and no other."""
+        if key in self.failed or key in self.finished:
+            return
+        if key not in self.running:
+            self._start(self.jobs[key])
+        note_failure(self.runs / key, self.trackers[key].me.launch, error)
+        self._failures.pop(key, None)
+        self.stopped.add(key)
+        self._end_failed(key, Failure.of(error))
+
+    def end_for(self, error: Exception) -> None:
+        """What all runs need went wrong: the launch is over, and says so with this error."""
+        self.broken = self.broken or error
 
     def kill_running(self) -> None:
         """What is under way counts as killed."""
@@ -329,7 +350,11 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
     def _ended(self, key: str, failure: Failure | None = None) -> None:
         self._news = True
         if self.source:
-            self.source.ended(self.jobs[key], failure)
+            try:
+                self.source.ended(self.jobs[key], failure)
+            except Exception as error:
+                self.end_for(error)
+                raise Interrupted from error
 
     def begin(self, job: Job) -> str:
         """Claim a run: "ours"; "elsewhere", to be asked again; or "over", finished or failed by another launch."""
@@ -370,9 +395,13 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
         """Whether a run ends here with what it has just reported. Tune asks before it calls on_trial_result."""
         key = result["config"]["key"]
         rows = [Measurement(*row) for row in result.get("rows", ())]
-        if rows and self.source and key not in self.lost and self.source.gives_up(self.jobs[key], rows):
-            self.given_up.add(key)
-        return key in self.lost or key in self.given_up
+        try:
+            if rows and self.source and key not in self.lost and self.source.gives_up(self.jobs[key], rows):
+                self.given_up.add(key)
+        except Exception as error:
+            self.end_for(error)
+            raise Interrupted from error
+        return key in self.lost | self.given_up | self.stopped
 
     # --- what Tune tells ---------------------------------------------------------------------------------------------
 
@@ -385,9 +414,14 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
         self.check()
         self.lost |= {key for key in self.running if key in self.trackers[key].lost()}
         if time.monotonic() - self._gave_back_at > GIVE_BACK_EVERY_S:
-            machines_of.give_back_what_the_dead_hold()
+            try:
+                machines_of.give_back_what_the_dead_hold()
+            except Exception as error:  # Ray's own, of many kinds: its head is gone
+                self.end_for(RayGone(f"Ray's head does not answer any more ({Failure.of(error).reason}); {AGAIN}"))
+                raise Interrupted from error
             self._gave_back_at = time.monotonic()
 
+    @contained
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """A run begins, or begins again."""
         self._start(self.jobs[trial.config["key"]])
@@ -398,9 +432,12 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
         self.running.add(job.key)
         self.progress.begin(job.key, job.name, job.run.train.steps, job.run.train_work())
 
+    @contained
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
         """Rows, the device, a torn checkpoint, another try, or the reason why a run failed."""
         key = trial.config["key"]
+        if key in self.stopped:
+            return
         self._log(key, [Measurement(*row) for row in result.get("rows", ())])
         if "device" in result:
             self.trackers[key].tag(key, {"device": result["device"]})
@@ -433,6 +470,7 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
         told = self._told.get(key, -1)
         self._log(key, [row for row in read_journal(self.runs / key / "metrics.jsonl") if row.step > told])
 
+    @contained
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """A run has come to its end, has said why it could not, or was taken over."""
         key = trial.config["key"]
@@ -454,6 +492,7 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
         self.progress.end(key)
         self._ended(key)
 
+    @contained
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """A run's process died once too often, or could not be started at all."""
         key = trial.config["key"]
@@ -471,17 +510,22 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
         self._fail(key, noted)
 
     def _gone(self, key: str) -> bool:
-        """Whether a run that has ended here is another launch's by now."""
+        """Whether a run that has ended here is another launch's by now, or was stopped here."""
         if key not in self.lost:
-            return False
+            return key in self.stopped
         self.running.discard(key)
         self._taken_back.append(self.jobs[key])
         self.progress.gone(key)
         return True
 
     def _fail(self, key: str, failure: Failure) -> None:
+        """What is left of its journal, and that it has failed."""
+        with contextlib.suppress(OSError):  # why it failed matters more
+            self._catch_up(key)
+        self._end_failed(key, failure)
+
+    def _end_failed(self, key: str, failure: Failure) -> None:
         """A full disk is a person's to mend: the run goes on with the next command. Everything else has failed."""
-        self._catch_up(key)
         self.running.discard(key)
         self.failed[key] = failure.reason
         if failure.kind == "disk full":

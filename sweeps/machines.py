@@ -6,16 +6,20 @@ Ray is imported inside functions: it takes 2 s, and `--list` does not need it.
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import signal
-import socket
 import subprocess
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from sweeps import joining
+from sweeps.joining import NoCluster as NoCluster
+from sweeps.joining import RayNotStarted as RayNotStarted
 
 QUIET = {  # set before Ray is imported; what the user has set stays
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -35,14 +39,6 @@ OBJECT_STORE_BYTES = 200 * 1024**2  # rows are all that passes through it; Ray's
 ASKED_WITHIN_S = 20  # nvidia-smi
 NODES_ANSWER_WITHIN_S = 60  # a process starts on each first
 LOGICAL = "TRM_LOGICAL_GPUS"  # set to 1 where a Ray only counts GPUs: runs hold them, and compute on CPUs
-
-
-class NoCluster(ValueError):
-    """RAY_ADDRESS names no Ray cluster that answers."""
-
-
-class RayNotStarted(ValueError):
-    """Ray did not come up on this machine in the half minute that it gives itself."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +82,7 @@ def find_machines(*, ask_nodes: bool = False) -> Found:
     ask_nodes: every node of a cluster is asked what its GPUs have free, which takes some seconds.
     """
     named = os.environ.get("RAY_ADDRESS", "")
-    if named != "local" and (named or _note().is_file()):
+    if named != "local" and (named or joining.noted_address()):
         found = _look_at_cluster(named, ask_nodes)
         if found is not None:
             return found
@@ -182,7 +178,7 @@ def cluster() -> Iterator[Machines]:
         yield _machines("this process's Ray")
         return
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
-    address = _running_cluster()
+    address = joining.running_cluster()
     handler = signal.getsignal(signal.SIGTERM)
     try:
         if address is not None:
@@ -198,14 +194,44 @@ def cluster() -> Iterator[Machines]:
             known = os.environ.get("PYTHONPATH", "").split(os.pathsep)
             if here not in known:
                 os.environ["PYTHONPATH"] = os.pathsep.join([here, *filter(None, known)])
-            with _apart(), _in_time():
-                ray.init(address="local", object_store_memory=OBJECT_STORE_BYTES, include_dashboard=False, **quiet)
+            _start(**quiet)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)  # ray.init has put its own in its place
         _silence()
         yield _machines(f"the Ray cluster at {address}" if address else "a local Ray")
     finally:
+        gc.collect()  # handles of actors in circles: collected by another thread during shutdown they end this process
         ray.shutdown()
+
+
+def _start(**quiet: Any) -> None:
+    """A Ray of our own. Raises RayNotStarted."""
+    import ray
+
+    joining.check_limits()
+    folder = joining.session_folder()
+    try:
+        with _apart():
+            ray.init(
+                address="local",
+                object_store_memory=OBJECT_STORE_BYTES,
+                include_dashboard=False,
+                _temp_dir=folder,
+                **quiet,
+            )
+    except Exception as error:  # each of the processes that it starts fails in its own way
+        said = " ".join(str(error).split())[:200] or type(error).__name__
+        if "timed out during startup" in said:
+            load = f"load {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores"
+            raise RayNotStarted(
+                f"Ray did not start within 30 s ({load}); wait until less is running here, then give the same command"
+                " again"
+            ) from None
+        logs = f"{folder or joining.note().parent}/session_latest/logs"
+        raise RayNotStarted(
+            f"Ray did not start on this machine ({said}); see that memory and disk have room, then give the same"
+            f" command again; what Ray's processes said: {logs}"
+        ) from None
 
 
 @contextlib.contextmanager
@@ -229,20 +255,6 @@ def _apart() -> Iterator[None]:
         services.ConsolePopen = usual
 
 
-@contextlib.contextmanager
-def _in_time() -> Iterator[None]:
-    """Ray's own words, and no class of its own, for a start that took too long. Raises RayNotStarted."""
-    try:
-        yield
-    except Exception as error:
-        if "timed out during startup" not in str(error):
-            raise
-        load = f"load {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores"
-        raise RayNotStarted(
-            f"Ray did not start within 30 s ({load}); wait until less is running here, then give the same command again"
-        ) from None
-
-
 def _silence() -> None:
     """Keep Ray's words about a dead worker off the screen; the driver has its own. `log_to_driver` leaves these two."""
     import ray
@@ -257,43 +269,6 @@ def _machines(where: str) -> Machines:
 
     has = ray.cluster_resources()
     return Machines(cpus=int(has.get("CPU", 0)), gpus=int(has.get("GPU", 0)), where=where)
-
-
-def _note() -> Path:
-    """Where `ray start` notes the cluster that it has brought up on this machine."""
-    return Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster")
-
-
-def _running_cluster() -> str | None:
-    """RAY_ADDRESS, else what `ray start` noted on this machine if it still answers. Raises NoCluster.
-
-    Ray's own "auto" also takes the private Ray of another command on this machine, which ends when that one does.
-    """
-    named = os.environ.get("RAY_ADDRESS", "")
-    if named == "local":
-        return None
-    if "://" in named:
-        raise NoCluster(f"RAY_ADDRESS={named}: expected host:port; to start from outside, use `ray job submit` instead")
-    if named and named != "auto":
-        if not _answers(named):
-            raise NoCluster(f"RAY_ADDRESS={named}: nothing answers; start the cluster, or unset RAY_ADDRESS")
-        return named
-    note = _note()
-    noted = note.read_text().strip() if note.is_file() else ""
-    if noted and _answers(noted):
-        return noted
-    if named == "auto":
-        raise NoCluster("RAY_ADDRESS=auto: no cluster runs on this machine; start it with `ray start`, or unset it")
-    return None
-
-
-def _answers(address: str) -> bool:
-    host, _, port = address.rpartition(":")
-    try:
-        with socket.create_connection((host.strip("[]"), int(port)), timeout=5):
-            return True
-    except (OSError, ValueError):
-        return False
 
 
 def give_back_what_the_dead_hold() -> None:

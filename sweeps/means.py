@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from sweeps import campaign as campaigns_of
+from sweeps import joining
 from sweeps.budget import Budget
 from sweeps.calibration import matrix_rate, measure_cpu
 from sweeps.campaign import Campaign, Job
@@ -151,6 +152,16 @@ def ask(means: Means, plan: Plan) -> None:
             answer = ""
         if answer.strip().lower() not in ("y", "yes"):
             raise NeedsYes("not started; --only, --set and --seeds make it smaller")
+
+
+def check_place(means: Means) -> None:
+    """That runs can be recorded, and a Ray can start here, before anything is written.
+
+    Raises TrackingUnavailable, RayNotStarted.
+    """
+    address.check_address()
+    if means.found.cluster is None:
+        joining.check_machine()
 
 
 @contextlib.contextmanager

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from sweeps.budget import may_begin
 from sweeps.campaign import Campaign, CampaignRow, CampaignRun, Job
 from sweeps.changes import normal
-from sweeps.folder import read_journal
 from sweeps.means import Means
 from sweeps.plan import Plan
 from sweeps.profiles import PROFILES
@@ -199,6 +198,7 @@ class Runs:
 
     def _result(self, job: Job) -> Result:
         """What a finished run says: its journal here, else its record in MLflow."""
+        from sweeps.journal import read_journal
         from sweeps.trials import Result
 
         rows = read_journal(self.sought.out / "runs" / job.key / "metrics.jsonl")

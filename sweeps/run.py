@@ -7,7 +7,6 @@ calls reports. Torch, Ray and MLflow are imported where they are needed, so `--l
 from __future__ import annotations
 
 import argparse
-import errno
 import importlib.util
 import shlex
 import shutil
@@ -49,35 +48,25 @@ from sweeps.sought import Sought, record_of, study_of
 from sweeps.study import EVERY_PUZZLE, ProfileName, Row, Study, find_study
 from sweeps.tune import Tuned, Tuning, plan_tuning, tune
 from sweeps.tune import check as check_tuning
-from trm_core.command_line import USER_ERROR, BadCommand, Parser, is_for_the_user, refuse, settle_output
+from trm_core.command_line import USER_ERROR, BadCommand, Parser, answered
 
 if TYPE_CHECKING:
     from reports.report import Report
     from sweeps.seek import Found as FoundTrials
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130  # and command_line.USER_ERROR
-FULL = (errno.ENOSPC, errno.EDQUOT)  # the disk takes no more
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command. Returns 0; 1 if runs failed; 2 after what a user can mend, one line; 130 after Ctrl-C."""
-    settle_output()
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
         with termination_as_interrupt():
-            return _main(arguments)
+            return answered(lambda: _main(arguments))
     except KeyboardInterrupt:
         again = [_python(), _from_here(Path(__file__)), *arguments]
         print(to_copy("stopped; the same command continues from the last checkpoints", again), file=sys.stderr)
         return INTERRUPTED
-    except OSError as error:
-        if error.errno not in FULL:
-            raise
-        return refuse(f"{error}; make room, then give the same command again")
-    except ValueError as error:
-        if not is_for_the_user(error):
-            raise
-        return refuse(str(error))
 
 
 def _main(arguments: Sequence[str]) -> int:

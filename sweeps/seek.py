@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from sweeps.budget import refuse_too_small
 from sweeps.campaign import Campaign, Job
 from sweeps.machines import cluster
-from sweeps.means import Means, ask, leave_document, plan_of, results_in
+from sweeps.means import Means, ask, check_place, leave_document, plan_of, results_in
 from sweeps.packing import arrange, largest
 from sweeps.plan import Plan
 from sweeps.proposed import TOLD_WITHIN_S, Runs, Sets
@@ -95,13 +95,12 @@ def _check_budget(sought: Sought, records: Sequence[RunRecord]) -> None:
 
 def seek(sought: Sought, report: Callable[[Found], Path | None]) -> Found:
     """All that is left of a search. Raises what a person can mend, and KeyboardInterrupt."""
-    from sweeps.records import address
     from sweeps.records.read import read_runs
     from sweeps.records.write import Tracker
     from sweeps.search import check_storage, default_storage
 
     base = check(sought)
-    address.check_address()
+    check_place(sought)
     storage = sought.storage or default_storage()
     check_storage(storage)
     records = read_runs(sought.study.name, sought.profile)

@@ -23,7 +23,7 @@ from sweeps.campaign import Campaign, Job, id_in
 from sweeps.conduct import Asked, Ended, Reporter, conduct, with_runs
 from sweeps.conduct import check as check_study
 from sweeps.machines import cluster
-from sweeps.means import Means, ask, leave_document, plan_of, results_in
+from sweeps.means import Means, ask, check_place, leave_document, plan_of, results_in
 from sweeps.names import UntrueName, named_for
 from sweeps.packing import largest
 from sweeps.plan import Plan
@@ -331,12 +331,11 @@ def tune(tuning: Tuning, report_published: Reporter, report: Callable[[Tuned], P
 
     Raises what a person can mend, and KeyboardInterrupt.
     """
-    from sweeps.records import address
     from sweeps.records.write import Tracker
     from sweeps.search import check_storage, default_storage
 
     check(tuning)
-    address.check_address()
+    check_place(tuning.asked)
     check_storage(tuning.storage or default_storage())
     _check_budget(tuning)
     asked = tuning.asked

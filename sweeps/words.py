@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import textwrap
 
+from data_prep.terminal import clean as clean
+
 GAP = "…"
 
 
@@ -40,8 +42,3 @@ def _middle(text: str, width: int) -> str:
         return text
     tail = max(0, min(width - 2, (width - 1) * 2 // 3))
     return (text[: max(0, width - 1 - tail)].rstrip() + GAP + text[len(text) - tail :].lstrip())[: max(0, width)]
-
-
-def clean(text: str) -> str:
-    """Text from a record in one line, without control characters; a byte that was no letter is a question mark."""
-    return "".join(one if one.isprintable() else "?" if "\ud800" <= one <= "\udfff" else " " for one in text)

@@ -5,7 +5,7 @@ weights that were evaluated stay.
 
 What a trial reports to the driver, each report one of these:
     {"device"}              "cpu", or the GPU's name; once per process
-    {"rows", "torn"}        rows of the journal; what was said of torn checkpoints
+    {"rows", "torn"}        rows of the journal; what was said of torn checkpoints and of a damaged journal
     {"retry", "settings"}   why the run raised, and from where it goes on, in one line; settings that are others from
                             here on, by name, as text
     {"failure", "kind"}     why it failed, in one line, and of which kind (failures.Kind); the last
@@ -29,19 +29,11 @@ import torch
 import torch.distributed as dist
 
 from data_prep.puzzle_set import PuzzleSet
+from sweeps import journal as journals
 from sweeps.failures import RETRIES, Failure, Verdict, verdict_on_failure
-from sweeps.folder import (
-    MAX_FAILURES,
-    Journal,
-    Task,
-    note_failure,
-    note_lack,
-    noted_failure,
-    noted_lack,
-    read_journal,
-    write_whole,
-)
+from sweeps.folder import MAX_FAILURES, Task, note_failure, note_lack, noted_failure, noted_lack
 from sweeps.guard import hold_folder
+from sweeps.journal import Journal, read_journal, write_whole
 from sweeps.records.types import Measurement
 from trm_core import checkpoint
 from trm_core.distributed import same_for_all, wait_for_all
@@ -64,7 +56,7 @@ def train_run(
     A run that had ended there is not trained again: all its rows are passed on. Either way the weights that were
     evaluated are what stays of its checkpoints.
     Rank 0 keeps the journal and the lock; the others only compute. agreed: makes `due` the same on all workers.
-    pass_on: rows, and what was said about torn checkpoints. Raises FolderHeld, and what trm_core.trainer.train raises.
+    pass_on: rows, and what was said about torn files. Raises FolderHeld, and what trm_core.trainer.train raises.
     """
     torch.set_num_threads(task.threads)
     first_worker = rank == 0
@@ -136,18 +128,20 @@ def _last_checkpoint(task: Task) -> Path:
 
 
 class _Torn(logging.Handler):
-    """What trm_core.checkpoint says of torn checkpoints, kept: Ray shows no worker's log."""
+    """What is said of torn checkpoints and damaged journals, kept: Ray shows no worker's log."""
 
     def __init__(self) -> None:
         super().__init__()
         self._said: list[str] = []
 
     def __enter__(self) -> Self:
-        checkpoint.log.addHandler(self)
+        for log in (checkpoint.log, journals.log):
+            log.addHandler(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        checkpoint.log.removeHandler(self)
+        for log in (checkpoint.log, journals.log):
+            log.removeHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep one."""

@@ -16,7 +16,8 @@ EXCEPTIONS = {("sweeps/run.py", "reports")}
 
 DOORS = {  # a file, or every file of a folder
     "torch": {"trm_core", "sweeps/worker.py"},  # the worker sets threads and speaks to its peers
-    "ray": {"sweeps/machines.py", "sweeps/launch.py", "sweeps/worker.py"},  # bring it up, Tune, Train
+    # find one, bring one up, Tune, Train
+    "ray": {"sweeps/joining.py", "sweeps/machines.py", "sweeps/launch.py", "sweeps/worker.py"},
     "mlflow": {"sweeps/records"},
     "optuna": {"sweeps/search.py", "sweeps/search_figures.py"},  # what it proposes, what it draws
 }

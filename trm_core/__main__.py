@@ -20,7 +20,7 @@ from scipy import stats
 from data_prep.puzzle_set import SPLITS, PuzzleSet
 from trm_core import checkpoint as checkpoints_of
 from trm_core.checkpoint import Checkpoint
-from trm_core.command_line import BadCommand, Parser, is_for_the_user, refuse, settle_output
+from trm_core.command_line import BadCommand, Parser, answered
 from trm_core.config import RunConfig
 from trm_core.diagnostics import diagnose
 from trm_core.evaluate import evaluate_at
@@ -304,19 +304,13 @@ def write_facts(path: Path | None, facts: Mapping[str, Any]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0, or 2 after a user's mistake, told in one line on stderr."""
-    settle_output()
-    try:
+
+    def carry_out() -> int:
         options = parser().parse_args(arguments)
         options.carry_out(options)
-    except ValueError as error:
-        if not is_for_the_user(error):
-            raise
-        return refuse(str(error))
-    except OSError as error:  # a path that may not even be looked at
-        if error.filename is None:
-            raise
-        return refuse(f"{error.filename}: {error.strerror}; name a path that can be read and written")
-    return 0
+        return 0
+
+    return answered(carry_out)
 
 
 if __name__ == "__main__":

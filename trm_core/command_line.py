@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import shutil
 import sys
 import textwrap
+from collections.abc import Callable
 from typing import NoReturn
 
+from data_prep.terminal import clean
 from data_prep.terminal import settle_output as settle_output
 
 OURS = ("data_prep", "trm_core", "sweeps", "reports", "__main__")
@@ -37,9 +40,40 @@ def is_for_the_user(error: ValueError) -> bool:
     return type(error).__module__.split(".")[0] in OURS
 
 
+def answered(act: Callable[[], int]) -> int:
+    """Do what a command was asked for and return its exit code; what a person can mend is one line, and 2."""
+    settle_output()
+    try:
+        return act()
+    except ValueError as error:
+        if not is_for_the_user(error):
+            raise
+        return refuse(str(error))
+    except OSError as error:
+        if (said := of_the_system(error)) is None:
+            raise
+        return refuse(said)
+    except MemoryError as error:
+        return refuse(f"not enough memory ({error or 'no more is given'}); ask for less, or take a larger machine")
+
+
+def of_the_system(error: OSError) -> str | None:
+    """What the system refuses, and what a person can do about it; None where that is not known."""
+    place = f"{error.filename}: " if error.filename is not None else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{error}; make room, then give the same command again"
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return f"{place}{error.strerror}; give `ulimit -n 4096`, then the same command again"
+    if error.errno in (errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENXIO):
+        return f"{place}{error.strerror}; see that the disk is still there, then give the same command again"
+    if error.errno == errno.ENOMEM:
+        return f"{place}{error.strerror}; ask for less, or take a larger machine"
+    return f"{place}{error.strerror}; name a path that can be read and written" if place else None
+
+
 def refuse(message: str) -> int:
     """Say in one line what the user can mend; a terminal breaks it between words. Returns the exit code."""
-    line = f"error: {' '.join(message.split())}"
+    line = f"error: {' '.join(clean(message).split())}"
     if sys.stderr is not None and sys.stderr.isatty():
         room = shutil.get_terminal_size((80, 24)).columns
         line = textwrap.fill(line, max(40, room), break_long_words=False, break_on_hyphens=False)

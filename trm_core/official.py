@@ -33,7 +33,7 @@ from data_prep.files import read_json
 from trm_core import checkpoint as checkpoints_of
 from trm_core.all_config import settings_beside
 from trm_core.checkpoint import BadCheckpoint, Checkpoint
-from trm_core.command_line import Parser, is_for_the_user, refuse, settle_output
+from trm_core.command_line import Parser, answered
 from trm_core.config import BadSetting, ModelSettings, RunConfig, assigned, setting_text
 from trm_core.state_dicts import COMPILED, first_sentence, open_state_dict
 from trm_core.state_dicts import PREFIX as PREFIX
@@ -459,25 +459,19 @@ def parser() -> Parser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0, or 2 after a user's mistake, told in one line on stderr."""
-    settle_output()
-    try:
-        options = parser().parse_args(arguments)
-        if options.command == "export":
-            export_checkpoint(options.checkpoint, options.out_file, compiled=options.compiled, raw=options.raw)
-            print(options.out_file)
-            return 0
-        given = {} if options.settings is None else read_settings(options.settings)
-        for section, fields in assigned(options.set).items():
-            given[section] = {**given.get(section, {}), **fields}
-        folder, run = import_state_dict(options.state_dict, options.out, given, say=print)
-    except ValueError as error:
-        if not is_for_the_user(error):
-            raise
-        return refuse(str(error))
-    except OSError as error:  # a path that may not even be looked at
-        if error.filename is None:
-            raise
-        return refuse(f"{error.filename}: {error.strerror}; name a path that can be read and written")
+    return answered(lambda: _main(arguments))
+
+
+def _main(arguments: Sequence[str] | None) -> int:
+    options = parser().parse_args(arguments)
+    if options.command == "export":
+        export_checkpoint(options.checkpoint, options.out_file, compiled=options.compiled, raw=options.raw)
+        print(options.out_file)
+        return 0
+    given = {} if options.settings is None else read_settings(options.settings)
+    for section, fields in assigned(options.set).items():
+        given[section] = {**given.get(section, {}), **fields}
+    folder, run = import_state_dict(options.state_dict, options.out, given, say=print)
     m = run.model
     print(folder)
     print(

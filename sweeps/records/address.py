@@ -77,7 +77,7 @@ def _noted(out: Path) -> Path | None:
         path = Path(found["sqlite"])
         with path.open("rb") as file:
             return path if file.read(16) == b"SQLite format 3\0" else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
@@ -103,7 +103,10 @@ def shown(text: str) -> str:
 
 
 def connect(uri: str) -> MlflowClient:
-    """A client whose address has answered once. Raises TrackingUnavailable within about 15 s, one line."""
+    """A client whose address has answered once. Raises TrackingUnavailable within about 15 s, one line.
+
+    A SQLite file that could not be made whole is not left behind.
+    """
     _check(uri)
     for name, value in {
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # MLflow's own patience is 4 minutes a call; ours is the sender's
@@ -120,10 +123,23 @@ def connect(uri: str) -> MlflowClient:
     path = sqlite_path(uri)
     # MLflow takes another's half-made tables for old ones
     alone = contextlib.nullcontext() if path is None else one_at_a_time(path.resolve().parent)
-    with explained("look for experiments"), alone:
+    with explained("look for experiments"), alone, _whole_or_gone(path):
         client = MlflowClient(tracking_uri=uri)
         client.search_experiments(max_results=1)
     return client
+
+
+@contextlib.contextmanager
+def _whole_or_gone(path: Path | None) -> Iterator[None]:
+    """What goes wrong while a SQLite file is made leaves none behind."""
+    new = path is not None and not (path.exists() and path.stat().st_size)
+    try:
+        yield
+    except Exception:
+        if path is not None and new:
+            for made in (path, path.with_name(f"{path.name}-journal")):
+                made.unlink(missing_ok=True)
+        raise
 
 
 def check_address() -> None:
@@ -168,13 +184,16 @@ def _cannot_write(uri: str, path: Path, why: str) -> str:
 
 @contextlib.contextmanager
 def explained(doing: str) -> Iterator[None]:
-    """MLflow's errors, its store's and those of a database driver that is not there as one line."""
+    """MLflow's errors, its store's, its migrations' and those of a database driver that is not there as one line."""
+    from alembic.util import CommandError
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
-    except (MlflowException, SQLAlchemyError, ImportError, OSError) as error:
+    except (MlflowException, SQLAlchemyError, CommandError, ImportError, OSError) as error:
+        if "disk is full" in str(error):
+            raise TrackingUnavailable(f"{shown(address())}: its disk is full; make room, then try again") from None
         raise TrackingUnavailable(
             f"{shown(address())}: MLflow could not {doing} ({one_line(error)}); see that it is an MLflow store of this"
             " version and that MLFLOW_TRACKING_URI names the right one"

@@ -1,11 +1,21 @@
 from __future__ import annotations
 
 import errno
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from sweeps.failures import REASON_LENGTH, Failure, Kind, Verdict, kind_of, verdict_on_failure
+from sweeps.failures import (
+    REASON_LENGTH,
+    Failure,
+    Interrupted,
+    Kind,
+    Verdict,
+    contained,
+    kind_of,
+    verdict_on_failure,
+)
 from trm_core.checkpoint import BadCheckpoint, CheckpointNotWritten
 from trm_core.memory import NotEnoughMemory
 from trm_core.trainer import Diverged
@@ -85,3 +95,54 @@ def test_the_reason_is_one_line_that_names_the_error_and_where_a_run_diverged() 
     assert Failure.of(RuntimeError()) == Failure("failed", "RuntimeError: no message")
     assert Failure.of(Diverged(40, "the training loss is nan")).reason.startswith("diverged at step 40: the training")
     assert len(Failure.of(ValueError("x" * 1000)).reason) == REASON_LENGTH + 2
+
+
+# --- trouble in the driver -------------------------------------------------------------------------------------------
+
+
+class Watch:
+    """A watch whose callbacks raise what they are told to."""
+
+    def __init__(self, error: Exception | None = None, worse: Exception | None = None) -> None:
+        self.error, self.worse = error, worse
+        self.stopped: list[str] = []
+        self.ended_for: list[Exception] = []
+
+    @contained
+    def on_trial_result(self, iteration: int, trials: list[object], trial: SimpleNamespace, **_: object) -> None:
+        if self.error:
+            raise self.error
+
+    def trouble(self, key: str, error: Exception) -> None:
+        if self.worse:
+            raise self.worse
+        self.stopped.append(key)
+
+    def end_for(self, error: Exception) -> None:
+        self.ended_for.append(error)
+
+
+TRIAL = SimpleNamespace(config={"key": "a"})
+
+
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), ValueError("no row"), KeyError("step")])
+def test_what_goes_wrong_about_a_run_leaves_no_callback_and_stops_that_run_alone(error: Exception) -> None:
+    watch = Watch(error)
+    watch.on_trial_result(iteration=1, trials=[], trial=TRIAL, result={})
+    assert watch.stopped == ["a"]
+    assert watch.ended_for == []
+
+
+def test_where_even_that_cannot_be_told_the_launch_is_over() -> None:
+    worse = ValueError("the storage does not answer")
+    watch = Watch(OSError(5, "Input/output error"), worse)
+    with pytest.raises(Interrupted):
+        watch.on_trial_result(iteration=1, trials=[], trial=TRIAL)
+    assert watch.ended_for == [worse]
+
+
+def test_an_interruption_passes() -> None:
+    watch = Watch(Interrupted())
+    with pytest.raises(Interrupted):
+        watch.on_trial_result(iteration=1, trials=[], trial=TRIAL)
+    assert watch.stopped == []

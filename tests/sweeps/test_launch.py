@@ -22,8 +22,10 @@ from ray.tune.search import Searcher
 from data_prep.arc import build_arc
 from data_prep.puzzle_set import PuzzleSet
 from sweeps.campaign import Job
-from sweeps.folder import Journal, Task, earlier_failure, note_failure, read_journal
+from sweeps.failures import Failure, Interrupted
+from sweeps.folder import Task, earlier_failure, note_failure
 from sweeps.guard import hold_folder
+from sweeps.journal import Journal, read_journal
 from sweeps.launch import Outcome, _Queue, _Watch
 from sweeps.launch import launch as launch_study
 from sweeps.progress import Progress
@@ -32,6 +34,7 @@ from sweeps.records.address import TrackingUnavailable
 from sweeps.records.read import read_curve, read_runs
 from sweeps.records.types import Measurement, Owner, RunRecord
 from sweeps.records.write import Tracker
+from sweeps.search import StorageUnavailable
 from sweeps.worker import train_run, worth_another_try
 from tests.conftest import a_study, campaign, job
 from trm_core.config import BadSetting, RunConfig
@@ -146,36 +149,6 @@ def test_an_interrupted_queue_gives_nothing_more() -> None:
 
 
 # --- a run's folder --------------------------------------------------------------------------------------------------
-
-
-def row(step: int, loss: float = 1.0) -> Measurement:
-    return Measurement(step, step, {"train/loss": loss})
-
-
-def test_a_resumed_run_cuts_its_journal_back_and_goes_on(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.jsonl"
-    first = Journal(path)
-    for step in (2, 4, 6, 8):
-        first.add(row(step))
-    resumed = Journal(path)  # from a checkpoint at step 4
-    assert resumed.add(row(6, 0.5)) == [row(2), row(4), row(6, 0.5)]
-    assert resumed.add(row(8, 0.4)) == [row(8, 0.4)]
-    assert read_journal(path) == [row(2), row(4), row(6, 0.5), row(8, 0.4)]
-
-
-def test_a_run_that_only_had_to_evaluate_again_keeps_its_last_row(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.jsonl"
-    Journal(path).add(row(2))
-    Journal(path).add(Measurement(2, 9, {"test/exact_accuracy": 0.5}))
-    assert read_journal(path) == [Measurement(2, 9, {"train/loss": 1.0, "test/exact_accuracy": 0.5})]
-
-
-def test_a_line_torn_by_a_kill_is_left_out(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.jsonl"
-    Journal(path).add(row(2))
-    with path.open("a") as file:
-        file.write('{"step": 4, "time_')
-    assert read_journal(path) == [row(2)]
 
 
 def test_a_failure_counts_in_the_launch_that_it_ended(tmp_path: Path) -> None:
@@ -333,6 +306,74 @@ def test_what_ray_lost_of_a_runs_rows_is_taken_from_its_journal_when_it_ends(
     (run,) = here.in_mlflow().values()
     assert (run.status, run.metrics) == ("FINISHED", {"train/loss": 1 / 6})
     assert [step for step, _ in read_curve(run.run_id, "train/loss")] == [2, 4, 6]
+
+
+def test_a_run_whose_journal_cannot_be_read_at_its_end_has_failed_alone(
+    puzzles: Path, mlflow_here: Path, tmp_path: Path, tiny_run: RunConfig
+) -> None:
+    here = Here(puzzles, tmp_path)
+    bad, good = here.job(tiny_run), here.job(tiny_run, 1)
+    (tmp_path / "runs" / bad.key / "metrics.jsonl").mkdir(parents=True)
+    with (
+        Progress(runs=2, done=0, work=1.0, stream=here.shown) as progress,
+        Tracker.open(campaign(a_study("row 0", "row 1", "row 2")), say=progress.say) as tracker,
+    ):
+        jobs = {job.key: job for job in (bad, good)}
+        sets = dict.fromkeys(jobs, BuiltSet(puzzles, here.data.content_hash, len(here.data.test)))
+        watch = _Watch(jobs, sets, tmp_path / "runs", dict.fromkeys(jobs, tracker), progress)
+        for job in jobs.values():
+            trial = SimpleNamespace(config={"key": job.key})
+            assert watch.begin(job) == "ours"
+            watch.on_trial_start(0, [], trial)
+            watch.on_trial_result(0, [], trial, {"rows": [(2, 2000, {"train/loss": 0.5})]})
+        assert not watch.stops({"config": {"key": bad.key}})
+        for job in jobs.values():
+            watch.on_trial_complete(0, [], SimpleNamespace(config={"key": job.key}))
+        assert watch.stops({"config": {"key": bad.key}})
+        assert tracker.close("FINISHED") == []
+    assert watch.finished == [good.key]
+    assert list(watch.failed) == [bad.key]
+    assert "no file, expected a run's journal" in watch.failed[bad.key]
+    assert {run.row: run.status for run in here.in_mlflow().values()} == {"row 0": "FAILED", "row 1": "FINISHED"}
+    assert "BadJournal" in (tmp_path / "runs" / bad.key / "failure.txt").read_text()
+
+
+class Silent:
+    """A source of runs whose storage has gone."""
+
+    def more(self) -> None:
+        return None
+
+    def ended(self, job: Job, failure: Failure | None) -> None:
+        raise StorageUnavailable("gone")
+
+    def gives_up(self, job: Job, rows: Sequence[Measurement]) -> bool:
+        raise StorageUnavailable("gone")
+
+
+@pytest.mark.parametrize("when", ["a report", "its end"])
+def test_what_all_runs_need_ends_the_launch_with_its_own_error(
+    when: str, puzzles: Path, mlflow_here: Path, tmp_path: Path, tiny_run: RunConfig
+) -> None:
+    here = Here(puzzles, tmp_path)
+    only = here.job(tiny_run)
+    trial = SimpleNamespace(config={"key": only.key})
+    with (
+        Progress(runs=1, done=0, work=1.0, stream=here.shown) as progress,
+        Tracker.open(campaign(a_study("row 0", "row 1", "row 2")), say=progress.say) as tracker,
+    ):
+        sets = {only.key: BuiltSet(puzzles, here.data.content_hash, len(here.data.test))}
+        watch = _Watch({only.key: only}, sets, tmp_path / "runs", {only.key: tracker}, progress, Silent())
+        assert watch.begin(only) == "ours"
+        watch.on_trial_start(0, [], trial)
+        heard: dict[str, Callable[[], object]] = {
+            "a report": lambda: watch.stops({"config": {"key": only.key}, "rows": [(2, 2000, {"train/loss": 0.5})]}),
+            "its end": lambda: watch.on_trial_complete(0, [], trial),
+        }
+        with pytest.raises(Interrupted):
+            heard[when]()
+    assert isinstance(watch.broken, StorageUnavailable)
+    assert watch.failed == {}
 
 
 @pytest.mark.ray

@@ -10,12 +10,11 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from data_prep.puzzle_set import PuzzleSet
 from sweeps.failures import Failure
-from sweeps.folder import Task, note_failure, noted_failure, read_journal
+from sweeps.folder import Task, note_failure, noted_failure
+from sweeps.journal import read_journal
 from sweeps.records.types import Measurement
 from sweeps.worker import train_alone, train_beside_others, train_run
 from trm_core import __main__ as trm_core_command
@@ -56,56 +55,6 @@ def timeless(rows: list[Measurement]) -> list[tuple[int, dict[str, float]]]:
 @pytest.fixture
 def _nothing_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sweeps.worker.train", lambda *_, **__: pytest.fail("trained"))
-
-
-# --- the journal -----------------------------------------------------------------------------------------------------
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    max_leaves=5,
-)
-GOOD = {"step": 4, "time_ms": 9, "metrics": {"train/loss": 1.0}}
-WRONG: dict[str, st.SearchStrategy[Any]] = {
-    "step": st.none() | st.booleans() | st.floats() | st.text() | st.integers(max_value=-1) | st.integers(2**63),
-    "time_ms": st.none() | st.booleans() | st.floats() | st.lists(st.integers()) | st.integers(10**400, 10**400 + 9),
-    "metrics": st.none()
-    | st.integers()
-    | st.lists(st.integers())
-    | st.dictionaries(st.text(), st.none() | st.booleans() | st.text() | st.integers(10**400, 10**400 + 9), min_size=1),
-}
-damaged_rows = st.one_of(
-    [st.builds(lambda name, value: json.dumps(GOOD | {name: value}).encode(), st.just(n), w) for n, w in WRONG.items()]
-    + [st.just(json.dumps({key: GOOD[key] for key in GOOD if key != name}).encode()) for name in GOOD]
-)
-not_rows = st.one_of(
-    damaged_rows,
-    st.binary().filter(lambda line: b"{" not in line),  # else a search finds a good row in the end
-    JSON.map(lambda value: json.dumps(value).encode()),
-    st.integers(1, len(json.dumps(GOOD)) - 1).map(lambda cut: json.dumps(GOOD).encode()[:cut]),
-    st.sampled_from([b"[" * 100_000, b'{"step": ' + b"9" * 5_000 + b"}", b"\xff\xfe{}", b'"\xc3"', b"\x00" * 512]),
-)
-
-
-@pytest.fixture(scope="module")
-def journal_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("journal") / "metrics.jsonl"
-
-
-@given(lines=st.lists(st.one_of(st.integers(0, 2**63 - 1), not_rows), max_size=8))
-def test_of_a_damaged_journal_the_rows_are_read_by_step_and_nothing_else(
-    journal_file: Path, lines: list[int | bytes]
-) -> None:
-    rows = [Measurement(line, 5, {"train/loss": 0.1}) for line in lines if isinstance(line, int)]
-    text = {row.step: json.dumps(row._asdict()).encode() for row in rows}
-    journal_file.write_bytes(b"\n".join(line if isinstance(line, bytes) else text[line] for line in lines))
-    assert read_journal(journal_file) == sorted({row.step: row for row in rows}.values())
-
-
-def test_a_journal_that_is_not_there_has_no_rows_and_one_that_cannot_be_read_says_so(tmp_path: Path) -> None:
-    assert read_journal(tmp_path / "metrics.jsonl") == []
-    with pytest.raises(OSError, match="Is a directory"):
-        read_journal(tmp_path)
 
 
 # --- what stays of a run that has ended ------------------------------------------------------------------------------
@@ -413,3 +362,20 @@ def test_a_failure_is_noted_with_its_kind_for_the_launch_it_ended(tmp_path: Path
     assert noted_failure(tmp_path, "another launch") is None
     (tmp_path / "failure.txt").write_bytes(b"\xff torn")
     assert noted_failure(tmp_path, "one launch") is None
+
+
+def test_a_run_whose_journal_is_no_file_has_failed_and_says_so(task: Task) -> None:
+    (task.folder / "metrics.jsonl").mkdir(parents=True)
+    told: list[dict[str, Any]] = []
+    train_alone(task, told.append)
+    assert "no file, expected a run's journal" in told[-1]["failure"]
+
+
+def test_damage_in_a_journal_is_reported_with_file_and_line_and_the_run_goes_on(task: Task) -> None:
+    task.folder.mkdir(parents=True, exist_ok=True)
+    (task.folder / "metrics.jsonl").write_text("no row\n")
+    told: list[dict[str, Any]] = []
+    train_alone(task, told.append)
+    said = [line for report in told for line in report.get("torn", ())]
+    assert said == [f"{task.folder}/metrics.jsonl, line 1: damaged, no row of a step; set aside in metrics.damaged"]
+    assert not any("failure" in report for report in told)

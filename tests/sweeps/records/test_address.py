@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -57,6 +60,25 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path}")
     with pytest.raises(TrackingUnavailable, match="not a database"):
         read_runs("a_study", "mini")
+
+
+def test_a_store_that_cannot_be_made_whole_leaves_no_file_and_one_line(tmp_path: Path) -> None:
+    asked = (
+        "import resource, sys; from sweeps.records.address import *\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))\n"  # as on a disk that is full by then
+        "try: connect('sqlite:///mlflow.db')\nexcept TrackingUnavailable as error: print(error)"
+    )
+    root = str(Path(__file__).resolve().parents[3])
+    answer = subprocess.run(
+        [sys.executable, "-c", asked],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert len(answer.stdout.splitlines()) == 1, answer.stderr
+    assert not (tmp_path / "mlflow.db").exists()
 
 
 def test_where_there_is_no_file_there_are_no_runs_and_reading_makes_none(
