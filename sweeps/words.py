@@ -45,3 +45,8 @@ def _middle(text: str, width: int) -> str:
 def clean(text: str) -> str:
     """Text from a record in one line, without control characters; a byte that was no letter is a question mark."""
     return "".join(one if one.isprintable() else "?" if "\ud800" <= one <= "\udfff" else " " for one in text)
+
+
+def whole_number(text: str) -> int | None:
+    """A text of up to fifteen digits as a number; None for anything else: a sign, another alphabet's digits, a book."""
+    return int(text) if re.fullmatch(r"[0-9]{1,15}", text) else None

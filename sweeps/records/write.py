@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Literal, Self
 from sweeps.campaign import Campaign, Job
 from sweeps.records import claims, read
 from sweeps.records.address import TrackingUnavailable, address, connect, explained, one_line, shown
+from sweeps.records.door import run_record
 from sweeps.records.tree import BATCH, Tree, batches, now_ms, params
 from sweeps.records.types import (
     CAMPAIGN,
@@ -121,8 +122,11 @@ class Tracker:
         Raises TrackingUnavailable, one line, within about 15 s, and BadCampaign where a newer program wrote it.
         """
         client = connect(address())
+        lost = read.lost([campaign.study.name])
         with explained("create the experiment and the campaign's run"):
             tracker = cls(client, campaign, say)
+            for line in lost:
+                say(line)
             tracker.tree.open()
         tracker._thread.start()
         return tracker
@@ -166,8 +170,8 @@ class Tracker:
             return Begun("elsewhere", owner=owner)
         if trained:
             # the same one for every launch that looks, whichever its campaign: two never claim two
-            run = min(trained, key=lambda run: (run.info.start_time, run.info.run_id))
-            found = read.record(run, names.get(run.info.experiment_id, ""))
+            run = min(trained, key=read.by_age)
+            found = run_record(run, names.get(run.info.experiment_id, ""))
             if (
                 found.status == "FAILED"
                 and found.ended is not None
@@ -485,7 +489,7 @@ class Tracker:
             run = self._client.get_run(child.run_id)
             claims.release(self._client, run, self.me)
             if end[0] == "FINISHED" and child.elsewhere:
-                self._refer(child.job, child.data, read.record(run, child.job.study), {})
+                self._refer(child.job, child.data, run_record(run, child.job.study), {})
         with self._lock:
             del child.pending[: len(rows)]
             del child.artefacts[: len(artefacts)]
