@@ -29,6 +29,7 @@ if __package__ in (None, ""):  # run as a script, from wherever: the repository'
         )
         sys.exit(2)
 
+from data_prep.redaction import redacted
 from sweeps import explain
 from sweeps.budget import read_budget
 from sweeps.campaign import Campaign, declare, read_seeds
@@ -258,7 +259,7 @@ def _means(options: argparse.Namespace, arguments: Sequence[str]) -> Means:
         price=price,
         budget=None,
         found=found,
-        command=shlex.join(["python", "sweeps/run.py", *arguments]),
+        command=redacted(shlex.join(["python", "sweeps/run.py", *arguments])),
         only_plan=options.plan,
     )
     return replace(means, budget=read_budget(options.budget, price, means.places)) if options.budget else means
@@ -511,11 +512,11 @@ def _last_words(asked: Asked, ended: Ended) -> int:
 
 
 def _where_the_runs_are() -> str:
-    from sweeps.records.address import address, shown
+    from sweeps.records.address import address
 
     uri = address()
     if not uri.startswith("sqlite"):
-        return f"the runs: {shown(uri)}"
+        return f"the runs: {redacted(uri)}"
     return to_copy("the runs", [_python(), "-m", "mlflow", "ui", "--backend-store-uri", uri])
 
 

@@ -32,6 +32,7 @@ import torch
 import torch.distributed as dist
 
 from data_prep.puzzle_set import PuzzleSet
+from data_prep.redaction import redacted
 from sweeps.failures import RETRIES, Failure, Kind, Verdict, verdict_on_failure
 from sweeps.guard import hold_folder
 from sweeps.records.types import Measurement
@@ -243,7 +244,7 @@ def note_failure(folder: Path, launch: str, error: Exception) -> str:
     """Write failure.txt, the whole of it, where the disk takes it, and return the reason in one line."""
     failure = Failure.of(error)
     heading = f"{failure.reason}\nlaunch {launch}\nkind {failure.kind}"
-    text = f"{heading}\n\n{''.join(traceback.format_exception(error))}"
+    text = f"{heading}\n\n{redacted(''.join(traceback.format_exception(error)))}"
     with contextlib.suppress(OSError):  # a full disk may be the very reason
         folder.mkdir(parents=True, exist_ok=True)
         _write_whole(folder / "failure.txt", text)

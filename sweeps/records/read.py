@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from data_prep.redaction import redacted
 from sweeps import campaign as campaigns_of
 from sweeps.campaign import BadCampaign, Campaign
-from sweeps.records.address import TrackingUnavailable, address, connect, explained, shown, sqlite_path
+from sweeps.records.address import TrackingUnavailable, address, connect, explained, sqlite_path
 from sweeps.records.door import MOST, CampaignRecord, NotOurs, campaign_record, is_measurement, run_record
 from sweeps.records.types import CAMPAIGN_ROLE, KEY, REUSED_FROM, ROLE, Recorded, RunRecord
 from sweeps.words import clean
@@ -160,7 +161,7 @@ def check_is_active(experiment: Experiment) -> None:
 
 def _deleted(experiment: Experiment) -> str:
     return (
-        f"{shown(address())}: the experiment {clean(experiment.name)} is deleted; bring it back with"
+        f"{redacted(address())}: the experiment {clean(experiment.name)} is deleted; bring it back with"
         f" `mlflow experiments restore --experiment-id {experiment.experiment_id}`"
     )
 

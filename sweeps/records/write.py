@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
+from data_prep.redaction import redacted
 from sweeps.campaign import Campaign, Job
 from sweeps.records import claims, read
-from sweeps.records.address import TrackingUnavailable, address, connect, explained, one_line, shown
+from sweeps.records.address import TrackingUnavailable, address, connect, explained, one_line
 from sweeps.records.door import run_record
 from sweeps.records.tree import BATCH, Tree, batches, now_ms, params
 from sweeps.records.types import (
@@ -308,7 +309,7 @@ class Tracker:
             self._end(child, status)
             child.artefacts += [path for path in artefacts if path.is_file()]
             if reason:
-                child.tags[FAILURE] = shown(reason)
+                child.tags[FAILURE] = redacted(reason)
             if state:
                 child.tags[STATE] = state
         self._wake.set()
@@ -349,7 +350,7 @@ class Tracker:
         self._thread.join()
         self.settle(patience_s)
         problems = [
-            f"MLflow at {shown(address())}: {child.refused or 'does not answer'}; {len(child.pending)} rows of"
+            f"MLflow at {redacted(address())}: {child.refused or 'does not answer'}; {len(child.pending)} rows of"
             f" {child.job.name} ({child.key}) were not sent and remain in its metrics.jsonl; run the command again"
             for child in self._children.values()
             if not child.settled and not child.lost
@@ -372,7 +373,7 @@ class Tracker:
                 self._client.log_artifact(run_id, str(path))
         except Exception as error:  # each kind of artefact store raises its own; the run must end all the same
             return [
-                f"MLflow at {shown(address())}: {path} was not stored with its run"
+                f"MLflow at {redacted(address())}: {path} was not stored with its run"
                 f" ({type(error).__name__}: {one_line(error)}); what lies there is whole"
             ]
         return []
@@ -416,7 +417,7 @@ class Tracker:
                 return True
             if self._silent_since is None:
                 self._silent_since = time.monotonic()
-                self._say(f"MLflow at {shown(address())} does not answer: training goes on, rows wait")
+                self._say(f"MLflow at {redacted(address())} does not answer: training goes on, rows wait")
             return False
         if self._silent_since is not None:
             self._say(f"MLflow answers again after {time.monotonic() - self._silent_since:.0f} s: rows are sent")
