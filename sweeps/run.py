@@ -328,6 +328,8 @@ def _print_plan(options: argparse.Namespace, arguments: Sequence[str]) -> None:
 
 
 def _run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
+    from sweeps.records.address import TrackingUnavailable
+
     asked = _asked(options, arguments)
     _settle_address(asked.out)
     reports: list[Report] = []
@@ -342,7 +344,10 @@ def _run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     if len(asked.campaigns) > 1:
         for one in reports:
             print_files(one.folder, ["page.html"])
-        _compare(ended, asked.out)
+        try:
+            _compare(ended, asked.out)
+        except TrackingUnavailable as error:
+            ended = replace(ended, problems=(*ended.problems, f"no comparison was made: {error}"))
     else:
         for one in reports:
             print(f"\n{one.text}\n")
@@ -506,6 +511,9 @@ def _last_words(asked: Asked, ended: Ended) -> int:
         print("failed runs are tried again with --retry-failed", file=sys.stderr)
     for problem in ended.problems:
         print(paragraph(problem), file=sys.stderr)
+    if ended.problems:
+        again = "what is missing is made up for by the same command, which trains nothing again"
+        print(to_copy(again, shlex.split(asked.command)), file=sys.stderr)
     if ended.failed and ended.failed.keys() <= ended.full_disk:  # a person's to mend
         return USER_ERROR
     return FAILED if ended.failed or ended.problems else DONE

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 SEND_EVERY_S = 1.0
 RETRY_AFTER_S = 5.0  # between attempts while the store does not answer
+ASK_AGAIN_S = 0.2  # at the end, where nothing else is left to do
 REFUSALS = {  # error codes that no waiting mends; every other error counts as an outage
     "BAD_REQUEST",
     "INVALID_PARAMETER_VALUE",
@@ -328,7 +329,7 @@ class Tracker:
         while not self._send():
             if time.monotonic() > deadline:
                 return False
-            time.sleep(0.2)
+            time.sleep(ASK_AGAIN_S)
         return True
 
     # --- the end -----------------------------------------------------------------------------------------------------
@@ -337,8 +338,9 @@ class Tracker:
         """Send what waits, end every run of ours, log a folder to the campaign's run. Returns what was not sent.
 
         Runs that have not ended are KILLED: the next command picks them up. The campaign's run ends with the last
-        launch of it. Waits patience_s for a silent store.
+        launch of it. A silent store is asked again for patience_s.
         """
+        deadline = time.monotonic() + patience_s
         if self._closed.is_set():
             return []
         with self._lock:
@@ -348,21 +350,23 @@ class Tracker:
         self._closed.set()
         self._wake.set()
         self._thread.join()
-        self.settle(patience_s)
+        answers = self.settle(patience_s)
         problems = [
-            f"MLflow at {redacted(address())}: {child.refused or 'does not answer'}; {len(child.pending)} rows of"
-            f" {child.job.name} ({child.key}) were not sent and remain in its metrics.jsonl; run the command again"
+            f"MLflow at {redacted(address())}: {child.refused or 'does not answer'}; {_unsent(child)}"
             for child in self._children.values()
             if not child.settled and not child.lost
         ]
-        if artefacts is not None:
+        if artefacts is not None and answers:
             problems += self._keep(self.tree.parent_id, artefacts)
-        try:
-            with explained("end the campaign's run"):
-                self.tree.end(status)
-        except TrackingUnavailable as error:
-            problems.append(str(error))
-        return problems
+        while True:
+            try:
+                with explained("end the campaign's run"):
+                    self.tree.end(status)
+                return problems
+            except TrackingUnavailable as error:
+                if time.monotonic() > deadline:
+                    return [*problems, str(error)]
+                time.sleep(ASK_AGAIN_S)
 
     def _keep(self, run_id: str, path: Path) -> list[str]:
         """A file or a folder's files, kept with a run; a line where that cannot be."""
@@ -504,6 +508,14 @@ class Tracker:
         if text not in self._warned:
             self._warned.add(text)
             self._say(text)
+
+
+def _unsent(child: _Child) -> str:
+    """What MLflow was not told of a run, and what to do."""
+    name, rows = f"{child.job.name} ({child.key})", len(child.pending)
+    if not rows:
+        return f"how {name} ended was not recorded; run the command again"
+    return f"{rows:,} rows of {name} were not sent and remain in its metrics.jsonl; run the command again"
 
 
 def _is_due(beat_at: float) -> bool:
