@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 REPORTED_WITHIN_S = 60.0  # how long the end waits, all in all, for an MLflow that is silent
 LAST_WORDS_S = 5.0  # what each campaign has of it at least
+ASK_AGAIN_S = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -369,7 +370,7 @@ def _patiently(act: Callable[[], T], deadline: float, otherwise: str) -> tuple[T
         except TrackingUnavailable as error:
             if time.monotonic() > deadline:
                 return None, [f"{otherwise}: {error}"]
-            time.sleep(1)
+            time.sleep(ASK_AGAIN_S)
         except OSError as error:
             return None, [f"{otherwise}: {error}"]
         except ValueError as error:
