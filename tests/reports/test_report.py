@@ -403,6 +403,21 @@ def test_a_strangers_profile_that_does_not_exist_asks_for_no_choice(
     assert "huge" not in capsys.readouterr().err
 
 
+def test_a_broken_campaign_that_somebody_wrote_last_is_said_and_passed_over(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(STUDY, "mini", [], {(ROWS[0], 0): 0.9})
+    client = MlflowClient()
+    (ours,) = campaigns("recursion_depth")
+    tags = {"role": "campaign", "campaign": "0" * 16, "profile": "mini", "label": ""}
+    client.create_run(ours.experiment_id, tags=tags)
+    assert [one.id for one in campaigns("recursion_depth")] == ["0" * 16, ours.id]
+    assert main([*COMMAND, str(store)]) == 0
+    said = capsys.readouterr()
+    assert "has no campaign.json that can be reached" in said.err
+    assert str(store / "mini" / "recursion_depth" / "table.md") in said.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
