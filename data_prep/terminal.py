@@ -8,21 +8,27 @@ import stat
 import sys
 from typing import Any, TextIO, cast
 
+from data_prep.redaction import redacted
+
 
 def settle_output() -> None:
     """What stdout and stderr cannot encode becomes a question mark: no command ends in a traceback for an arrow.
 
-    The first thing that every command does.
+    And what libraries say there, in tracebacks too, holds no password. The first thing that every command does.
     """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
+        if isinstance(stream, _Redacting):
+            continue
         if _is_pipe(stream):
             setattr(sys, name, stream := cast(TextIO, _Lasting(stream)))
         if hasattr(stream, "reconfigure"):
             with contextlib.suppress(ValueError):  # it is closed
                 stream.reconfigure(errors="replace")
         elif getattr(stream, "encoding", None):  # somebody's stand-in for the stream; None where it takes any text
-            setattr(sys, name, cast(TextIO, _Replacing(stream)))
+            setattr(sys, name, stream := cast(TextIO, _Replacing(stream)))
+        if stream is not None:
+            setattr(sys, name, cast(TextIO, _Redacting(stream)))
 
 
 def clean(text: str) -> str:
@@ -35,6 +41,26 @@ def _is_pipe(stream: Any) -> bool:
         return stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode)
     except (OSError, ValueError, AttributeError):
         return False
+
+
+class _Redacting:
+    """A stream that nobody reads a password from."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write the text, as long as the caller believes it to be."""
+        self._stream.write(redacted(text))
+        return len(text)
+
+    def writelines(self, lines: list[str]) -> None:
+        """Write each."""
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 class _Lasting:

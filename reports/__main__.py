@@ -37,9 +37,9 @@ def _main(options: argparse.Namespace) -> int:
         if labels is None and options.set is None:
             _say_what_else(found, chosen[0])
         if options.compare is not None:
-            _show(write_comparison(_documents(options, chosen, every=ALL in options.compare), options.out))
+            _show(write_comparison(_documents(options, found, chosen, every=ALL in options.compare), options.out))
             return 0
-        return _reports(_documents(options, chosen, every=labels is not None and ALL in labels), options.out)
+        return _reports(_documents(options, found, chosen, every=labels is not None and ALL in labels), options.out)
     except OSError as error:
         return refuse(f"{error.filename or options.out}: {error.strerror or error}; nothing more was written")
 
@@ -57,16 +57,21 @@ def _reports(campaigns: Sequence[Campaign], out: Path) -> int:
     return code
 
 
-def _documents(options: argparse.Namespace, chosen: Sequence[Found], *, every: bool) -> list[Campaign]:
+def _documents(
+    options: argparse.Namespace, found: Sequence[Found], chosen: Sequence[Found], *, every: bool
+) -> list[Campaign]:
     """Their documents. Of every one that there is, those that can be read: of each other a line says why not.
 
-    Raises BadCampaign where none can be, or one that was asked for by name.
+    One that was asked for by name may be an older one of that name, and where none was, any other that there is.
+    Raises BadCampaign where none of these can be read.
     """
+    by_name = bool(options.label or options.set or options.compare)
     read: list[Campaign] = []
     bad: list[BadCampaign] = []
     for one in chosen:
+        instead = [other for other in found if other is not one and (other.label == one.label or not by_name)]
         try:
-            campaign, said = one.read()
+            campaign, said = one.read() if every else _first_readable([one, *instead])
         except BadCampaign as error:
             if not every:
                 raise
@@ -84,6 +89,24 @@ def _documents(options: argparse.Namespace, chosen: Sequence[Found], *, every: b
             if path.parent not in known and path.is_relative_to(options.out / read[0].profile):
                 refuse(said)
     return read
+
+
+def _first_readable(candidates: Sequence[Found]) -> tuple[Campaign, str]:
+    """The first whose document can be read, after a line of each before it that says why not.
+
+    Raises BadCampaign, the first one's, where none can be.
+    """
+    bad: list[BadCampaign] = []
+    for one in candidates:
+        try:
+            read = one.read()
+        except BadCampaign as error:
+            bad.append(error)
+            continue
+        for torn in bad:
+            refuse(str(torn))
+        return read
+    raise bad[0]
 
 
 def _say_what_else(found: Sequence[Found], chosen: Found) -> None:

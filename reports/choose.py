@@ -12,7 +12,8 @@ from sweeps import campaign as documents
 from sweeps.campaign import BadCampaign, Campaign
 from sweeps.changes import normal
 from sweeps.records.address import looked
-from sweeps.records.read import CampaignRecord, artefact, campaigns, document
+from sweeps.records.door import CampaignRecord
+from sweeps.records.read import artefact, campaigns, document, lost
 from sweeps.study import EVERY_PROFILE, find_study
 from trm_core.config import BadSetting
 
@@ -62,11 +63,13 @@ def find(study: str, out: Path, profile: str | None = None) -> tuple[Found, ...]
         hint = f"did you mean {close[0]}?" if close else f"profiles are {', '.join(EVERY_PROFILE)}"
         raise NoSuchCampaign(f"{profile!r}: no such profile; {hint}")
     files, torn = in_folder(study, out)
-    records = [one for one in campaigns(study) if one.profile in EVERY_PROFILE]  # a stranger's may say anything
+    records = campaigns(study)
     found = [Found(one.id, one.label, one.profile, one, files.get(one.id, (None, None))[1]) for one in records]
     known = {one.id for one in found}
     found += [Found(one.id, one.label, one.profile, None, file) for one, file in files.values() if one.id not in known]
     if not found:
+        if away := lost([study]):
+            raise NoSuchCampaign(f"{study}: {away[0]}")
         find_study(study)  # perhaps there is none of this name
         if torn:
             raise NoSuchCampaign(f"{study}: no campaign in {looked(out)}, and {'; '.join(torn.values())}")

@@ -21,6 +21,7 @@ from sweeps.campaign import Campaign
 from sweeps.puzzles import OWN_FILES, set_of
 from sweeps.records.types import STATE, RunRecord
 from sweeps.study import Losses, ProfileName, PuzzleName, Quoted, Row, Study
+from sweeps.words import whole_number
 from trm_core.config import RunConfig
 
 Status = Literal["finished", "running", "failed", "diverged", "out of memory", "killed"]
@@ -545,7 +546,8 @@ def _row(campaign: Campaign, row: Row, records: Mapping[Seeds, RunRecord], *, co
     mean = stats.mean(stats.units(by_seeds)) if values else None
     recorded = [records[run.seeds].params.get("parameters", "") for run in finished]
     parameters = next(
-        (int(text) for text in recorded if text.isdigit()), None if settings is None else settings.parameters()
+        (n for text in recorded if (n := whole_number(text)) is not None),
+        None if settings is None else settings.parameters(),
     )
     return TableRow(
         name=row.name,
@@ -672,7 +674,7 @@ def _seed_run(record: RunRecord, seeds: Seeds, study: Study) -> SeedRun:
         shortest_path=fraction(SHORTEST_PATH),
         puzzles=puzzles,
         votes=count(VOTES),
-        log_every=int(text) if (text := record.params.get("train.log_every", "")).isdigit() else None,
+        log_every=whole_number(record.params.get("train.log_every", "")),
         interval=_test_interval(metric, accuracy, puzzles),
         started=_utc(record.started),
         ended=None if record.ended is None else _utc(record.ended),

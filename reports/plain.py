@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from sweeps.words import clean
 
-FORMULA = ("=", "+", "-", "@")  # what a spreadsheet takes a text for that starts so
+FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")  # what a spreadsheet takes a text for that starts so
 
 
 def plain(text: str) -> str:

@@ -31,7 +31,8 @@ SEEDS = {"train": {"seed"}, "data": {"seed"}}  # a run's own; every other settin
 MOST_RUNS = 10_000  # that a command makes without --yes
 
 # A document may be anybody's, and this names a folder: no slash, no dot in front.
-FolderName = Annotated[str, Field(pattern=r"^([A-Za-z0-9_+-][A-Za-z0-9._,=+-]*)?$")]
+FOLDER_NAME = r"^([A-Za-z0-9_+-][A-Za-z0-9._,=+-]*)?$"
+FolderName = Annotated[str, Field(pattern=FOLDER_NAME)]
 
 
 class BadCampaign(ValueError):
@@ -323,7 +324,11 @@ def read(text: str, where: str) -> Campaign:
             " use the newer program that wrote it"
         )
     try:
-        return Campaign.model_validate({**found, "version": VERSION})
+        campaign = Campaign.model_validate({**found, "version": VERSION})
+        normal(campaign.changes)
+        return campaign
+    except BadSetting as error:
+        raise BadCampaign(f"{where}: changes: {str(error)[:200]}; {again}") from None
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])

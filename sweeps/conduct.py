@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from sweeps import campaign as campaigns_of
 from sweeps.budget import Spending, refuse_too_small
@@ -29,10 +29,13 @@ from trm_core.config import DataSettings
 
 if TYPE_CHECKING:
     from sweeps.launch import Outcome
-    from sweeps.records.types import RunRecord
+    from sweeps.records.types import RunRecord, Status
     from sweeps.records.write import Tracker
 
-REPORTED_WITHIN_S = 20.0  # how long the end waits for an MLflow that is silent
+T = TypeVar("T")
+REPORTED_WITHIN_S = 60.0  # how long the end waits, all in all, for an MLflow that is silent
+LAST_WORDS_S = 5.0  # what each campaign has of it at least
+ASK_AGAIN_S = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -316,18 +319,25 @@ def _end(
         raise KeyboardInterrupt
     failed = {**failed_earlier, **outcome.failed}
     problems: list[str] = []
+    deadline = time.monotonic() + REPORTED_WITHIN_S
     for tracker in trackers:
-        tracker.settle(REPORTED_WITHIN_S)
+        tracker.settle(deadline - time.monotonic())
     if len(campaigns) > 1 and outcome.finished:  # one has trained what another of them needs too
-        done = finished(outcome.finished)
-        for campaign, tracker in zip(campaigns, trackers, strict=True):
-            _refer(campaign, tracker, of, done, say=False)
+
+        def refer() -> None:
+            done = finished(outcome.finished)
+            for campaign, tracker in zip(campaigns, trackers, strict=True):
+                _refer(campaign, tracker, of, done, say=False)
+
+        problems += _patiently(refer, deadline, "not every run stands in each of these campaigns")[1]
     for campaign, tracker in zip(campaigns, trackers, strict=True):
-        folder, said = _reported(tracker.campaign, report)
+        folder, said = _reported(tracker.campaign, report, deadline)
         problems += said
         failing = bool(campaign.keys & failed.keys())
         left = bool(campaign.keys & set(outcome.not_begun))
-        problems += tracker.close("FAILED" if failing else "KILLED" if left else "FINISHED", folder)
+        patience_s = max(LAST_WORDS_S, deadline - time.monotonic())
+        status: Status = "FAILED" if failing else "KILLED" if left else "FINISHED"
+        problems += tracker.close(status, folder, patience_s=patience_s)
     if asked.budget is not None:
         say_what_was_not_begun(plan, outcome.not_begun, asked.budget)
     there = tuple(tracker.campaign for tracker in trackers)
@@ -339,25 +349,30 @@ def _only_report(campaigns: Sequence[Campaign], failed: Mapping[str, str], repor
     from sweeps.records.read import document_of
 
     there = [document_of(campaign) or campaign for campaign in campaigns]
-    problems = [line for campaign in there for line in _reported(campaign, report)[1]]
+    deadline = time.monotonic() + REPORTED_WITHIN_S
+    problems = [line for campaign in there for line in _reported(campaign, report, deadline)[1]]
     return Ended(tuple(there), failed, frozenset(), tuple(problems))
 
 
-def _reported(campaign: Campaign, report: Reporter) -> tuple[Path | None, list[str]]:
-    """The folder of a campaign's report; without one, why. An MLflow that is silent is asked again for a while."""
+def _reported(campaign: Campaign, report: Reporter, deadline: float) -> tuple[Path | None, list[str]]:
+    """The folder of a campaign's report; without one, why."""
+    return _patiently(lambda: report(campaign), deadline, f"no report was made of {campaign.name}")
+
+
+def _patiently(act: Callable[[], T], deadline: float, otherwise: str) -> tuple[T | None, list[str]]:
+    """What comes of it, else why nothing does. An MLflow that is silent is asked again until the deadline."""
     from sweeps.records.address import TrackingUnavailable
 
-    deadline = time.monotonic() + REPORTED_WITHIN_S
     while True:
         try:
-            return report(campaign), []
+            return act(), []
         except TrackingUnavailable as error:
             if time.monotonic() > deadline:
-                return None, [f"no report was made of {campaign.name}: {error}"]
-            time.sleep(1)
+                return None, [f"{otherwise}: {error}"]
+            time.sleep(ASK_AGAIN_S)
         except OSError as error:
-            return None, [f"no report was made of {campaign.name}: {error}"]
+            return None, [f"{otherwise}: {error}"]
         except ValueError as error:
             if not is_for_the_user(error):
                 raise
-            return None, [f"no report was made of {campaign.name}: {error}"]
+            return None, [f"{otherwise}: {error}"]

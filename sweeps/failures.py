@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Literal, Protocol, Self
 
+from data_prep.redaction import redacted
+
 Kind = Literal["failed", "diverged", "disk full", "out of memory"]
 RETRIES = 2  # times that a run that raised may be begun again
 REASON_LENGTH = 400  # characters of a failure on the screen and in MLflow
@@ -50,7 +52,7 @@ class Failure:
     def of(cls, error: BaseException) -> Self:
         """An error, or what it was raised from, classified."""
         kind = kind_of(error)
-        said = " ".join(str(error).split()) or "no message"
+        said = redacted(" ".join(str(error).split())) or "no message"
         reason = said if kind == "diverged" else f"{type(error).__name__}: {said}"
         return cls(kind, reason if len(reason) <= REASON_LENGTH else f"{reason[:REASON_LENGTH]} …")
 

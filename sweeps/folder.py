@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
+from data_prep.redaction import redacted
 from sweeps.failures import Failure, Kind
 from sweeps.journal import write_whole
 from trm_core.config import RunConfig
@@ -38,7 +39,7 @@ def note_failure(folder: Path, launch: str, error: Exception) -> str:
     """Write failure.txt, the whole of it, where the disk takes it, and return the reason in one line."""
     failure = Failure.of(error)
     heading = f"{failure.reason}\nlaunch {launch}\nkind {failure.kind}"
-    text = f"{heading}\n\n{''.join(traceback.format_exception(error))}"
+    text = f"{heading}\n\n{redacted(''.join(traceback.format_exception(error)))}"
     with contextlib.suppress(OSError):  # a full disk may be the very reason
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder / "failure.txt", text)

@@ -28,6 +28,7 @@ if __package__ in (None, ""):  # run as a script, from wherever: the repository'
         )
         sys.exit(2)
 
+from data_prep.redaction import redacted
 from sweeps import explain
 from sweeps.budget import read_budget
 from sweeps.campaign import Campaign, declare, read_seeds
@@ -247,7 +248,7 @@ def _means(options: argparse.Namespace, arguments: Sequence[str]) -> Means:
         price=price,
         budget=None,
         found=found,
-        command=shlex.join(["python", "sweeps/run.py", *arguments]),
+        command=redacted(shlex.join(["python", "sweeps/run.py", *arguments])),
         only_plan=options.plan,
     )
     return replace(means, budget=read_budget(options.budget, price, means.places)) if options.budget else means
@@ -316,6 +317,8 @@ def _print_plan(options: argparse.Namespace, arguments: Sequence[str]) -> None:
 
 
 def _run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
+    from sweeps.records.address import TrackingUnavailable
+
     asked = _asked(options, arguments)
     _settle_address(asked.out)
     reports: list[Report] = []
@@ -330,7 +333,10 @@ def _run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     if len(asked.campaigns) > 1:
         for one in reports:
             print_files(one.folder, ["page.html"])
-        _compare(ended, asked.out)
+        try:
+            _compare(ended, asked.out)
+        except TrackingUnavailable as error:
+            ended = replace(ended, problems=(*ended.problems, f"no comparison was made: {error}"))
     else:
         for one in reports:
             print(f"\n{one.text}\n")
@@ -494,17 +500,20 @@ def _last_words(asked: Asked, ended: Ended) -> int:
         print("failed runs are tried again with --retry-failed", file=sys.stderr)
     for problem in ended.problems:
         print(paragraph(problem), file=sys.stderr)
+    if ended.problems:
+        again = "what is missing is made up for by the same command, which trains nothing again"
+        print(to_copy(again, shlex.split(asked.command)), file=sys.stderr)
     if ended.failed and ended.failed.keys() <= ended.full_disk:  # a person's to mend
         return USER_ERROR
     return FAILED if ended.failed or ended.problems else DONE
 
 
 def _where_the_runs_are() -> str:
-    from sweeps.records.address import address, shown
+    from sweeps.records.address import address
 
     uri = address()
     if not uri.startswith("sqlite"):
-        return f"the runs: {shown(uri)}"
+        return f"the runs: {redacted(uri)}"
     return to_copy("the runs", [_python(), "-m", "mlflow", "ui", "--backend-store-uri", uri])
 
 

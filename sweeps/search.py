@@ -18,7 +18,6 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 import optuna
 import sqlalchemy
@@ -28,8 +27,9 @@ from optuna.samplers import TPESampler
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from data_prep.redaction import redacted
 from sweeps.guard import FileHeld, hold_file, one_at_a_time
-from sweeps.records.address import address, one_line, shown, sqlite_path
+from sweeps.records.address import address, host_and_port, one_line, sqlite_path
 from sweeps.search_spec import Choices, Dimension, Floats, Params, Search, Value, decide
 from sweeps.trials import Proposal, Result, State, Trial, known_to, mean_of
 from trm_core.config import BadSetting, RunConfig
@@ -360,7 +360,7 @@ def read_trials(name: str, storage: str | None = None) -> tuple[Trial, ...]:
         with explained(url, "be read"):
             names = [study.study_name for study in database.get_all_studies()]
             if name not in names:
-                raise OtherSearch(f"{name}: no such search in {shown(url)}; {_those_there(names)}")
+                raise OtherSearch(f"{name}: no such search in {redacted(url)}; {_those_there(names)}")
             return tuple(map(_trial, database.get_all_trials(database.get_study_id_from_name(name))))
     finally:
         database.engine.dispose()
@@ -385,13 +385,15 @@ def check_storage(url: str, *, must_be_there: bool = False) -> None:
             raise StorageUnavailable(f"{url}: no such file, so no search has been kept there; {ADVICE}")
         return
     if scheme != "postgresql":
-        raise StorageUnavailable(f"{shown(url)}: no storage address (expected sqlite:/// or postgresql://); {ADVICE}")
+        raise StorageUnavailable(
+            f"{redacted(url)}: no storage address (expected sqlite:/// or postgresql://); {ADVICE}"
+        )
+    host, port = host_and_port(url)
     try:
-        parts = urlsplit(url)
-        with socket.create_connection((parts.hostname or "localhost", parts.port or 5432), timeout=5):
+        with socket.create_connection((host or "localhost", port or 5432), timeout=5):
             pass
     except (OSError, ValueError) as error:
-        raise StorageUnavailable(f"{shown(url)}: nothing answers ({error}); start the server, or {ADVICE}") from None
+        raise StorageUnavailable(f"{redacted(url)}: nothing answers ({error}); start the server, or {ADVICE}") from None
 
 
 def _create(url: str) -> None:
@@ -430,7 +432,7 @@ def _connected(url: str, *, to_write: bool = True) -> RDBStorage:
         engine.dispose()
         if not {"studies", "trials", "version_info"} <= tables and (tables or not to_write):
             found = f"it has a table {min(tables)!r}, and Optuna's are missing" if tables else "it is empty"
-            raise StorageUnavailable(f"{shown(url)}: no storage of Optuna's ({found}); {ADVICE}")
+            raise StorageUnavailable(f"{redacted(url)}: no storage of Optuna's ({found}); {ADVICE}")
         return _database(url, new=to_write)
 
 
@@ -457,7 +459,7 @@ def _opened(database: RDBStorage, name: str, search: Search, identity: Mapping[s
     other = [what for what in identity if kept.get(what) != identity[what]]
     if other or [direction.name.lower() for direction in study.directions] != directions:
         raise OtherSearch(
-            f"{name}: {shown(database.url)} holds another search under this name (other {', '.join(other)});"
+            f"{name}: {redacted(database.url)} holds another search under this name (other {', '.join(other)});"
             f" undo what has changed since, give the search another name, or {ADVICE}"
         )
     return study
@@ -512,13 +514,13 @@ def explained(url: str, doing: str) -> Iterator[None]:
         yield
     except ImportError as error:
         raise StorageUnavailable(
-            f"{shown(url)}: the database's driver is not installed ({one_line(error)}); pip install 'psycopg[binary]',"
-            f" or {ADVICE}"
+            f"{redacted(url)}: the database's driver is not installed ({one_line(error)});"
+            f" pip install 'psycopg[binary]', or {ADVICE}"
         ) from None
     except (OptunaError, sqlalchemy.exc.SQLAlchemyError, OSError, RuntimeError) as error:
         cause = error.__cause__ or error  # Optuna wraps SQLAlchemy's error, and that the driver's
         cause = getattr(cause, "orig", None) or cause
         raise StorageUnavailable(
-            f"{shown(url)}: Optuna's storage could not {doing} ({one_line(cause)}); see that it is one of this version"
-            f" and can be written, or {ADVICE}"
+            f"{redacted(url)}: Optuna's storage could not {doing} ({one_line(cause)}); see that it is one of this"
+            f" version and can be written, or {ADVICE}"
         ) from None

@@ -6,7 +6,6 @@ What was asked for stands in the campaigns' documents, what became of it in the 
 from __future__ import annotations
 
 import difflib
-import re
 import sys
 import time
 from collections import Counter
@@ -21,10 +20,10 @@ from sweeps.campaign import BadCampaign, Campaign, CampaignRun
 from sweeps.profiles import find_profile
 from sweeps.progress import ACCURACIES, duration, percent
 from sweeps.records import address, claims, read
-from sweeps.records.read import CampaignRecord
+from sweeps.records.door import CampaignRecord
 from sweeps.records.types import FAILURE, PRUNED, STATE, STEP, Owner, RunRecord
 from sweeps.study import UnknownStudy, study_names
-from sweeps.words import shorten, wrapped
+from sweeps.words import shorten, whole_number, wrapped
 
 Became = Literal["done", "running", "waiting", "pruned", "interrupted", "failed", "diverged", "out of memory"]
 ORDER: tuple[Became, ...] = (
@@ -95,8 +94,8 @@ def status_of(campaign: Campaign, records: Iterable[RunRecord], now_ms: int) -> 
 def _weight(record: RunRecord, campaign: Campaign, now_ms: int) -> tuple[object, ...]:
     """Which of several records of a key counts: the greatest."""
     running = record.status == "RUNNING" and _owner(record, now_ms) is not None
-    own = record.campaign == campaign.id
-    return (record.status == "FINISHED", running, own, not record.is_reused, record.started, record.run_id)
+    own, is_finished, at = record.campaign == campaign.id, record.status == "FINISHED", record.started.timestamp()
+    return (is_finished, running, own, not record.is_reused, -at if is_finished else at, record.run_id)
 
 
 def _owner(record: RunRecord, now_ms: int) -> Owner | None:
@@ -118,7 +117,7 @@ def _became(campaign: Campaign, run: CampaignRun, record: RunRecord | None, now_
         seeds=seeds,
         became=_in_a_word(campaign, record, owner),
         steps=steps,
-        step=last.step if last is not None else _number(record.tags.get(STEP, "")),
+        step=last.step if last is not None else whole_number(record.tags.get(STEP, "")) or 0,
         accuracy=next((record.metrics[name] for name in names if name in record.metrics), None),
         loss=record.metrics.get("train/loss"),
         left_s=owner.left_s if owner is not None else None,
@@ -148,10 +147,6 @@ def _elsewhere(campaign: Campaign, record: RunRecord) -> str:
     return record.study if record.study != campaign.study.name else "another campaign"
 
 
-def _number(text: str) -> int:
-    return int(text) if re.fullmatch(r"[0-9]{1,12}", text) else 0
-
-
 def in_short(rows: Sequence[RunStatus]) -> str:
     """A campaign in one line: "3 of 14 done, 1 running, 10 waiting"."""
     counts = Counter(row.became for row in rows)
@@ -171,11 +166,19 @@ def print_status(study: str | None, profile: str | None, out: Path) -> int:
         find_profile(profile)
     if found_there := address.locate(out):
         print(found_there, file=sys.stderr)
-    everything = read.campaigns()
+    everything, bad = read.look_for_campaigns()
+    lost = read.lost(study_names() if study is None else [study])
     if study is not None:
         _check_name(study, everything)
     wanted = [one for one in everything if study in (None, one.study) and profile in (None, one.profile)]
     console = Console(highlight=False)
+    for line in lost:
+        _say(console, line)
+    if bad:
+        n_bad = "1 record is" if len(bad) == 1 else f"{len(bad):,} records are"
+        _say(console, f"{n_bad} no campaign, and left out: {bad[0]}" + (", …" if len(bad) > 1 else ""))
+    if not wanted and lost:
+        return 0
     if not wanted:
         what = " ".join(word for word in ("of", study, profile and f"in {profile}") if word) if study or profile else ""
         _say(console, f"nothing recorded {what}".rstrip() + f"; looked in {address.looked(out)}")
@@ -189,7 +192,7 @@ def print_status(study: str | None, profile: str | None, out: Path) -> int:
 
 def _check_name(study: str, everything: Sequence[CampaignRecord]) -> None:
     """That there is such a study: declared here, or recorded by somebody. Raises UnknownStudy."""
-    names = sorted({*study_names(), *(one.study for one in everything)})
+    names = sorted({*study_names(), *(name for one in everything for name in (one.study, one.named) if name)})
     if study not in names:
         close = difflib.get_close_matches(study, names, n=1, cutoff=0.4)
         hint = f"did you mean {close[0]}?" if close else f"studies are {', '.join(names)}"

@@ -42,3 +42,8 @@ def _middle(text: str, width: int) -> str:
         return text
     tail = max(0, min(width - 2, (width - 1) * 2 // 3))
     return (text[: max(0, width - 1 - tail)].rstrip() + GAP + text[len(text) - tail :].lstrip())[: max(0, width)]
+
+
+def whole_number(text: str) -> int | None:
+    """A text of up to fifteen digits as a number; None for anything else: a sign, another alphabet's digits, a book."""
+    return int(text) if re.fullmatch(r"[0-9]{1,15}", text) else None

@@ -9,7 +9,6 @@ import contextlib
 import json
 import logging
 import os
-import re
 import socket
 import sqlite3
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+from data_prep.redaction import redacted
 from sweeps.guard import one_at_a_time
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def looked(out: Path) -> str:
     """Where one has looked for runs, for a message that says there are none."""
     path = sqlite_path(address())
     if path is None:
-        return shown(address())
+        return redacted(address())
     there = "" if path.exists() else ", which is not there"
     return f"{path.resolve()}{there} ({VARIABLE} names another, and --out a results folder that knows its own)"
 
@@ -95,11 +95,6 @@ def sqlite_path(uri: str) -> Path | None:
     if not uri.startswith("sqlite:///"):
         return None
     return Path(uri.removeprefix("sqlite:///").partition("?")[0])
-
-
-def shown(text: str) -> str:
-    """An address, or a text with addresses in it, without passwords."""
-    return re.sub(r"(?<=://)[^/@\s]+(?:/[^@\s]*)?@", "…@", text)
 
 
 def connect(uri: str) -> MlflowClient:
@@ -114,6 +109,7 @@ def connect(uri: str) -> MlflowClient:
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "6",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     }.items():
         os.environ.setdefault(name, value)
     from mlflow import MlflowClient
@@ -156,7 +152,7 @@ def _check(uri: str) -> None:
     scheme, colon, _ = uri.partition(":")
     if not colon or scheme.partition("+")[0] not in ("sqlite", *PORTS):
         raise TrackingUnavailable(
-            f"{shown(uri)}: no MLflow address (expected http://, https:// or sqlite:///); {ADVICE}"
+            f"{redacted(uri)}: no MLflow address (expected http://, https:// or sqlite:///); {ADVICE}"
         )
     if scheme == "sqlite":
         path = sqlite_path(uri)
@@ -168,14 +164,26 @@ def _check(uri: str) -> None:
         except sqlite3.Error as error:
             raise TrackingUnavailable(_cannot_write(uri, path, str(error))) from None
         return
+    host, port = host_and_port(uri)
+    if scheme in getproxies() and not proxy_bypass(host):
+        return  # MLflow goes through the proxy, and says itself what it finds there
     try:
-        parts = urlsplit(uri)
-        if scheme in getproxies() and not proxy_bypass(parts.hostname or ""):
-            return  # MLflow goes through the proxy, and says itself what it finds there
-        with socket.create_connection((parts.hostname or "", parts.port or PORTS[scheme.partition("+")[0]]), timeout=5):
+        with socket.create_connection((host, port or PORTS[scheme.partition("+")[0]]), timeout=5):
             pass
     except (OSError, ValueError) as error:
-        raise TrackingUnavailable(f"{shown(uri)}: nothing answers ({error}); start the server or {ADVICE}") from None
+        raise TrackingUnavailable(f"{redacted(uri)}: nothing answers ({error}); start the server or {ADVICE}") from None
+
+
+def host_and_port(uri: str) -> tuple[str, int | None]:
+    """Where an address leads. Raises TrackingUnavailable for one in which that cannot be told."""
+    try:
+        parts = urlsplit(uri)
+        return parts.hostname or "", parts.port
+    except ValueError:  # its words quote what may be a part of the password
+        raise TrackingUnavailable(
+            f"{redacted(uri)}: no address (expected scheme://user:password@host:port, the port a number; in a password"
+            " / is %2F, : is %3A, @ is %40, ? is %3F, # is %23, % is %25)"
+        ) from None
 
 
 def _cannot_write(uri: str, path: Path, why: str) -> str:
@@ -193,13 +201,13 @@ def explained(doing: str) -> Iterator[None]:
         yield
     except (MlflowException, SQLAlchemyError, CommandError, ImportError, OSError) as error:
         if "disk is full" in str(error):
-            raise TrackingUnavailable(f"{shown(address())}: its disk is full; make room, then try again") from None
+            raise TrackingUnavailable(f"{redacted(address())}: its disk is full; make room, then try again") from None
         raise TrackingUnavailable(
-            f"{shown(address())}: MLflow could not {doing} ({one_line(error)}); see that it is an MLflow store of this"
-            " version and that MLFLOW_TRACKING_URI names the right one"
+            f"{redacted(address())}: MLflow could not {doing} ({one_line(error)}); see that it is an MLflow store of"
+            " this version and that MLFLOW_TRACKING_URI names the right one"
         ) from None
 
 
 def one_line(error: BaseException) -> str:
     """An error's words in one short line, without passwords."""
-    return shown(" ".join(str(error).split()))[:300]
+    return redacted(" ".join(str(error).split()))[:300]

@@ -202,7 +202,7 @@ def the_one(client: MlflowClient, find: Callable[[], Sequence[Run]], make: Calla
             return mine, True
         client.delete_run(mine.info.run_id)
         time.sleep(random.uniform(0, JITTER_S))
-    return min(found, key=lambda run: (run.info.start_time, run.info.run_id)), False
+    return min(found, key=lambda run: (run.info.start_time or 0, run.info.run_id)), False
 
 
 def _now_ms() -> int:

@@ -1,59 +1,36 @@
-"""MLflow → records. Others write there too: what is read is input, and a record that is none of ours is named."""
+"""MLflow → records. Others write there too: what is read is input (door.py), and what is none of ours is named."""
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from data_prep.redaction import redacted
 from sweeps import campaign as campaigns_of
 from sweeps.campaign import BadCampaign, Campaign
-from sweeps.records import claims
-from sweeps.records.address import address, connect, explained, sqlite_path
-from sweeps.records.types import (
-    CAMPAIGN,
-    CAMPAIGN_ROLE,
-    KEY,
-    REUSED_FROM,
-    ROLE,
-    Recorded,
-    RunRecord,
-)
+from sweeps.records.address import TrackingUnavailable, address, connect, explained, sqlite_path
+from sweeps.records.door import MOST, CampaignRecord, NotOurs, campaign_record, is_measurement, run_record
+from sweeps.records.types import CAMPAIGN_ROLE, KEY, REUSED_FROM, ROLE, Recorded, RunRecord
 from sweeps.words import clean
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import Experiment, Run
 
 PAGE = 1000  # runs per answer
 ONE_BY_ONE = 50  # so many keys are looked up one by one; for more, all runs are read
 DOCUMENT = campaigns_of.FILE
-NO_MEASUREMENT = 1e100  # MLflow keeps infinity as 1.8e308, and a mean of two such is none
-
-
-@dataclass(frozen=True)
-class CampaignRecord:
-    """A campaign's run in MLflow: its tags. The document lies with it as an artefact."""
-
-    id: str
-    label: str
-    study: str
-    profile: str
-    run_id: str
-    experiment_id: str
-    status: str
-    updated: datetime  # when it was last given
+LARGEST = 64 * 2**20  # bytes of a file that is read whole
 
 
 # --- runs ------------------------------------------------------------------------------------------------------------
 
 
 def read_runs(study: str, profile: str) -> list[RunRecord]:
-    """The child runs of a study in a profile, one per key: the newest, a FINISHED one before any other.
+    """The child runs of a study in a profile, one per key (one_per_key).
 
     Raises TrackingUnavailable. A SQLite file that is not there holds no runs, and is not created.
     """
@@ -99,13 +76,30 @@ def anywhere(keys: Collection[str]) -> tuple[RunRecord, ...]:
 
 
 def read_curve(run_id: str, metric: str) -> list[tuple[int, float]]:
-    """A metric of a run as (step, value), steps ascending, one point per step; of a reused run, its origin's."""
+    """A metric of a run as (step, value), steps ascending, one point per step; of a reused run, its origin's.
+
+    Raises TrackingUnavailable where MLflow does not know the run; an origin may be gone.
+    """
     client = connect(address())
     with explained(f"read {metric} of run {run_id}"):
-        points = {point.step: point.value for point in client.get_metric_history(run_id, metric)}
-        if len(points) <= 1 and (origin := client.get_run(run_id).data.tags.get(REUSED_FROM)):
-            points = {point.step: point.value for point in client.get_metric_history(origin, metric)} or points
-    return sorted(points.items())
+        points = client.get_metric_history(run_id, metric)
+        if len(points) <= 1 and (origin := _origin(client, run_id)):
+            points = client.get_metric_history(origin, metric) or points
+    found = {one.step: one.value for one in points if 0 <= one.step <= MOST and is_measurement(one.value)}
+    return sorted(found.items())
+
+
+def _origin(client: MlflowClient, run_id: str) -> str | None:
+    """The run that this one stands for, where MLflow still has it."""
+    from mlflow.exceptions import MlflowException
+
+    origin = client.get_run(run_id).data.tags.get(REUSED_FROM)
+    try:
+        return str(client.get_run(origin).info.run_id) if origin else None
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+        return None
 
 
 def artefact(run_id: str, name: str) -> str | None:
@@ -115,37 +109,34 @@ def artefact(run_id: str, name: str) -> str | None:
     """
     client = connect(address())
     with explained(f"read {name} of run {run_id}"):
-        origin = client.get_run(run_id).data.tags.get(REUSED_FROM, "")
+        origin = _origin(client, run_id)
     found = _downloaded(client, run_id, name)
     return _downloaded(client, origin, name) if found is None and origin else found
 
 
 def _downloaded(client: MlflowClient, run_id: str, name: str) -> str | None:
+    """The text of a run's file; None where there is none, or one that nobody can have meant."""
     from mlflow.exceptions import MlflowException
 
     with tempfile.TemporaryDirectory() as folder:
         try:
-            path = client.download_artifacts(run_id, name, folder)
-        except (MlflowException, OSError):
+            path = Path(client.download_artifacts(run_id, name, folder))
+            return path.read_text(encoding="utf-8", errors="replace") if path.stat().st_size <= LARGEST else None
+        except (MlflowException, OSError):  # a folder of that name, too
             return None
-        return Path(path).read_text(encoding="utf-8", errors="replace")
 
 
 def one_per_key(records: Iterable[RunRecord], campaign: str = "") -> dict[str, RunRecord]:
-    """The best record of each key: FINISHED before any other, the campaign's own, trained here, the newest."""
-    best: dict[str, RunRecord] = {}
-    for record in sorted(
-        records,
-        key=lambda run: (
-            run.status == "FINISHED",
-            run.campaign == campaign,
-            not run.is_reused,
-            run.started,
-            run.run_id,
-        ),
-    ):
-        best[record.key] = record
-    return best
+    """The best record of each key: FINISHED before any other, the campaign's own, trained here.
+
+    Of several finished the one that was first, so that nothing which is written later moves a number; else the newest.
+    """
+
+    def weight(run: RunRecord) -> tuple[object, ...]:
+        is_finished, at = run.status == "FINISHED", run.started.timestamp()
+        return (is_finished, run.campaign == campaign, not run.is_reused, -at if is_finished else at, run.run_id)
+
+    return {record.key: record for record in sorted(records, key=weight)}
 
 
 def _of_study(study: str, profile: str) -> Recorded:
@@ -156,9 +147,23 @@ def _of_study(study: str, profile: str) -> Recorded:
         experiment = client.get_experiment_by_name(study)
         if experiment is None:
             return Recorded(())
+        check_is_active(experiment)
         wanted = f"tags.profile = '{quoted(profile)}' AND tags.{KEY} LIKE '%'"
         runs = list(search(client, [experiment.experiment_id], wanted))
     return _readable(runs, {experiment.experiment_id: study})
+
+
+def check_is_active(experiment: Experiment) -> None:
+    """Raises TrackingUnavailable, with the way back, where an experiment lies deleted."""
+    if experiment.lifecycle_stage != "active":
+        raise TrackingUnavailable(_deleted(experiment))
+
+
+def _deleted(experiment: Experiment) -> str:
+    return (
+        f"{redacted(address())}: the experiment {clean(experiment.name)} is deleted; bring it back with"
+        f" `mlflow experiments restore --experiment-id {experiment.experiment_id}`"
+    )
 
 
 def _nothing_there() -> bool:
@@ -171,49 +176,10 @@ def _readable(runs: Iterable[Run], studies: dict[str, str]) -> Recorded:
     found, bad = [], []
     for run in runs:
         try:
-            found.append(record(run, studies.get(run.info.experiment_id, "")))
-        except ValueError as error:
+            found.append(run_record(run, studies.get(run.info.experiment_id, "")))
+        except NotOurs as error:
             bad.append(f"run {run.info.run_id}: {error}")
     return Recorded(tuple(found), tuple(sorted(bad)))
-
-
-def record(run: Run, study: str) -> RunRecord:
-    """A child run as we know it. Raises ValueError for one that no launch of ours has written."""
-    tags = run.data.tags
-    if not re.fullmatch(r"[0-9a-zA-Z_]{1,64}", tags.get(KEY, "")):
-        raise ValueError(f"its key {tags.get(KEY, '')[:40]!r} is none")
-    ended = run.info.end_time if run.info.status != "RUNNING" else None
-    return RunRecord(
-        key=tags[KEY],
-        study=clean(tags.get("study", study)),
-        row=clean(tags.get("row", "")),
-        base=clean(tags.get("base", "")),
-        profile=clean(tags.get("profile", "")),
-        seed=_seed(tags, "seed"),
-        data_seed=_seed(tags, "data_seed"),
-        status=run.info.status,
-        run_id=run.info.run_id,
-        tags={clean(name): clean(text) for name, text in tags.items()},
-        params={clean(name): clean(text) for name, text in run.data.params.items()},
-        metrics={name: value for name, value in run.data.metrics.items() if abs(value) < NO_MEASUREMENT},
-        started=_moment(run.info.start_time),
-        ended=_moment(ended) if ended else None,
-        owners=claims.owners_in(tags),
-    )
-
-
-def _seed(tags: dict[str, str], name: str) -> int:
-    text = tags.get(name, "0")
-    if not re.fullmatch(r"[0-9]{1,10}", text):
-        raise ValueError(f"its {name} {text[:40]!r} is no number")
-    return int(text)
-
-
-def _moment(ms: int | None) -> datetime:
-    try:
-        return datetime.fromtimestamp((ms or 0) / 1000, UTC)
-    except (OverflowError, OSError, ValueError):
-        raise ValueError(f"its time {ms} is none") from None
 
 
 # --- campaigns -------------------------------------------------------------------------------------------------------
@@ -222,47 +188,85 @@ def _moment(ms: int | None) -> datetime:
 def campaigns(study: str | None = None, profile: str | None = None) -> list[CampaignRecord]:
     """The campaigns that MLflow has of a study, newest first; of all studies where none is named.
 
+    Raises TrackingUnavailable, also where the study's experiment is deleted.
+    """
+    return look_for_campaigns(study, profile)[0]
+
+
+def look_for_campaigns(
+    study: str | None = None, profile: str | None = None
+) -> tuple[list[CampaignRecord], tuple[str, ...]]:
+    """The same, and a line for each record of a campaign that cannot be read.
+
     Where a launch was killed while it made a campaign's run, there are two of it: the one that all launches use counts.
+    """
+    if _nothing_there():
+        return [], ()
+    client = connect(address())
+    with explained("look for campaigns"):
+        if study is not None and (experiment := client.get_experiment_by_name(study)) is not None:
+            check_is_active(experiment)
+        names = experiments(client)
+        chosen = [key for key, name in names.items() if study in (None, name)]
+        query = f"tags.{ROLE} = '{CAMPAIGN_ROLE}'" + (f" AND tags.profile = '{quoted(profile)}'" if profile else "")
+        runs = sorted(search(client, chosen, query), key=by_age)
+    of_each: dict[tuple[str, str], list[CampaignRecord]] = {}
+    bad = []
+    for run in runs:
+        try:
+            one = campaign_record(run, names[run.info.experiment_id])
+        except NotOurs as error:
+            bad.append(f"run {run.info.run_id}: {error}")
+            continue
+        of_each.setdefault((one.experiment_id, one.id), []).append(one)
+    once = [replace(first, doubles=tuple(one.run_id for one in others)) for first, *others in of_each.values()]
+    return sorted(once, key=lambda one: (one.updated, one.run_id), reverse=True), tuple(bad)
+
+
+def lost(studies: Collection[str]) -> list[str]:
+    """A line for each experiment of these studies that was renamed or lies deleted, with the way back.
+
     Raises TrackingUnavailable.
     """
     if _nothing_there():
         return []
     client = connect(address())
-    with explained("look for campaigns"):
-        names = experiments(client)
-        chosen = [key for key, name in names.items() if study in (None, name)]
-        query = f"tags.{ROLE} = '{CAMPAIGN_ROLE}'" + (f" AND tags.profile = '{quoted(profile)}'" if profile else "")
-        found = [
-            CampaignRecord(
-                id=clean(run.data.tags.get(CAMPAIGN, "")),
-                label=clean(run.data.tags.get("label", "")),
-                study=names[run.info.experiment_id],
-                profile=clean(run.data.tags.get("profile", "")),
-                run_id=run.info.run_id,
-                experiment_id=run.info.experiment_id,
-                status=run.info.status,
-                updated=_moment(_number(run.data.tags.get("updated_ms", "")) or run.info.start_time),
-            )
-            for run in sorted(search(client, chosen, query), key=lambda run: (run.info.start_time, run.info.run_id))
-        ]
-    once = {(one.experiment_id, one.id): one for one in reversed(found)}
-    return sorted(once.values(), key=lambda one: (one.updated, one.run_id), reverse=True)
+    with explained("look for experiments"):
+        there = {name: one for name in studies if (one := client.get_experiment_by_name(name)) is not None}
+    deleted = [_deleted(one) for one in there.values() if one.lifecycle_stage != "active"]
+    moved = {one.experiment_id: one for one in campaigns() if one.named in studies and one.named not in there}
+    return deleted + [_way_back(one) for one in moved.values()]
+
+
+def _way_back(of: CampaignRecord) -> str:
+    """What is to be done where an experiment was renamed, in one line."""
+    return (
+        f"the runs of {of.named} lie in the experiment {of.study!r} (it was renamed); give it its name back with"
+        f" `mlflow experiments rename --experiment-id {of.experiment_id} --new-name {of.named}`"
+    )
 
 
 def document(of: CampaignRecord) -> Campaign:
     """The campaign's document. Raises BadCampaign, TrackingUnavailable."""
     client = connect(address())
-    found = read_document(client, of.run_id)
-    if found is None:
-        raise BadCampaign(
-            f"{of.study} in {of.profile}: its run {of.run_id} in MLflow has no {DOCUMENT} that can be reached;"
-            " give the study's command again to write it anew"
+    problem = None
+    for run_id in (of.run_id, *of.doubles):
+        try:
+            if (found := read_document(client, run_id)) is None:
+                continue
+        except BadCampaign as error:
+            problem = problem or error
+            continue
+        if (found.id, found.study.name) == (of.id, of.study):
+            return found
+        expected = _way_back(of) if of.is_renamed and found.id == of.id else f"expected {of.id}"
+        problem = problem or BadCampaign(
+            f"{DOCUMENT} of run {run_id} is that of campaign {found.id} ({found.study.name}), {expected}"
         )
-    if (found.id, found.study.name) != (of.id, of.study):
-        raise BadCampaign(
-            f"{DOCUMENT} of run {of.run_id} is that of campaign {found.id} ({found.study.name}), expected {of.id}"
-        )
-    return found
+    raise problem or BadCampaign(
+        f"{of.study} in {of.profile}: its run {of.run_id} in MLflow has no {DOCUMENT} that can be reached;"
+        " give the study's command again to write it anew"
+    )
 
 
 def document_of(campaign: Campaign) -> Campaign | None:
@@ -275,10 +279,6 @@ def read_document(client: MlflowClient, run_id: str) -> Campaign | None:
     """The document with a campaign's run; None where there is none. Raises BadCampaign."""
     text = _downloaded(client, run_id, DOCUMENT)
     return None if text is None else campaigns_of.read(text, f"{DOCUMENT} of MLflow's run {run_id}")
-
-
-def _number(text: str) -> int:
-    return int(text) if re.fullmatch(r"[0-9]{1,15}", text) else 0
 
 
 # --- the store -------------------------------------------------------------------------------------------------------
@@ -312,6 +312,11 @@ def experiments(client: MlflowClient) -> dict[str, str]:
         token = page.token
         if not token:
             return found
+
+
+def by_age(run: Run) -> tuple[int, str]:
+    """What the oldest of several runs is found by, the same one for every launch that looks."""
+    return run.info.start_time or 0, run.info.run_id
 
 
 def quoted(text: str) -> str:

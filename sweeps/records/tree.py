@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from sweeps.campaign import BadCampaign, Campaign, Job, NewerCampaign
 from sweeps.records import claims, provenance, read
-from sweeps.records.address import TrackingUnavailable, address, shown, sqlite_path
+from sweeps.records.address import address, sqlite_path
+from sweeps.records.door import NotOurs, run_record
 from sweeps.records.summary import cell_name, summarised
 from sweeps.records.types import (
     CAMPAIGN,
@@ -160,6 +161,7 @@ class Tree:
             record
             for run in self.in_campaign(f"tags.{ROW_ID} = '{row_id(row)}' AND attributes.status = 'FINISHED'")
             if (record := record_or_none(run, {})) is not None
+            and read.belongs(self.campaign, record)
             and drawn.get((row, record.data_seed), record.data) == record.data  # two test sets never meet in one mean
         ]
         runs = [record.metrics for record in read.one_per_key(finished, self.campaign.id).values()]
@@ -238,19 +240,20 @@ class Tree:
         others = claims.others_in(parent.data.tags, self.me)
         if not all(claims.has_stopped(owner, now_ms()) for owner in others):
             return
-        ended: dict[str, list[str]] = {}
+        runs = self.in_campaign()
+        records = [
+            record for run in runs if (record := record_or_none(run, {})) and read.belongs(self.campaign, record)
+        ]
+        ended: dict[str, set[str]] = {}  # by row; of several records of a key the one that a table would show
+        for record in read.one_per_key(records, self.campaign.id).values():
+            ended.setdefault(row_id(record.row), set()).add(record.status)
         ids = {row_id(row.name) for row in self.campaign.rows}
-        rows = []
-        for run in self.in_campaign():
+        for run in runs:
             if run.data.tags.get(ROLE) == ROW_ROLE and run.data.tags.get(ROW_ID) in ids:
-                rows.append(run)
-            elif KEY in run.data.tags:
-                ended.setdefault(run.data.tags.get(ROW_ID, ""), []).append(run.info.status)
-        for run in rows:
-            statuses = set(ended.get(run.data.tags.get(ROW_ID, ""), ()))
-            of_row = "FINISHED" if statuses == {"FINISHED"} else "FAILED" if "FAILED" in statuses else "KILLED"
-            if run.info.status != of_row:
-                self.client.set_terminated(run.info.run_id, of_row)
+                statuses = ended.get(run.data.tags[ROW_ID], set())
+                of_row = "FINISHED" if statuses == {"FINISHED"} else "FAILED" if "FAILED" in statuses else "KILLED"
+                if run.info.status != of_row:
+                    self.client.set_terminated(run.info.run_id, of_row)
         self.client.set_terminated(self.parent_id, status)
 
 
@@ -274,18 +277,14 @@ def experiment(client: MlflowClient, study: str) -> str:
             experiment = client.get_experiment_by_name(study)
             if experiment is None:  # else another command has just created it
                 raise
-    if experiment.lifecycle_stage != "active":
-        raise TrackingUnavailable(
-            f"{shown(address())}: the experiment {study} is deleted; bring it back with"
-            f" `mlflow experiments restore --experiment-id {experiment.experiment_id}`"
-        )
+    read.check_is_active(experiment)
     return str(experiment.experiment_id)
 
 
 def record_or_none(run: Run, names: Mapping[str, str]) -> RunRecord | None:
     """The record behind a run; None where no launch of ours has written it. names: the experiments', by id."""
-    with contextlib.suppress(ValueError):
-        return read.record(run, names.get(run.info.experiment_id, ""))
+    with contextlib.suppress(NotOurs):
+        return run_record(run, names.get(run.info.experiment_id, ""))
     return None
 
 

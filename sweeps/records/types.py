@@ -11,7 +11,7 @@ Status = Literal["FINISHED", "FAILED", "KILLED"]
 State = Literal["finished", "running", "failed", "diverged", "killed"]
 
 # Tags by which a run of MLflow is told from others; the roles of those that are no training runs.
-ROLE, CAMPAIGN, ROW, KEY = "role", "campaign", "row", "key"
+ROLE, CAMPAIGN, ROW, KEY, LAUNCH = "role", "campaign", "row", "key", "launch"
 CAMPAIGN_ROLE, ROW_ROLE = "campaign", "row"
 REUSED_FROM = "reused_from"  # a child that stands for a run which another campaign has trained
 STATE = "state"  # what MLflow has no status for: "diverged"

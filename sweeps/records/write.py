@@ -17,9 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
+from data_prep.redaction import redacted
 from sweeps.campaign import Campaign, Job
 from sweeps.records import claims, read
-from sweeps.records.address import TrackingUnavailable, address, connect, explained, one_line, shown
+from sweeps.records.address import TrackingUnavailable, address, connect, explained, one_line
+from sweeps.records.door import run_record
 from sweeps.records.tree import BATCH, Tree, batches, now_ms, params
 from sweeps.records.types import (
     CAMPAIGN,
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 
 SEND_EVERY_S = 1.0
 RETRY_AFTER_S = 5.0  # between attempts while the store does not answer
+ASK_AGAIN_S = 0.2  # at the end, where nothing else is left to do
 REFUSALS = {  # error codes that no waiting mends; every other error counts as an outage
     "BAD_REQUEST",
     "INVALID_PARAMETER_VALUE",
@@ -121,8 +124,11 @@ class Tracker:
         Raises TrackingUnavailable, one line, within about 15 s, and BadCampaign where a newer program wrote it.
         """
         client = connect(address())
+        lost = read.lost([campaign.study.name])
         with explained("create the experiment and the campaign's run"):
             tracker = cls(client, campaign, say)
+            for line in lost:
+                say(line)
             tracker.tree.open()
         tracker._thread.start()
         return tracker
@@ -166,8 +172,8 @@ class Tracker:
             return Begun("elsewhere", owner=owner)
         if trained:
             # the same one for every launch that looks, whichever its campaign: two never claim two
-            run = min(trained, key=lambda run: (run.info.start_time, run.info.run_id))
-            found = read.record(run, names.get(run.info.experiment_id, ""))
+            run = min(trained, key=read.by_age)
+            found = run_record(run, names.get(run.info.experiment_id, ""))
             if (
                 found.status == "FAILED"
                 and found.ended is not None
@@ -304,7 +310,7 @@ class Tracker:
             self._end(child, status)
             child.artefacts += [path for path in artefacts if path.is_file()]
             if reason:
-                child.tags[FAILURE] = shown(reason)
+                child.tags[FAILURE] = redacted(reason)
             if state:
                 child.tags[STATE] = state
         self._wake.set()
@@ -323,7 +329,7 @@ class Tracker:
         while not self._send():
             if time.monotonic() > deadline:
                 return False
-            time.sleep(0.2)
+            time.sleep(ASK_AGAIN_S)
         return True
 
     # --- the end -----------------------------------------------------------------------------------------------------
@@ -332,8 +338,9 @@ class Tracker:
         """Send what waits, end every run of ours, log a folder to the campaign's run. Returns what was not sent.
 
         Runs that have not ended are KILLED: the next command picks them up. The campaign's run ends with the last
-        launch of it. Waits patience_s for a silent store.
+        launch of it. A silent store is asked again for patience_s.
         """
+        deadline = time.monotonic() + patience_s
         if self._closed.is_set():
             return []
         with self._lock:
@@ -343,21 +350,23 @@ class Tracker:
         self._closed.set()
         self._wake.set()
         self._thread.join()
-        self.settle(patience_s)
+        answers = self.settle(patience_s)
         problems = [
-            f"MLflow at {shown(address())}: {child.refused or 'does not answer'}; {len(child.pending)} rows of"
-            f" {child.job.name} ({child.key}) were not sent and remain in its metrics.jsonl; run the command again"
+            f"MLflow at {redacted(address())}: {child.refused or 'does not answer'}; {_unsent(child)}"
             for child in self._children.values()
             if not child.settled and not child.lost
         ]
-        if artefacts is not None:
+        if artefacts is not None and answers:
             problems += self._keep(self.tree.parent_id, artefacts)
-        try:
-            with explained("end the campaign's run"):
-                self.tree.end(status)
-        except TrackingUnavailable as error:
-            problems.append(str(error))
-        return problems
+        while True:
+            try:
+                with explained("end the campaign's run"):
+                    self.tree.end(status)
+                return problems
+            except TrackingUnavailable as error:
+                if time.monotonic() > deadline:
+                    return [*problems, str(error)]
+                time.sleep(ASK_AGAIN_S)
 
     def _keep(self, run_id: str, path: Path) -> list[str]:
         """A file or a folder's files, kept with a run; a line where that cannot be."""
@@ -368,7 +377,7 @@ class Tracker:
                 self._client.log_artifact(run_id, str(path))
         except Exception as error:  # each kind of artefact store raises its own; the run must end all the same
             return [
-                f"MLflow at {shown(address())}: {path} was not stored with its run"
+                f"MLflow at {redacted(address())}: {path} was not stored with its run"
                 f" ({type(error).__name__}: {one_line(error)}); what lies there is whole"
             ]
         return []
@@ -412,7 +421,7 @@ class Tracker:
                 return True
             if self._silent_since is None:
                 self._silent_since = time.monotonic()
-                self._say(f"MLflow at {shown(address())} does not answer: training goes on, rows wait")
+                self._say(f"MLflow at {redacted(address())} does not answer: training goes on, rows wait")
             return False
         if self._silent_since is not None:
             self._say(f"MLflow answers again after {time.monotonic() - self._silent_since:.0f} s: rows are sent")
@@ -485,7 +494,7 @@ class Tracker:
             run = self._client.get_run(child.run_id)
             claims.release(self._client, run, self.me)
             if end[0] == "FINISHED" and child.elsewhere:
-                self._refer(child.job, child.data, read.record(run, child.job.study), {})
+                self._refer(child.job, child.data, run_record(run, child.job.study), {})
         with self._lock:
             del child.pending[: len(rows)]
             del child.artefacts[: len(artefacts)]
@@ -499,6 +508,14 @@ class Tracker:
         if text not in self._warned:
             self._warned.add(text)
             self._say(text)
+
+
+def _unsent(child: _Child) -> str:
+    """What MLflow was not told of a run, and what to do."""
+    name, rows = f"{child.job.name} ({child.key})", len(child.pending)
+    if not rows:
+        return f"how {name} ended was not recorded; run the command again"
+    return f"{rows:,} rows of {name} were not sent and remain in its metrics.jsonl; run the command again"
 
 
 def _is_due(beat_at: float) -> bool:

@@ -82,9 +82,9 @@ def test_a_comparison_is_as_safe(nasty: Table) -> None:
 
 
 def test_a_text_cell_is_no_formula_and_numbers_stay_numbers() -> None:
-    cells = ["=1+1", " +x", "-x", "@x", "\t=x", "-3", "+1e-3", -2.5, None, "a=b", "", 'say "a, b"']
+    cells = ["=1+1", " +x", "-x", "@x", "\t=x", "＝1+1", "-3", "+1e-3", -2.5, None, "a=b", "", 'say "a, b"']
     (line,) = list(csv.reader(io.StringIO(csv_text(["=a"] * len(cells), [cells]))))[1:]
-    assert line == ["'=1+1", "'+x", "'-x", "'@x", "'=x", "-3", "+1e-3", "-2.5", "", "a=b", "", 'say "a, b"']
+    assert line == ["'=1+1", "'+x", "'-x", "'@x", "'=x", "'＝1+1", "-3", "+1e-3", "-2.5", "", "a=b", "", 'say "a, b"']
     assert csv_text(["=a"], []) == "'=a\n"
 
 

@@ -17,7 +17,7 @@ from reports.collect import with_losses
 from reports.compare import write_comparison
 from reports.report import render
 from sweeps.campaign import VERSION, BadCampaign, Campaign, declare, read
-from sweeps.records.read import artefact, campaigns
+from sweeps.records.read import artefact, campaigns, look_for_campaigns
 from sweeps.records.types import Measurement
 from sweeps.records.write import Tracker
 from sweeps.study import ProfileName, Study, find_study
@@ -396,9 +396,26 @@ def test_a_strangers_profile_that_does_not_exist_asks_for_no_choice(
     experiment = client.get_experiment_by_name("recursion_depth")
     assert experiment is not None
     client.create_run(experiment.experiment_id, tags={"role": "campaign", "campaign": "x", "profile": "huge"})
-    assert [one.profile for one in campaigns("recursion_depth")] == ["huge", "mini"], "the stranger's is there"
+    found, bad = look_for_campaigns("recursion_depth")
+    assert [one.profile for one in found] == ["mini"]
+    assert "id 'x'" in bad[0]
     assert main([*COMMAND, str(store)]) == 0
     assert "huge" not in capsys.readouterr().err
+
+
+def test_a_broken_campaign_that_somebody_wrote_last_is_said_and_passed_over(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(STUDY, "mini", [], {(ROWS[0], 0): 0.9})
+    client = MlflowClient()
+    (ours,) = campaigns("recursion_depth")
+    tags = {"role": "campaign", "campaign": "0" * 16, "profile": "mini", "label": ""}
+    client.create_run(ours.experiment_id, tags=tags)
+    assert [one.id for one in campaigns("recursion_depth")] == ["0" * 16, ours.id]
+    assert main([*COMMAND, str(store)]) == 0
+    said = capsys.readouterr()
+    assert "has no campaign.json that can be reached" in said.err
+    assert str(store / "mini" / "recursion_depth" / "table.md") in said.out
 
 
 @pytest.mark.parametrize(

@@ -234,6 +234,20 @@ def test_a_document_that_is_torn_hides_no_other_campaign(
     assert "torn" in said
 
 
+def test_what_others_did_to_an_experiment_is_said_with_the_way_back(
+    mlflow_here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Tracker.open(campaign()) as tracker:
+        client, where = tracker._client, tracker.tree.experiment_id
+    client.create_run(where, tags={"role": "campaign", "campaign": "0" * 16, "profile": "mini", "label": "../\x1b[2J"})
+    client.rename_experiment(where, "old")
+    assert print_status("a_study", None, tmp_path) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"`mlflow experiments rename --experiment-id {where} --new-name a_study`" in said
+    assert "1 record is no campaign, and left out" in said
+    assert said.isprintable()
+
+
 def test_where_nothing_is_recorded_it_is_said_where_one_looked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -568,6 +569,20 @@ def test_what_strangers_wrote_is_read_without_what_is_none_and_named(strangers: 
     assert all(one.profile.isprintable() for one in read.campaigns())
 
 
+def test_a_strangers_failed_run_makes_no_row_of_a_finished_run_a_failed_one(mlflow_here: Path) -> None:
+    of = campaign()
+    with Tracker.open(of) as tracker:
+        finish(tracker, only(of))
+        send_all(tracker)
+        row = tracker.tree._rows["TRM k=1, T=1"]
+        tags = tracker.tree.tags(only(of), "hash", {})
+        for extra in ({}, {"key": "1" * 16}, {"seed": "x"}, {"launch": "b" * 32, "seed": "9", "key": "2" * 16}):
+            stranger = tracker._client.create_run(tracker.tree.experiment_id, tags=tags | extra)
+            tracker._client.set_terminated(stranger.info.run_id, "FAILED")
+        assert tracker.close("FINISHED") == []
+    assert query(mlflow_here, f"SELECT status FROM runs WHERE run_uuid = '{row}'") == [("FINISHED",)]
+
+
 # --- artefacts -------------------------------------------------------------------------------------------------------
 
 
@@ -681,6 +696,21 @@ def test_a_server_that_dies_in_mid_study_and_comes_back_has_every_point_once_and
     assert "metrics.jsonl" in problems[0]
     server.start()
     assert {run.status for run in read_runs("a_study", "mini")} == {"FINISHED"}
+
+
+@pytest.mark.kills
+@pytest.mark.slow
+def test_a_server_that_is_away_at_the_very_end_is_waited_for(server: Server) -> None:
+    of = campaign()
+    with Tracker.open(of) as tracker:
+        finish(tracker, only(of))
+        server.kill()
+        back = threading.Timer(1, server.start)
+        back.start()
+        problems = tracker.close("FINISHED", patience_s=300)
+        back.join()
+    assert problems == []
+    assert roles(server.store) == [("campaign", "FINISHED"), ("row", "FINISHED"), ("run", "FINISHED")]
 
 
 # --- the store itself ------------------------------------------------------------------------------------------------
