@@ -503,8 +503,9 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
         folder, launch = self.runs / key, self.trackers[key].me.launch
         noted = noted_failure(folder, launch)
         if noted is None:
-            said = f"its process ended {trial.num_failures} times; the last time Ray said: {trial.get_error()}"
-            died = ProcessDied(said)
+            said = trial.get_error()
+            why = f"the last time Ray said: {said}" if said else "nobody said why: killed, or out of memory (see dmesg)"
+            died = ProcessDied(f"its process ended {trial.num_failures} times; {why}")
             note_failure(folder, launch, died)
             noted = Failure.of(died)
         self._fail(key, noted)
