@@ -31,6 +31,7 @@ import torch.distributed as dist
 from data_prep.puzzle_set import PuzzleSet
 from sweeps.failures import RETRIES, Failure, Verdict, verdict_on_failure
 from sweeps.folder import (
+    LACK,
     MAX_FAILURES,
     Journal,
     Task,
@@ -368,3 +369,5 @@ def train_beside_others(
         elif lacks or not worth_another_try(error, workers):
             note_failure(task.folder, task.launch, error)
         raise  # the others wait for this worker in a collective: only Train can end them
+    if rank == 0:
+        (task.folder / LACK).unlink(missing_ok=True)
