@@ -31,7 +31,7 @@ import torch.distributed as dist
 from data_prep.puzzle_set import PuzzleSet
 from sweeps import journal as journals
 from sweeps.failures import RETRIES, Failure, Verdict, verdict_on_failure
-from sweeps.folder import MAX_FAILURES, Task, note_failure, note_lack, noted_failure, noted_lack
+from sweeps.folder import LACK, MAX_FAILURES, Task, note_failure, note_lack, noted_failure, noted_lack
 from sweeps.guard import hold_folder
 from sweeps.journal import Journal, read_journal, write_whole
 from sweeps.records.types import Measurement
@@ -362,3 +362,5 @@ def train_beside_others(
         elif lacks or not worth_another_try(error, workers):
             note_failure(task.folder, task.launch, error)
         raise  # the others wait for this worker in a collective: only Train can end them
+    if rank == 0:
+        (task.folder / LACK).unlink(missing_ok=True)

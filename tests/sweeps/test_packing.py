@@ -177,7 +177,7 @@ SMALL = (
 
 
 @pytest.mark.kills
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_twenty_trials_are_packed_on_counted_gpus_as_planned_and_all_end(tmp_path: Path) -> None:
     (tmp_path / "tiny.py").write_text(SEARCH)
     root = str(Path(command.__file__).resolve().parents[1])

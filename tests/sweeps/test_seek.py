@@ -199,7 +199,7 @@ def test_a_bad_trial_is_pruned_the_same_whether_the_search_was_interrupted_or_no
 
 
 @pytest.mark.kills
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_a_search_that_prunes_proposes_and_prunes_the_same_however_often_its_driver_is_killed(
     tmp_path_factory: pytest.TempPathFactory, empty_mlflow: Path
 ) -> None:
