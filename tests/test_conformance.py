@@ -84,13 +84,13 @@ COMPONENTS = find_study("components")
 
 @pytest.mark.slow
 @pytest.mark.parametrize("row", COMPONENTS.rows, ids=lambda row: row.name)
-def test_a_hundred_mini_steps_of_a_row_of_table_1_lower_its_training_loss_by_a_fifth(
+def test_150_mini_steps_of_a_row_of_table_1_lower_its_training_loss_by_a_fifth(
     mini_puzzles: PuzzleSet, row: Row
 ) -> None:
-    """The mean loss of steps 1 to 5 against that of steps 96 to 100, where mini's rate has hardly begun to fall."""
-    changes = ["train.steps=100", "optim.schedule=constant", "train.eval_every=100", "train.log_every=5"]
+    """The mean loss of steps 1 to 5 against that of steps 146 to 150, at mini's rate before it falls."""
+    changes = ["train.steps=150", "optim.schedule=constant", "train.eval_every=150", "train.log_every=5"]
     run = configure(COMPONENTS, row, "mini", 0, changes)
     losses: list[float] = []
     train(run, mini_puzzles, lambda step, metrics, _: losses.append(metrics["train/loss"]))
-    assert len(losses) == 20
+    assert len(losses) == 30
     assert losses[-1] <= 0.8 * losses[0]

@@ -275,7 +275,7 @@ def test_a_change_that_makes_a_rows_name_untrue_is_refused_by_name(row: str, cha
         ("w/ ACT", "model.T=2"),  # named for its halting
         ("no EMA", "optim.lr=0.5"),
         ("HRM", "model.puzzle_prefix=3"),
-        ("w/ 4 layers, n=3", "optim.weight_decay=0.1"),  # what it takes to learn in mini is no name
+        ("w/ 4 layers, n=3", "optim.weight_decay=0.1"),
     ],
 )
 def test_a_change_that_leaves_a_rows_name_true_is_none(row: str, change: str) -> None:
