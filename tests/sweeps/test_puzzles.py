@@ -10,7 +10,6 @@ import pytest
 from data_prep.maze import generate as generate_mazes
 from data_prep.puzzle_set import PuzzleError, Split
 from data_prep.sources import CannotFetch
-from sweeps.profiles import configure
 from sweeps.puzzles import (
     BuiltSet,
     NoPuzzles,
@@ -26,7 +25,7 @@ from sweeps.puzzles import (
     set_of,
     source_overrides,
 )
-from sweeps.study import PuzzleName, find_study
+from sweeps.study import PuzzleName
 from trm_core.command_line import BadCommand
 from trm_core.config import DataSettings
 from trm_core.puzzles import OtherPuzzleSet
@@ -188,8 +187,7 @@ def test_runs_that_differ_in_augmentation_alone_share_a_set_but_arcs_variants_ar
 
 
 def test_the_set_of_an_earlier_version_is_found_again() -> None:
-    study = find_study("recursion_depth")
-    settings = configure(study, study.rows[0], "mini", 0).data
+    settings = DataSettings(source="generated", box_rows=2, box_cols=3, clues=22, train=2000, validation=200, test=400)
     assert puzzle_folder(settings, None, Path("results")) == Path("results/data/sudoku_6x6_generated_a0912555")
 
 
