@@ -138,7 +138,7 @@ def test_a_torn_or_missing_part_is_named(
     ("more", "told"),
     [
         (["--data", "nowhere"], "nowhere: no such folder"),
-        (["--data", str(ROOT)], "train.csv: No such file"),
+        (["--data", str(ROOT)], "train.csv: missing, expected a file of"),
         (["--set", "data.train=4000"], "puzzles that no other split holds, expected 4000 for train"),
         (["--test-puzzles", "4000"], "120 puzzles, expected 4000"),
         (["--set", "modle.D=96"], "modle.D: no such setting"),

@@ -82,7 +82,7 @@ def test_without_a_price_there_is_no_money_and_on_a_cpu_no_gpu_hour() -> None:
 
 def test_what_does_not_fit_into_the_memory_is_said() -> None:
     plan = replace(plan_of("arc_agi"), memory=80 * 10**9)
-    assert "8 run(s) do not fit into the 80.0 GB there are" in "\n".join(plan_lines(plan, "", 200))
+    assert "9 run(s) do not fit into the 80.0 GB there are" in "\n".join(plan_lines(plan, "", 200))
 
 
 @pytest.mark.parametrize(

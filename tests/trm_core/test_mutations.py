@@ -78,9 +78,9 @@ FAULTS = {
     "gradient through every deep recursion": Fault(
         model.Model, "deep_recursion", "torch.no_grad()", "torch.enable_grad()", only=RECURSIVE
     ),
-    "halts where its head says go on": Fault(supervision, "supervision_step", "q_halt > 0", "q_halt < 0", only=TRM),
+    "halts where its head says go on": Fault(supervision, "asks_to_halt", "q_halt > 0", "q_halt < 0", only=TRM),
     "halts where going on is worth more": Fault(
-        supervision, "supervision_step", "q_halt > q_continue", "q_halt < q_continue", only=("hrm", "direct")
+        supervision, "asks_to_halt", "q_halt > q_continue", "q_halt < q_continue", only=("hrm", "direct")
     ),
     "the continue loss left out": Fault(
         supervision, "supervision_step", "halt_loss + halting_loss(q_continue, target)", "halt_loss", only=("hrm",)
