@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -270,9 +271,18 @@ def test_a_table_of_equal_rows_has_a_difference_to_the_baseline_in_5_of_100(n_ro
     assert 0.04 < rate(2500, lambda rng: _any(drawn(rng, n_rows, seeds).against(BASE, with_intervals=False))) < 0.06
 
 
+@pytest.fixture
+def little_to_collect() -> Iterator[None]:
+    """statsmodels collects garbage in every correction, which in a process of many modules takes most of the time."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.mark.slow
 @pytest.mark.kills
 @pytest.mark.timeout(900)
+@pytest.mark.usefixtures("little_to_collect")
 def test_a_planned_pair_of_equal_rows_differs_in_5_of_100_tables_and_any_of_four_in_no_more() -> None:
     assert 0.04 < rate(4000, lambda rng: _any(drawn(rng, 6, 3).pairs([("1", "0")]))) < 0.06
     four = [(str(at + 4), str(at)) for at in range(4)]
