@@ -279,7 +279,9 @@ def test_two_rows_are_tuned_alike_by_command_and_the_same_command_again_trains_n
     assert max(map(len, table.splitlines())) <= 80
     assert re.search(r"Row +As published +Tuned alike +Gain", said)
     (report,) = tmp_path.glob("results/mini/components/tune-lr_wd-*")
-    assert {path.name for path in report.iterdir()} == {"tuned.md", "tuned.csv", "trials.csv", "campaign.json"}
+    written = {path.name for path in report.iterdir()}
+    assert written == {"tuned.md", "tuned.csv", "trials.csv", "campaign.json", "page.html", "figures"}
+    assert (report / "figures" / "gains.png").is_file()
     rows = list(csv.DictReader((report / "tuned.csv").read_text().splitlines()))
     assert [row["row"] for row in rows] == ["TRM (T=3, n=6)", "w/ T=2, n=2"]
     assert all(row["trials"] == row["complete"] == "3" for row in rows)
@@ -290,10 +292,10 @@ def test_two_rows_are_tuned_alike_by_command_and_the_same_command_again_trains_n
     children = "SELECT count(*) FROM tags WHERE key = 'key'"
     assert _count(tmp_path / "mlflow.db", children) == 2 * (2 + 3 + 2)
 
-    texts = {path.name: path.read_bytes() for path in report.iterdir()}
+    texts = {path: path.read_bytes() for path in report.rglob("*") if path.is_file()}
     assert command.main(COMMAND) == 0
     assert "started" not in capsys.readouterr().out
-    assert {path.name: path.read_bytes() for path in report.iterdir()} == texts
+    assert {path: path.read_bytes() for path in report.rglob("*") if path.is_file()} == texts
     assert _count(tmp_path / "mlflow.db", children) == 2 * (2 + 3 + 2)
 
 
