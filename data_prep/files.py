@@ -1,4 +1,5 @@
-"""How any file that is not our own is opened: a regular one, of a size that makes sense, read whole or not at all.
+"""How any file that is not our own is opened: a regular one, of a size that makes sense, read whole or not at all; and
+how arrays are written, whole or not at all.
 
 Whatever a byte in a file can do there ends as an OSError or a ValueError with a reason of a few words: a pipe that
 nobody writes to, brackets nested a million deep, a number of 5,000 digits, an array whose header promises more than the
@@ -9,6 +10,7 @@ import errno
 import json
 import os
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -103,3 +105,17 @@ def load_array(path: Path) -> NDArray[Any]:
     array: NDArray[Any] = np.load(path, mmap_mode=None if 0 in shape else "r", allow_pickle=False)
     array.flags.writeable = False
     return array
+
+
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """A compressed .npz, there whole or not at all, its folder made where it lacks. Raises OSError."""
+    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # its stub takes a flag for a name
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

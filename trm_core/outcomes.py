@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +29,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.files import write_arrays
 from data_prep.puzzle_set import Manifest
 
 NAME = "outcomes.npz"  # in a run's folder, and among its artefacts
@@ -118,17 +118,8 @@ def write_outcomes(found: Outcomes, path: Path) -> None:
     if found.places:
         tasks, tests, places = zip(*found.places, strict=True)
         arrays |= {"task": np.array(tasks), "test": np.array(tests, np.int32), "place": np.array(places, np.int32)}
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with partial.open("wb") as file:
-                np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # its stub takes a flag for a name
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        write_arrays(path, arrays)
     except OSError as error:
         raise CannotWriteOutcomes(
             f"{path}: not written ({error.strerror or error}); make room or fix the disk, then give the same command"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.files import write_arrays
 from trm_core.solving.thought import Thought, printable
 
 NAME = "thought.npz"  # in a run's folder, and among its artefacts
@@ -47,17 +47,8 @@ def write_thought(thought: Thought, path: Path) -> None:
     }
     if thought.answer is not None:
         arrays["answer"] = thought.answer
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with partial.open("wb") as file:
-                np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # its stub takes a flag for a name
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        write_arrays(path, arrays)
     except OSError as error:
         raise CannotWriteThought(
             f"{path}: not written ({error.strerror or error}); make room or fix the disk, then give the same command"
