@@ -1,6 +1,7 @@
 """The command line.
 
 python -m trm_core evaluate CHECKPOINT DATA [--steps 16,32,64,128]    accuracy at each depth; with ARC also the vote
+       … --halt both                                                  the same, faster: where answers have settled
 python -m trm_core vote FOLDER... --data DATA                         the vote of predictions that are there
 python -m trm_core solve CHECKPOINT PUZZLE|FILE|SET:17                what it answers, step after step
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from scipy import stats
 
+from data_prep.places import local_path
 from data_prep.puzzle_set import SPLITS, PuzzleSet
 from trm_core import checkpoint as checkpoints_of
 from trm_core.checkpoint import Checkpoint
@@ -28,6 +31,7 @@ from trm_core.evaluate_outcomes import Watch
 from trm_core.model import Model
 from trm_core.opening import OtherPuzzles, check_puzzles, check_tasks, open_model, open_puzzles
 from trm_core.outcomes import Place, write_outcomes
+from trm_core.settling import Halt
 from trm_core.solving.command import add_options, solve_command
 from trm_core.trainer import device_named
 
@@ -57,16 +61,39 @@ def parser() -> Parser:
     commands = top.add_subparsers(dest="command", required=True, metavar="evaluate|vote|solve")
     evaluate = commands.add_parser("evaluate", help="accuracy of a checkpoint at each depth", allow_abbrev=False)
     add = evaluate.add_argument
-    add("checkpoint", type=Path, metavar="CHECKPOINT", help="a step_… folder, or a folder of them (newest)")
-    add("data", type=Path, metavar="DATA", help="a puzzle set of ours, one of the released code, or a folder of files")
+    add("checkpoint", type=local_path, metavar="CHECKPOINT", help="a step_… folder, or a folder of them (newest)")
+    add(
+        "data",
+        type=local_path,
+        metavar="DATA",
+        help="a puzzle set of ours, one of the released code, or a folder of files",
+    )
     add("--split", choices=SPLITS, default="test", help="default: test")
     add("--steps", type=_counts, metavar="16,32,…", help="supervision steps to score at (default: as it was trained)")
+    add(
+        "--halt",
+        choices=("never", "settled", "both"),
+        default="never",
+        help="settled: a puzzle stops once its answer stays and the halting head asks to halt; both: one beside the"
+        " other (default: never, the paper's; a vote always takes all steps)",
+    )
+    add(
+        "--unchanged",
+        type=_count,
+        metavar="K",
+        help="settled: the answer has stayed for K steps (default: 1; choose it on --split validation)",
+    )
     add("--limit", type=_count, metavar="N", help="the first N puzzles (default: all)")
     add("--batch-size", type=_count, metavar="B", help="puzzles at once (default: the training's)")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto, a GPU where there is one")
     add("--diagnostics", action="store_true", help="also how the recursion behaves: accuracy and residuals by step")
-    add("--json", type=Path, metavar="FILE", help="write the numbers there too")
-    add("--outcomes", type=Path, metavar="FILE.npz", help="write there which of all test puzzles are solved, and when")
+    add("--json", type=local_path, metavar="FILE", help="write the numbers there too")
+    add(
+        "--outcomes",
+        type=local_path,
+        metavar="FILE.npz",
+        help="write there which of all test puzzles are solved, and when",
+    )
     add(
         "--blank-identifiers",
         action="store_true",
@@ -78,7 +105,7 @@ def parser() -> Parser:
     add("--votes", type=_count, metavar="N", help="ARC: the first N variants of a task vote (default: the training's)")
     add(
         "--out",
-        type=Path,
+        type=local_path,
         metavar="FOLDER",
         help="ARC: predictions, votes.csv and submission.json go there (default: predictions/step_…, or …_blank)",
     )
@@ -87,10 +114,10 @@ def parser() -> Parser:
         "vote", help="ARC: pass@k of predictions, of each and of all together", allow_abbrev=False
     )
     add = vote.add_argument
-    add("folders", type=Path, nargs="+", metavar="FOLDER", help="predictions of a checkpoint, or a run's folder")
-    add("--data", type=Path, required=True, metavar="DATA", help="the puzzle set that was predicted")
-    add("--out", type=Path, metavar="FOLDER", help="write votes.csv and submission.json there, of all together")
-    add("--json", type=Path, metavar="FILE", help="write the numbers there too")
+    add("folders", type=local_path, nargs="+", metavar="FOLDER", help="predictions of a checkpoint, or a run's folder")
+    add("--data", type=local_path, required=True, metavar="DATA", help="the puzzle set that was predicted")
+    add("--out", type=local_path, metavar="FOLDER", help="write votes.csv and submission.json there, of all together")
+    add("--json", type=local_path, metavar="FILE", help="write the numbers there too")
     vote.set_defaults(carry_out=vote_command)
     solve = commands.add_parser("solve", help="watch a checkpoint solve puzzles", allow_abbrev=False)
     add_options(solve, _count)
@@ -109,20 +136,39 @@ def exact_interval(scores: Mapping[str, float]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def table(scores: Mapping[int, Mapping[str, float]]) -> str:
-    """Scores by supervision steps, aligned, in per cent; with mazes also the share of shortest paths, whichever."""
-    mazes = any("shortest_path_accuracy" in at for at in scores.values())
-    head = f"{'steps':>7}  {'exact %':>8}  {'95 % interval':>15}  {'cells %':>8}"
+def table(*evaluations: Mapping[int, Mapping[str, float]]) -> str:
+    """Scores by supervision steps, aligned, in per cent; with mazes also the share of shortest paths, whichever.
+
+    Several evaluations stand below one another, step by step. Steps used: where one let puzzles stop.
+    """
+    rows = [(step, scores[step]) for step in evaluations[0] for scores in evaluations]
+    mazes = any("shortest_path_accuracy" in at for _, at in rows)
+    stops = any("steps_used" in at for _, at in rows)
+    head = f"{'steps':>7}{'  steps used' if stops else ''}  {'exact %':>8}  {'95 % interval':>15}  {'cells %':>8}"
     lines = [f"{head}{'  a shortest path %' if mazes else ''}  {'puzzles':>9}"]
-    for step, at in scores.items():
+    for step, at in rows:
         low, high = exact_interval(at)
         between = f"{100 * low:.2f} to {100 * high:.2f}"
         path = f"  {100 * at['shortest_path_accuracy']:>17.2f}" if mazes else ""
+        used = f"  {at.get('steps_used', step):>10.2f}" if stops else ""
         lines.append(
-            f"{step:>7}  {100 * at['exact_accuracy']:>8.2f}  {between:>15}  {100 * at['cell_accuracy']:>8.2f}"
+            f"{step:>7}{used}  {100 * at['exact_accuracy']:>8.2f}  {between:>15}  {100 * at['cell_accuracy']:>8.2f}"
             f"{path}  {round(at['puzzles']):>9,}"
         )
     return "\n".join(lines)
+
+
+def what_stopping_does(
+    never: Mapping[int, Mapping[str, float]], settled: Mapping[int, Mapping[str, float]], seconds: Mapping[Halt, float]
+) -> str:
+    """Of the deepest of both evaluations: points lost, steps and time saved."""
+    step = max(never)
+    points = 100 * (settled[step]["exact_accuracy"] - never[step]["exact_accuracy"])
+    return (
+        f"stopping where answers have settled: {points:+.2f} points at {step} steps, {settled[step]['steps_used']:.2f}"
+        f" steps used a puzzle, {seconds['settled']:.1f} s instead of {seconds['never']:.1f}"
+        f" ({seconds['never'] / seconds['settled']:.1f} times faster)"
+    )
 
 
 def by_step(behaviour: Mapping[str, float]) -> str:
@@ -183,27 +229,41 @@ def _evaluate(
         make_room(out)  # told before the work, not after it
     steps = options.steps or (run.train.eval_N_sup or run.model.N_sup,)
     watch = None
+    if options.unchanged and options.halt == "never":
+        raise BadCommand("--unchanged: says when an answer has settled; give --halt settled or both, or leave it out")
+    if options.outcomes is not None and options.halt == "both":
+        raise BadCommand("--outcomes: of one evaluation, and --halt both makes two; give --halt never or settled")
     if options.outcomes is not None:
         if options.split != "test" or options.limit is not None:
             raise BadCommand("--outcomes: of the whole test split alone; leave out --split and --limit")
         watch = Watch(len(data.test), max(steps), run.model, device)
     batch_size = options.batch_size or run.train.batch_size
-    scores = evaluate_at(
-        model.to(device),
-        data.splits[options.split],
-        limit=options.limit,
-        batch_size=batch_size,
-        steps=steps,
-        device=device,
-        shortest_paths=run.data.puzzle == "maze",
-        blank_identifiers=options.blank_identifiers,
-        watch=watch,
-    )
+    halts: tuple[Halt, ...] = ("never", "settled") if options.halt == "both" else (options.halt,)
+    by_halt, seconds = {}, {}
+    for halt in halts:
+        began = time.perf_counter()
+        by_halt[halt] = evaluate_at(
+            model.to(device),
+            data.splits[options.split],
+            limit=options.limit,
+            batch_size=batch_size,
+            steps=steps,
+            device=device,
+            halt=halt,
+            unchanged=options.unchanged or 1,
+            shortest_paths=run.data.puzzle == "maze",
+            blank_identifiers=options.blank_identifiers,
+            watch=watch,
+        )
+        seconds[halt] = time.perf_counter() - began
+    scores = by_halt[halts[0]]
     blank = ", blank identifiers" if options.blank_identifiers else ""
     print(f"step {saved.step} on {run.data.puzzle}, {options.split}, {run.train.precision} on {device.type}{blank}")
     if leaks:
         print(f"LEAK: the model has learnt from {len(leaks)} of these tasks, their scores mean nothing")
-    print(table(scores))
+    print(table(*by_halt.values()))
+    if len(halts) > 1:
+        print(what_stopping_does(by_halt["never"], by_halt["settled"], seconds))
     behaviour: dict[str, float] = {}
     if options.diagnostics:
         behaviour = diagnose(
@@ -215,15 +275,19 @@ def _evaluate(
             device=device,
         )
         print(f"\n{by_step(behaviour)}")
-    facts = {
+    facts: dict[str, Any] = {
         "checkpoint_step": saved.step,
         "data_hash": data.content_hash,
         "split": options.split,
         "device": device.type,
         "precision": run.train.precision,
         "diagnostics": behaviour,
-        "steps": {str(step): {**at, "exact_interval_95": exact_interval(at)} for step, at in scores.items()},
+        "steps": _by_step(scores),
     }
+    if halts[-1] == "settled":
+        facts |= {"halt": options.halt, "unchanged": options.unchanged or 1}
+    if len(halts) > 1:
+        facts |= {"settled": _by_step(by_halt["settled"]), "seconds": seconds}
     if leaks:
         facts["leaks"] = list(leaks)
     if options.blank_identifiers:
@@ -252,8 +316,12 @@ def _evaluate(
     elif data.manifest.puzzle == "arc":
         print("no vote: a dataset of the released code keeps no groups of variants; build the set with data_prep arc")
     if watch is not None:
-        write_outcomes(watch.outcomes(data, saved.step, places), options.outcomes)
+        write_outcomes(watch.outcomes(data, saved.step, places, halt=halts[0]), options.outcomes)
     write_facts(options.json, facts)
+
+
+def _by_step(scores: Mapping[int, Mapping[str, float]]) -> dict[str, dict[str, Any]]:
+    return {str(step): {**at, "exact_interval_95": exact_interval(at)} for step, at in scores.items()}
 
 
 def vote_command(options: argparse.Namespace) -> None:

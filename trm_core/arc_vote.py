@@ -47,9 +47,9 @@ from data_prep.arc import draw_arc, n_variants, restore, unpack
 from data_prep.puzzle_set import PuzzleSet
 from trm_core.data import to_batch
 from trm_core.distributed import same_for_all, sum_over_workers, wait_for_all, world
-from trm_core.evaluate import BLANK
 from trm_core.model import Model
 from trm_core.outcomes import Place
+from trm_core.settling import BLANK
 
 KS = (1, 2, 5, 10, 100, 1000)
 CURVE_KS = (1, 2)

@@ -235,12 +235,6 @@ def at_step(folder: Path, step: int) -> Path:
     return folder / f"step_{step:08d}"
 
 
-def last_step(folder: Path) -> int | None:
-    """The step of the newest checkpoint below folder, by its name; it may be torn."""
-    names = [path.name.removeprefix("step_") for path in _steps(folder)]
-    return max((int(name) for name in names if name.isdecimal()), default=None)
-
-
 def _manifest(checkpoint: Checkpoint, digests: Mapping[str, str]) -> str:
     facts = {
         "format": FORMAT,

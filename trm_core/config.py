@@ -15,11 +15,23 @@ from collections.abc import Iterable, Mapping
 from types import NoneType
 from typing import Annotated, Any, Literal, NamedTuple, Self, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
+
+from trm_core.curriculum import Depth, Stretch, read_curriculum, spelt, stretches
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
+Word = BeforeValidator(lambda value: str(value).lower() if isinstance(value, bool | str) else value)  # True is "true"
 
 
 class BadSetting(ValueError):
@@ -232,9 +244,13 @@ class ModelSettings(Section):
     @property
     def recursions_with_gradient(self) -> int:
         """Of the n+1 recursions of the last deep recursion, the last so many carry a gradient: n of z and one of y."""
+        return self.with_gradient(self.n)
+
+    def with_gradient(self, n: int) -> int:
+        """The same for another n, as a curriculum has it."""
         if self.gradient == "one step":
             return 2  # z once, y once (section 2.2)
-        return self.n + 1 if self.gradient_k is None else self.gradient_k
+        return n + 1 if self.gradient_k is None else self.gradient_k
 
     @property
     def nfp(self) -> int:
@@ -281,6 +297,9 @@ class TrainSettings(Section):
     """Optimiser steps."""
     batch_size: Positive = 768
     """Slots, over all workers."""
+    curriculum: str = "none"
+    """Shallower recursions to begin with, "T=1 n=2 until 0.3; T=2 n=4 until 0.6" (fractions of the steps), and then
+    model.T and model.n; none: these from the first step."""
     precision: Literal["fp32", "bf16"] = "bf16"
     """Of activations; weights stay float32."""
     eval_every: Positive = 5000
@@ -289,6 +308,9 @@ class TrainSettings(Section):
     """Puzzles of each split at an evaluation in mid-run; none: all."""
     eval_N_sup: Positive | None = None
     """Supervision steps at evaluation; none: model.N_sup."""
+    eval_halt: Literal["never", "settled"] = "never"
+    """When an evaluated puzzle stops: after all these steps, or as soon as one of them leaves its answer as it was and
+    the halting head asks to halt."""
     evaluate_on: Literal["validation and test", "validation"] = "validation and test"
     """The held-out puzzles that the run looks at; validation: not a test puzzle is read, nor does ARC vote."""
     votes: Positive | None = None
@@ -297,14 +319,28 @@ class TrainSettings(Section):
     """Steps between logged losses; not part of the key."""
     checkpoint_every: Positive = 500
     """Steps between checkpoints; not part of the key."""
-    activation_checkpointing: bool = False
-    """Recompute the latent recursion in the backward; not part of the key."""
+    activation_checkpointing: Annotated[Literal["auto", "true", "false"], Word] = "auto"
+    """Recompute the latent recursion in the backward; auto: where a step does not fit into the memory that is free
+    without it; not part of the key."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """Whether torch.compile makes the step faster; auto: on a GPU, and on a CPU with a C++ compiler where the run is
+    long enough to pay for it. Not part of the key: answers differ by rounding."""
     diagnostics: bool = False
     """Log how the recursion behaves at every evaluation; not part of the key."""
 
+    @property
+    def recomputes(self) -> bool:
+        """Whether activation checkpointing is on; what is left to "auto" is off until it is decided (memory.py)."""
+        return self.activation_checkpointing == "true"
+
+    @field_validator("curriculum")
+    @classmethod
+    def _names_stages(cls, curriculum: str) -> str:
+        return spelt(read_curriculum(curriculum))
+
 
 # of train: no number moves
-NOT_IN_THE_KEY = ("log_every", "checkpoint_every", "activation_checkpointing", "diagnostics")
+NOT_IN_THE_KEY = ("log_every", "checkpoint_every", "activation_checkpointing", "compile", "diagnostics")
 
 
 class RunConfig(Settings):
@@ -322,6 +358,24 @@ class RunConfig(Settings):
                 f'train.evaluate_on="validation" with data.validation={self.data.validation}: no puzzles are held out;'
                 ' set data.validation, or train.evaluate_on="validation and test"'
             )
+        return self
+
+    @model_validator(mode="after")
+    def _grows_to_the_model(self) -> Self:
+        m = self.model
+        stages = read_curriculum(self.train.curriculum)
+        if stages and m.features in ("multi-scale z", "y"):
+            raise ValueError(
+                f'train.curriculum with model.features="{m.features}": another n would be another number of features;'
+                " leave train.curriculum out"
+            )
+        for depth, _ in stages:
+            if depth.T > m.T or depth.n > m.n or m.with_gradient(depth.n) > depth.n + 1:
+                raise ValueError(
+                    f"train.curriculum: T={depth.T} n={depth.n} with model.T={m.T}, model.n={m.n},"
+                    f" model.gradient_k={m.gradient_k}; a curriculum grows up to the model's own depth, and has as many"
+                    " recursions as carry a gradient; set lower ones, or leave train.curriculum out"
+                )
         return self
 
     @property
@@ -387,21 +441,46 @@ class RunConfig(Settings):
         networks = 2 if m.networks == "separate" else 1
         return networks * m.n_layers * (swiglu + mixer)
 
+    def stretches(self) -> tuple[Stretch, ...]:
+        """The training steps, cut where the curriculum changes the depth; one stretch where there is none."""
+        stages = read_curriculum(self.train.curriculum)
+        return stretches(stages, Depth(self.model.T, self.model.n), self.train.steps)
+
+    def depth_at(self, step: int) -> Depth:
+        """The T and n of the step after `step` steps; the model's own past the last."""
+        for depth, steps in self.stretches():
+            if step < steps:
+                return depth
+            step -= steps
+        return Depth(self.model.T, self.model.n)
+
     def forward_flops(self) -> int:
         """Operations of one forward supervision step on one puzzle: matrix products, 2 per multiply-add."""
-        return self._layer_flops() * self.model.depth + 2 * self.data.cells * self.model.D * self.data.vocabulary
+        return self._forward_flops(Depth(self.model.T, self.model.n))
 
-    def train_flops(self) -> int:
+    def train_flops(self, depth: Depth | None = None) -> int:
         """Floating-point operations of one training step on one puzzle: NFP forwards, and a backward of twice the
-        forward through what carries a gradient."""
-        m = self.model
-        graph = m.recursions_with_gradient * m.n_layers
-        head = 2 * self.data.cells * m.D * self.data.vocabulary
-        return m.nfp * self.forward_flops() + 2 * (self._layer_flops() * graph + head)
+        forward through what carries a gradient. depth: of a curriculum; None: the model's own.
 
-    def train_work(self) -> float:
-        """Operations of all training steps; the evaluations not counted."""
-        return float(self.train_flops() * self.train.batch_size * self.train.steps)
+        What a backward computes a second time to save memory is not counted: activation checkpointing, and within
+        fused attention.
+        """
+        m, depth = self.model, depth or Depth(self.model.T, self.model.n)
+        graph = m.with_gradient(depth.n) * m.n_layers
+        head = 2 * self.data.cells * m.D * self.data.vocabulary
+        return m.nfp * self._forward_flops(depth) + 2 * (self._layer_flops() * graph + head)
+
+    def train_work(self, steps: int | None = None) -> float:
+        """Operations of the first so many training steps, None: of all; the evaluations not counted."""
+        left, work = self.train.steps if steps is None else steps, 0
+        for depth, of_depth in self.stretches():
+            work += self.train_flops(depth) * self.train.batch_size * min(left, of_depth)
+            left = max(0, left - of_depth)
+        return float(work)
+
+    def _forward_flops(self, depth: Depth) -> int:
+        layers = depth.T * (depth.n + 1) * self.model.n_layers
+        return self._layer_flops() * layers + 2 * self.data.cells * self.model.D * self.data.vocabulary
 
     def _layer_flops(self) -> int:
         m, positions = self.model, self.sequence

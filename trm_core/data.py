@@ -10,6 +10,7 @@ full, the rest goes unused in that epoch; and it drops the last batch of an epoc
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -52,10 +53,22 @@ class TrainingBatches:
                 " variants are made of, as a dataset of the released code does, which holds them ready-made;"
                 " set data.augmentations=0, or build the set with `python -m data_prep arc`"
             )
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="batches")
+        self._ahead: tuple[tuple[int, ...], Future[tuple[U8, U8, I32]] | None] = ((), None)
         self._epoch = lru_cache(maxsize=4)(lambda epoch: self._order(np.random.default_rng([run.train.seed, epoch, 0])))
 
     def draw(self, step: int, rank: int, workers: int, device: torch.device) -> Batch:
-        """The rank's part of the batch of a step, counted from 0."""
+        """The rank's part of the batch of a step, counted from 0; for a GPU the next one is made meanwhile."""
+        if device.type == "cpu":
+            return to_batch(*self._arrays(step, rank, workers), device)
+        wanted = (step, rank, workers)
+        made, coming = self._ahead
+        arrays = coming.result() if made == wanted and coming is not None else self._arrays(*wanted)
+        following = (step + 1, rank, workers)
+        self._ahead = following, self._thread.submit(self._arrays, *following)
+        return to_batch(*arrays, device)
+
+    def _arrays(self, step: int, rank: int, workers: int) -> tuple[U8, U8, I32]:
         share = self.batch_size // workers
         places = np.arange(share) + step * self.batch_size + rank * share
         epochs, within = np.divmod(places, len(self.split))
@@ -65,7 +78,7 @@ class TrainingBatches:
             here = epochs == epoch
             order, variant = self._epoch(int(epoch))
             examples[here], variants[here] = order[within[here]], variant[within[here]]
-        return to_batch(*self._variants(examples, variants), device)
+        return self._variants(examples, variants)
 
     def _order(self, random: np.random.Generator) -> tuple[I64, I64]:
         """(examples in the order they are met, the variant of each) of an epoch; variant 0 is the original."""
@@ -100,13 +113,31 @@ class TrainingBatches:
         return inputs, labels, puzzle_ids
 
 
+def sample(data: PuzzleSet, split: str) -> NDArray[np.int64] | None:
+    """The order [puzzles] in which a part of a split is asked: its first k are a fair sample, within its first k + 1.
+
+    None: as they stand, where they were drawn. Files may be sorted by source or difficulty, so of them it is one fixed
+    permutation, whatever the run's seeds.
+    """
+    if data.manifest.source == "generated":
+        return None
+    return np.random.default_rng(len(data.splits[split])).permutation(len(data.splits[split]))
+
+
 def evaluation_batches(
-    split: Split, limit: int | None, batch_size: int, rank: int, workers: int, device: torch.device
+    split: Split,
+    limit: int | None,
+    batch_size: int,
+    rank: int,
+    workers: int,
+    device: torch.device,
+    order: NDArray[np.int64] | None = None,
 ) -> Iterator[Batch]:
-    """The first `limit` puzzles of a split (all: None) as they are, this rank's batches of them."""
+    """The first `limit` puzzles (all: None) of a split in its own or another order, this rank's batches of them."""
     n = len(split) if limit is None else min(limit, len(split))
     for start in range(rank * batch_size, n, workers * batch_size):
-        part = slice(start, min(start + batch_size, n))
+        stop = min(start + batch_size, n)
+        part = slice(start, stop) if order is None else order[start:stop]
         yield to_batch(split.inputs[part], split.labels[part], split.puzzle_ids[part], device)
 
 

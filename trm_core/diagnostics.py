@@ -6,7 +6,9 @@ without. Sums and counts travel between workers; the division comes last. Names 
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from data_prep.puzzle_set import Split
@@ -21,9 +23,16 @@ BEYOND = (2, 4)  # times N_sup: accuracy is also read there, since it grows with
 
 @torch.inference_mode()
 def diagnose(
-    model: Model, split: Split, *, limit: int | None, batch_size: int, N_sup: int, device: torch.device
+    model: Model,
+    split: Split,
+    *,
+    limit: int | None,
+    batch_size: int,
+    N_sup: int,
+    device: torch.device,
+    order: NDArray[np.int64] | None = None,
 ) -> dict[str, float]:
-    """Means over the first `limit` puzzles of the split (all: None), over all workers.
+    """Means over the first `limit` puzzles (all: None) of the split, in its order or another, over all workers.
 
     exact_accuracy/step_01, cell_accuracy/step_01   [0..1] after supervision steps 1, …, N_sup, and 2, 4 times N_sup
     residual_y/step_01, residual_z/step_01          ‖new − old‖ / ‖old‖ of y and z over supervision steps 1, …, N_sup
@@ -32,7 +41,7 @@ def diagnose(
     rank, workers = world()
     names = diagnostic_names(model.settings, N_sup)
     sums = torch.zeros(len(names) + 1, dtype=torch.float64, device=device)  # the last: puzzles
-    for batch in evaluation_batches(split, limit, batch_size, rank, workers, device):
+    for batch in evaluation_batches(split, limit, batch_size, rank, workers, device, order):
         found: dict[str, Tensor] = {}
         features = model.initial_features(len(batch.inputs))
         x = model.embed(batch.inputs, model.puzzle_vectors(batch.puzzle_ids))
@@ -102,5 +111,9 @@ def renewed(settings: ModelSettings, recursion: int) -> str:
 def recursion_of(model: Model, x: Tensor, features: Features, recursion: int) -> tuple[str, Features]:
     """One of the T(n+1) recursions, counted from 1: (the feature it renews, the features after it)."""
     i = (recursion - 1) % (model.settings.n + 1)
-    after = model.refine_y(x, features) if i == model.settings.n else model.refine_z(x, features, i)
+    after = (
+        model.refine_y(x, features)
+        if i == model.settings.n
+        else model.refine_z(model.beside_z(x, features), features, i)
+    )
     return renewed(model.settings, recursion), after

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from data_prep.puzzle_set import PuzzleSet
 from trm_core.config import ModelSettings, RunConfig
@@ -16,6 +15,7 @@ from trm_core.distributed import sum_over_workers
 from trm_core.losses import IGNORE
 from trm_core.metrics import score
 from trm_core.outcomes import BINS, Outcomes, Place, hash_of_test_set, steps_type
+from trm_core.settling import Halt, Seen
 from trm_core.supervision import asks_to_halt
 
 BEYOND = 8  # times N_sup: the deepest accuracy that a run ends with
@@ -30,31 +30,30 @@ class Watch:
         self.N_sup, self.settings = N_sup, settings
         self.table = torch.zeros(N_COLUMNS, n, dtype=torch.int64, device=device)  # other workers' puzzles stay 0
         self.reliability = torch.zeros(BINS, 3, dtype=torch.float64, device=device)
-        self._answer: Tensor | None = None
 
-    def see(self, first: int, step: int, labels: Tensor, logits: Tensor, q: Tensor) -> None:
-        """Supervision step `step`, from 1, of the puzzles that begin at `first`: labels [B, L], logits, q [B, 2]."""
-        if step > self.N_sup:
-            return
-        solved, settled_at, halted_at, when_halted = self.table[:, first : first + len(labels)]
-        answer = logits.argmax(-1).masked_fill(labels == IGNORE, 0)
-        exact, _ = score(logits, labels)
-        moved = torch.ones_like(exact) if step == 1 or self._answer is None else (answer != self._answer).any(-1)
-        self._answer = answer
-        settled_at[moved] = step
-        stops = asks_to_halt(q, self.settings) & (halted_at == 0)
-        halted_at[stops] = step
-        when_halted[stops] = exact[stops].long()
-        if step == self.N_sup:
-            solved.copy_(exact)
-            when_halted.copy_(torch.where(halted_at == 0, exact, when_halted))
-            probability = q[:, 0].double().sigmoid()
+    def see(self, seen: Seen) -> None:
+        """One supervision step of some of the puzzles; each is seen at all its steps, in order."""
+        places, steps, leaves = (
+            torch.from_numpy(of_each).to(self.table.device) for of_each in (seen.places, seen.steps, seen.leaves)
+        )
+        solved, settled_at, halted_at, when_halted = self.table[:, places]
+        labels = seen.batch.labels
+        exact, _ = score(seen.logits, labels)
+        moved = ((seen.answer != seen.before) & (labels != IGNORE)).any(-1)
+        stops = asks_to_halt(seen.q, self.settings) & (halted_at == 0)
+        settled_at = torch.where(moved, steps, settled_at)
+        halted_at = torch.where(stops, steps, halted_at)
+        solved = torch.where(leaves, exact, solved)
+        when_halted = torch.where(stops | (leaves & (halted_at == 0)), exact, when_halted)
+        self.table[:, places] = torch.stack([solved, settled_at, halted_at, when_halted])
+        if seen.leaves.any():
+            probability = seen.q[:, 0].double().sigmoid()
             bins = (probability * BINS).long().clamp_max(BINS - 1)
             rows = torch.stack([torch.ones_like(probability), probability, exact.double()], dim=1)
-            self.reliability.index_add_(0, bins, rows)
+            self.reliability.index_add_(0, bins, rows * leaves.unsqueeze(1))
 
-    def outcomes(self, data: PuzzleSet, step: int, places: tuple[Place, ...] = ()) -> Outcomes:
-        """Of the test set's puzzles, over all workers. step: of the weights."""
+    def outcomes(self, data: PuzzleSet, step: int, places: tuple[Place, ...] = (), *, halt: Halt = "never") -> Outcomes:
+        """Of the test set's puzzles, over all workers. step: of the weights. halt: of the evaluation looked on at."""
         table, reliability = self.table.double(), self.reliability.clone()
         sum_over_workers([table, reliability])
         solved, settled_at, halted_at, when_halted = table.cpu().numpy()
@@ -70,6 +69,8 @@ class Watch:
             when_halted.astype(bool),
             np.asarray(reliability.cpu().numpy()),
             places,
+            halt,
+            np.array(data.test.ratings),
         )
 
 
@@ -83,7 +84,7 @@ def depths(N_sup: int) -> tuple[int, ...]:
 def puzzles_at_depth(run: RunConfig, N_sup: int, n: int) -> int:
     """How many of n test puzzles are asked so deep: train.eval_puzzles, or what a twentieth of the training pays for.
 
-    A large test set is asked its first puzzles and a short run few, so that the end costs little beside the training.
+    Of a large test set a sample is asked, and by a short run few, so that the end costs little beside the training.
     """
     paid = int(OF_TRAINING * run.train_work() / (run.forward_flops() * max(depths(N_sup))))
     return min(n, paid, run.train.eval_puzzles or n)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from trm_core import fused
 from trm_core.config import ModelSettings
 
 ROPE_THETA = 10_000.0
@@ -21,10 +22,10 @@ def at_least_float32(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-def rms_norm(x: Tensor) -> Tensor:
-    """x over the root mean square of its last axis; no learnt gain, float32 inside (released code, layers.py)."""
+def rms_norm(x: Tensor, axis: int = -1) -> Tensor:
+    """x over the root mean square along an axis; no learnt gain, float32 inside (released code, layers.py)."""
     x32 = at_least_float32(x)
-    return (x32 * torch.rsqrt(x32.square().mean(-1, keepdim=True) + RMS_EPS)).to(x.dtype)
+    return (x32 * torch.rsqrt(x32.square().mean(axis, keepdim=True) + RMS_EPS)).to(x.dtype)
 
 
 class Linear(nn.Module):
@@ -39,9 +40,14 @@ class Linear(nn.Module):
         """[..., n_in] → [..., n_out]."""
         return F.linear(x, self.weight.to(x.dtype), None if self.bias is None else self.bias.to(x.dtype))
 
+    def along_the_first(self, x: Tensor) -> Tensor:
+        """[n_in, ...] → [n_out, ...], without the bias: one product, and nothing is transposed or copied for it."""
+        weight = self.weight.to(x.dtype)
+        return torch.mm(fused.aligned(weight) if x.is_cuda else weight, x.flatten(1)).view(-1, *x.shape[1:])
+
 
 class SwiGLU(nn.Module):
-    """W_down(silu(W_gate x) · W_up x), along the last axis."""
+    """W_down(silu(W_gate x) · W_up x), along the last axis or along the first."""
 
     def __init__(self, width: int, inner: int) -> None:
         super().__init__()
@@ -52,6 +58,11 @@ class SwiGLU(nn.Module):
         """[..., width] → [..., width]."""
         gate, up = self.gate_up(x).chunk(2, dim=-1)
         return self.down(F.silu(gate) * up)  # type: ignore[no-any-return]
+
+    def along_the_first(self, x: Tensor) -> Tensor:
+        """[width, ...] → [width, ...]."""
+        gate, up = self.gate_up.along_the_first(x).chunk(2)
+        return self.down.along_the_first(F.silu(gate) * up)
 
 
 class MixtureOfExperts(nn.Module):
@@ -79,17 +90,21 @@ class MixtureOfExperts(nn.Module):
 
 
 def rope(positions: int, head_channels: int) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of the rotary embedding, [positions, head_channels / 2] each, float32 (Su et al. 2021)."""
+    """Cosines and signed sines of the rotary embedding, [positions, head_channels] each, float32 (Su et al. 2021).
+
+    Channel i of the first half turns with channel i of the second, so both halves hold the same angles.
+    """
     frequencies = 1.0 / ROPE_THETA ** (torch.arange(0, head_channels, 2, dtype=torch.float32) / head_channels)
     angles = torch.outer(torch.arange(positions, dtype=torch.float32), frequencies)
-    return angles.cos(), angles.sin()
+    cos, sin = angles.cos(), angles.sin()
+    return torch.cat((cos, cos), dim=-1), torch.cat((-sin, sin), dim=-1)
 
 
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary position embedding of x [B, L, any number of heads, channels]; float32 inside."""
-    first, second = at_least_float32(x).chunk(2, dim=-1)
-    cos, sin = cos.unsqueeze(-2), sin.unsqueeze(-2)
-    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1).to(x.dtype)
+def rotate(x: Tensor, cos: Tensor, signed_sin: Tensor) -> Tensor:
+    """Rotary position embedding of x [B, L, heads, channels]; cos, signed_sin: [L, heads, channels]; float32 inside."""
+    x32 = at_least_float32(x)
+    halves_exchanged = x32.roll(x.shape[-1] // 2, -1)
+    return (x32 * cos + halves_exchanged * signed_sin).to(x.dtype)
 
 
 class Attention(nn.Module):
@@ -100,7 +115,9 @@ class Attention(nn.Module):
         self.n_heads, self.rotates = settings.n_heads, settings.positions == "rope"
         self.qkv = Linear(settings.D, 3 * settings.attention_width)
         self.out = Linear(settings.attention_width, settings.D)
-        cos, sin = rope(positions, settings.channels_of_a_head)
+        # A copy for each head of q and k: products over whole rows are several times as fast as over a head's channels.
+        both = rope(positions, settings.channels_of_a_head)
+        cos, sin = (each.unsqueeze(1).repeat(1, 2 * settings.n_heads, 1) for each in both)
         self.cos = nn.Buffer(cos, persistent=False)
         self.sin = nn.Buffer(sin, persistent=False)
 
@@ -116,13 +133,22 @@ class Attention(nn.Module):
         return self.out(mixed.transpose(1, 2).reshape(B, L, -1))  # type: ignore[no-any-return]
 
 
+def positions_first(x: Tensor) -> Tensor:
+    """The same x [B, L, D], laid out in memory as [L, B, D]; x itself where it is.
+
+    So the MLP mixer's products read it as the matrix [L, B·D]. Sums and norms keep the order of their operands, so
+    what goes into a recursion in it comes out in it.
+    """
+    return x.transpose(0, 1).contiguous().transpose(0, 1)
+
+
 class Layer(nn.Module):
     """Mix the positions, then the channels, each with a residual and a norm after it (post-norm)."""
 
     def __init__(self, settings: ModelSettings, positions: int) -> None:
         super().__init__()
-        self.mixer = settings.mixer
-        self.mix: nn.Module = (  # the MLP runs over the sequence axis, with no position encoding (section 4.5)
+        self.fuses = False  # where the network is compiled (compiled.py)
+        self.mix: Attention | SwiGLU = (  # the MLP runs over the sequence axis, with no position encoding (section 4.5)
             Attention(settings, positions)
             if settings.mixer == "attention"
             else SwiGLU(positions, settings.inner_width(positions))
@@ -135,13 +161,21 @@ class Layer(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, L, D] → [B, L, D]."""
-        if self.mixer == "attention":
-            x = rms_norm(x + self.mix(x))
-        else:
-            x = x.transpose(1, 2)  # the mixer's norm runs over the positions too, as in the released code
-            x = rms_norm(x + self.mix(x)).transpose(1, 2)
-        return rms_norm(x + self.mlp(x))
+        """[B, L, D] → [B, L, D], with the MLP mixer best as positions_first lays it out, and then so again."""
+        attends = isinstance(self.mix, Attention)
+        x = rms_norm(x + self.mix(x)) if attends else self.mix_and_norm(x.transpose(0, 1).contiguous())
+        x = rms_norm(x + self.mlp(x))
+        return x if attends else x.transpose(0, 1)
+
+    def mix_and_norm(self, x: Tensor) -> Tensor:
+        """[L, B, D] → [L, B, D]: the mixer's norm runs over the positions too, as in the released code."""
+        mix = self.mix
+        assert isinstance(mix, SwiGLU)
+        if self.fuses and fused.serves(x, mix.down.weight.shape[1]):
+            weights = (linear.weight.to(x.dtype) for linear in (mix.gate_up, mix.down))
+            mixed, _ = fused.mix_and_norm(x.flatten(1), *weights, RMS_EPS)
+            return mixed.view_as(x)  # type: ignore[no-any-return]
+        return rms_norm(x + mix.along_the_first(x), axis=0)
 
 
 class Network(nn.Module):
@@ -151,8 +185,10 @@ class Network(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(Layer(settings, positions) for _ in range(settings.n_layers))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, L, D] → [B, L, D]."""
+    def forward(self, x: Tensor, *added: Tensor) -> Tensor:
+        """[B, L, D] each → [B, L, D]: net(x + added)."""
+        for each in added:
+            x = x + each
         for layer in self.layers:
             x = layer(x)
         return x

@@ -7,11 +7,18 @@ train/exact_accuracy    [0..1] of the puzzles that halted: every cell right
 train/cell_accuracy     [0..1] of the puzzles that halted: mean share of right cells
 train/steps_to_halt     supervision steps, mean over the puzzles that halted
 train/lr                the network's learning rate
-time/steps_per_second   optimiser steps, since the last report
+time/steps_per_second   optimiser steps; this and what follows: of the steps since the last report (meter.py)
+time/step_seconds       seconds per optimiser step
+time/puzzles_per_second puzzles that took a supervision step, of all workers
+time/tflops             TFLOP/s of all workers, by formula (RunConfig.train_flops): what is computed again counts once
+time/utilisation        [0..1] of the devices' published peak at this precision; left out where that is not known
+time/waiting_for_data   [0..1] of that time: the first worker draws puzzles or hands them to the device
 {validation,test}/exact_accuracy   [0..1]
 {validation,test}/cell_accuracy    [0..1]
 {validation,test}/puzzles          how many were evaluated
 validation/lm_loss      nats per puzzle, mean over its cells, by stablemax whatever the run trains on
+{validation,test}/steps_used       supervision steps, mean over the puzzles; with train.eval_halt=settled alone. All of
+                        these, and the first two of the halting head's below, are then as of each puzzle's stop
 With train.evaluate_on=validation there is no test/*.
 
 Mazes have a second accuracy beside exact_accuracy:
@@ -27,7 +34,7 @@ test/q_halt_calibration_error       [0..1] expected calibration error of p, ten 
 test/exact_accuracy_when_halting    [0..1] where each puzzle stops at the first step at which the head asks to halt
 test/steps_when_halting             supervision steps, mean over the test puzzles, when halting so
 test/exact_accuracy/step_01         [0..1] after 1, 2, 4, … N_sup, 2·N_sup, 4·N_sup, 8·N_sup supervision steps, all of
-                                    the same puzzles: the first test/puzzles_at_depth
+                                    the same puzzles, test/puzzles_at_depth of them
 test/puzzles_at_depth               how many those are: train.eval_puzzles, or what a twentieth of the training pays
 With model.halting=none nothing trains the head, and the first four are left out.
 

@@ -13,7 +13,7 @@ HRM (arXiv 2506.21734) is networks="separate", gradient="one step", halting="q_l
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 from operator import add
 
@@ -23,7 +23,8 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from trm_core.config import RunConfig
-from trm_core.layers import Linear, Network, at_least_float32
+from trm_core.curriculum import Depth
+from trm_core.layers import Linear, Network, at_least_float32, positions_first
 from trm_core.puzzle_embedding import PuzzleEmbedding
 
 Features = tuple[Tensor, ...]  # [B, L, D] each
@@ -41,7 +42,8 @@ class Model(nn.Module):
         self.settings = m
         self.cells = run.data.cells
         self.dtype = torch.bfloat16 if run.train.precision == "bf16" else torch.float32
-        self.activation_checkpointing = run.train.activation_checkpointing
+        self.activation_checkpointing = run.train.recomputes
+        self.compiled: dict[tuple[Network, int], Callable[..., Tensor]] = {}  # by batch size (compiled.py)
 
         self.embed_tokens = nn.Parameter(torch.empty(run.data.vocabulary, m.D))
         self.embed_positions = nn.Parameter(torch.empty(run.sequence, m.D)) if m.positions == "learned" else None
@@ -96,7 +98,7 @@ class Model(nn.Module):
         Learnt positions are added before the scale, the sum kept at the variance of one of the two (released code).
         """
         m = self.settings
-        x = F.embedding(inputs, self.embed_tokens.to(self.dtype))
+        x = self.embedded(inputs)
         if puzzle_vectors is not None:
             prefix = F.pad(puzzle_vectors.to(self.dtype), (0, (m.puzzle_prefix - 1) * m.D))
             x = torch.cat((prefix.view(-1, m.puzzle_prefix, m.D), x), dim=1)
@@ -104,19 +106,29 @@ class Model(nn.Module):
             x = HALF_VARIANCE * (x + self.embed_positions.to(self.dtype))
         return math.sqrt(m.D) * x
 
-    def apply_network(self, net: Network, x: Tensor) -> Tensor:
-        """net(x); with activation checkpointing only x is kept, and the backward computes the rest a second time."""
-        if self.activation_checkpointing and torch.is_grad_enabled():
-            return checkpoint(net, x, use_reentrant=False, preserve_rng_state=False)  # type: ignore[no-any-return]
-        return net(x)  # type: ignore[no-any-return]
+    def embedded(self, inputs: Tensor) -> Tensor:
+        """Tokens [B, cells] → their vectors [B, cells, D]."""
+        tokens = self.embed_tokens.to(self.dtype)
+        return embedding_by_product(inputs, tokens) if inputs.is_cuda else F.embedding(inputs, tokens)
 
-    def refine_z(self, x: Tensor, features: Features, i: int) -> Features:
+    def apply_network(self, net: Network, *addends: Tensor) -> Tensor:
+        """net(their sum); with activation checkpointing only they are kept, and the backward computes the rest anew."""
+        call = self.compiled.get((net, len(addends[0])), net)
+        if self.activation_checkpointing and torch.is_grad_enabled():
+            return checkpoint(call, *addends, use_reentrant=False, preserve_rng_state=False)  # type: ignore[no-any-return]
+        return call(*addends)
+
+    def beside_z(self, x: Tensor, features: Features) -> Tensor:
+        """What is added to z, the same throughout a latent recursion: y + x, and x alone where there is no y."""
+        return x if self.settings.features == "single z" else features[0] + x
+
+    def refine_z(self, beside: Tensor, features: Features, i: int) -> Features:
         """One latent recursion: z ← f_z(z + (y + x)). With several z, their sum goes in and the i-th is renewed."""
         if self.settings.features == "single z":
-            return (self.apply_network(self.f_z, features[0] + x),)
+            return (self.apply_network(self.f_z, features[0], beside),)
         y, *z = features
         # z + (y + x), in this order of additions: equality with the reference numbers depends on it
-        z[i % len(z)] = self.apply_network(self.f_z, reduce(add, z) + (y + x))
+        z[i % len(z)] = self.apply_network(self.f_z, reduce(add, z), beside)
         return (y, *z)
 
     def refine_y(self, x: Tensor, features: Features) -> Features:
@@ -125,36 +137,51 @@ class Model(nn.Module):
         The last call of a single z goes without x in the released code, and with it in figure 4.
         """
         if self.settings.features == "single z" and self.settings.single_z == "figure 4":
-            return (self.apply_network(self.f_y, features[0] + x),)
+            return (self.apply_network(self.f_y, features[0], x),)
         if self.settings.features == "single z":
             return (self.apply_network(self.f_y, features[0]),)
         if self.settings.features == "y":
-            return (self.apply_network(self.f_y, features[0] + x),)  # direct prediction has no z to carry x
+            return (self.apply_network(self.f_y, features[0], x),)  # direct prediction has no z to carry x
         y, *z = features
-        return (self.apply_network(self.f_y, y + reduce(add, z)), *z)
+        return (self.apply_network(self.f_y, y, reduce(add, z)), *z)
+
+    def refine_z_often(self, x: Tensor, features: Features, steps: Sequence[int]) -> Features:
+        """z refined for each of the steps."""
+        if steps:
+            beside = self.beside_z(x, features)
+            for i in steps:
+                features = self.refine_z(beside, features, i)
+        return features
 
     def latent_recursion(self, x: Tensor, features: Features, steps: Sequence[int]) -> Features:
         """z refined for each of the steps, then y once (figure 3)."""
-        for i in steps:
-            features = self.refine_z(x, features, i)
+        features = self.refine_z_often(x, features, steps)
         return self.refine_y(x, features)
 
-    def deep_recursion(self, x: Tensor, features: Features) -> Features:
-        """T latent recursions; only the last carries a gradient, all of it or its last recursions (section 4.1)."""
-        m = self.settings
-        first = m.n + 1 - m.recursions_with_gradient  # of the last latent recursion: n of z, then y
+    def deep_recursion(self, x: Tensor, features: Features, depth: Depth | None = None) -> Features:
+        """T latent recursions; only the last carries a gradient, all of it or its last recursions (section 4.1).
+
+        depth: T and n of a curriculum; None: the settings' own.
+        """
+        T, n = depth or (self.settings.T, self.settings.n)
+        first = n + 1 - self.settings.with_gradient(n)  # of the last latent recursion: n of z, then y
         with torch.no_grad():
-            for _ in range(m.T - 1):
-                features = self.latent_recursion(x, features, range(m.n))
-            for i in range(first):
-                features = self.refine_z(x, features, i)
-        return self.latent_recursion(x, features, range(first, m.n))
+            for _ in range(T - 1):
+                features = self.latent_recursion(x, features, range(n))
+            features = self.refine_z_often(x, features, range(first))
+        return self.latent_recursion(x, features, range(first, n))
 
     def forward(
-        self, inputs: Tensor, puzzle_vectors: Tensor | None, features: Features
+        self, inputs: Tensor, puzzle_vectors: Tensor | None, features: Features, depth: Depth | None = None
     ) -> tuple[Features, Tensor, Tensor]:
-        """One supervision step. Returns (features, logits [B, cells, V], q [B, 2] float32: halt, continue)."""
-        features = self.deep_recursion(self.embed(inputs, puzzle_vectors), features)
+        """One supervision step. Returns (features, logits [B, cells, V], q [B, 2] float32: halt, continue).
+
+        depth: T and n of a curriculum; None: the settings' own.
+        """
+        x = self.embed(inputs, puzzle_vectors)
+        if self.settings.mixer == "mlp":
+            x, features = positions_first(x), tuple(positions_first(feature) for feature in features)
+        features = self.deep_recursion(x, features, depth)
         y = features[0]
         logits = self.read_out(y)[:, self.settings.puzzle_prefix :]
         return features, logits, at_least_float32(self.halting_head(y[:, 0]))  # the halting head reads position 0
@@ -168,6 +195,11 @@ class Model(nn.Module):
     def puzzle_vectors(self, puzzle_ids: Tensor) -> Tensor | None:
         """[B] → [B, D], or None where there is no puzzle prefix."""
         return None if self.puzzle_embedding is None else self.puzzle_embedding(puzzle_ids)
+
+
+def embedding_by_product(which: Tensor, vectors: Tensor) -> Tensor:
+    """F.embedding of [...] in [V, D]; its gradient adds in one order, which a GPU's own embedding does not promise."""
+    return (which.unsqueeze(-1) == torch.arange(len(vectors), device=which.device)).to(vectors.dtype) @ vectors
 
 
 def _truncated_normal(weights: Tensor, std: float, generator: torch.Generator) -> None:

@@ -30,6 +30,7 @@ import torch
 from torch import Tensor
 
 from data_prep.files import read_json
+from data_prep.places import local_path
 from trm_core import checkpoint as checkpoints_of
 from trm_core.all_config import settings_beside
 from trm_core.checkpoint import BadCheckpoint, Checkpoint
@@ -436,8 +437,10 @@ def parser() -> Parser:
     top = Parser(prog="python -m trm_core.official", description="The released code's checkpoints.", allow_abbrev=False)
     commands = top.add_subparsers(dest="command", required=True, metavar="import|export")
     into = commands.add_parser("import", help="theirs to ours", allow_abbrev=False)
-    into.add_argument("state_dict", type=Path, metavar="STATE_DICT", help="what their trainer saved, or .safetensors")
-    into.add_argument("out", type=Path, metavar="OUT", help="a new folder, for a checkpoint of ours")
+    into.add_argument(
+        "state_dict", type=local_path, metavar="STATE_DICT", help="what their trainer saved, or .safetensors"
+    )
+    into.add_argument("out", type=local_path, metavar="OUT", help="a new folder, for a checkpoint of ours")
     into.add_argument(
         "--set",
         action="extend",
@@ -446,12 +449,14 @@ def parser() -> Parser:
         metavar="NAME=VALUE",
         help="what the tensors do not tell: model.T=3",
     )
-    into.add_argument("--settings", type=Path, metavar="FILE", help="a run's settings as JSON; --set goes before it")
+    into.add_argument(
+        "--settings", type=local_path, metavar="FILE", help="a run's settings as JSON; --set goes before it"
+    )
     out = commands.add_parser("export", help="ours to theirs", allow_abbrev=False)
     out.add_argument(
-        "checkpoint", type=Path, metavar="CHECKPOINT", help="a step_… folder, or a folder of them (newest)"
+        "checkpoint", type=local_path, metavar="CHECKPOINT", help="a step_… folder, or a folder of them (newest)"
     )
-    out.add_argument("out_file", type=Path, metavar="OUT_FILE")
+    out.add_argument("out_file", type=local_path, metavar="OUT_FILE")
     out.add_argument("--compiled", action="store_true", help="names as torch.compile makes them: _orig_mod.model.…")
     out.add_argument("--raw", action="store_true", help="the weights being trained (default: those evaluated, EMA)")
     return top

@@ -10,8 +10,13 @@ outcomes.npz, of N test puzzles in the order of the test split, after the N_sup 
     solved_when_halted   bits [N]: right at that step; where there is none, after all
     reliability          float64 [10, 3]: of the puzzles whose halting probability after all steps lies in
                          [i/10, (i+1)/10) how many there are, the sum of their probabilities, how many are solved
+    ratings              int32 [N]: the source's measure of difficulty, 0 where it has none; files of older runs lack it
     task, test, place    ARC, after the vote, a row per test input: the task's name, the number of the input, and the
                          attempt that is right (1, 2, …; 0: none is)
+
+Where puzzles stopped once their answers had settled (train.eval_halt=settled), `about` says so under halt, and solved,
+settled_at and reliability are as of that stop. halted_at and solved_when_halted are what they are without it, since no
+puzzle stops before its head asks to halt; but where the head is not trained, solved_when_halted is as of the stop too.
 
 Steps are bytes where N_sup is below 256. The test set's hash is over its questions and answers alone: runs that
 learnt from other training puzzles, but were asked the same, can be compared puzzle by puzzle.
@@ -71,6 +76,8 @@ class Outcomes:
     solved_when_halted: Bool
     reliability: NDArray[np.float64]
     places: tuple[Place, ...] = ()
+    halt: str = "never"  # or "settled": as of each puzzle's stop
+    ratings: NDArray[np.int32] | None = None  # None: not kept by an older version
 
     def __len__(self) -> int:
         return len(self.solved)
@@ -106,7 +113,7 @@ def write_outcomes(found: Outcomes, path: Path) -> None:
         "step": found.step,
         "N_sup": found.N_sup,
         "puzzles": len(found),
-    }
+    } | ({} if found.halt == "never" else {"halt": found.halt})
     arrays: dict[str, NDArray[Any]] = {
         "about": np.frombuffer(json.dumps(about).encode(), dtype=np.uint8),
         "solved": np.packbits(found.solved),
@@ -115,6 +122,8 @@ def write_outcomes(found: Outcomes, path: Path) -> None:
         "solved_when_halted": np.packbits(found.solved_when_halted),
         "reliability": found.reliability,
     }
+    if found.ratings is not None:
+        arrays["ratings"] = found.ratings
     if found.places:
         tasks, tests, places = zip(*found.places, strict=True)
         arrays |= {"task": np.array(tasks), "test": np.array(tests, np.int32), "place": np.array(places, np.int32)}
@@ -166,13 +175,16 @@ def _checked(about: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Outcomes
         raise ValueError(f"{n!r:.20} puzzles, {N_sup!r:.20} steps")
     if not (isinstance(about["test_set"], str) and isinstance(about["data_hash"], str)):
         raise ValueError("no hash of its test set")
+    halt = about.get("halt", "never")
+    if halt not in ("never", "settled"):
+        raise ValueError(f"halt {halt!r:.20}, expected never or settled")
     shapes: dict[str, tuple[tuple[int, ...], type]] = {
         "solved": ((-(-n // 8),), np.uint8),
         "settled_at": ((n,), steps_type(N_sup)),
         "halted_at": ((n,), steps_type(N_sup)),
         "solved_when_halted": ((-(-n // 8),), np.uint8),
         "reliability": ((BINS, 3), np.float64),
-    }
+    } | ({"ratings": ((n,), np.int32)} if "ratings" in arrays else {})
     for name, (shape, dtype) in shapes.items():
         if arrays[name].shape != shape or arrays[name].dtype != dtype:
             raise ValueError(f"{name} is {arrays[name].dtype} {list(arrays[name].shape)}, expected {list(shape)}")
@@ -195,6 +207,8 @@ def _checked(about: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Outcomes
         np.unpackbits(arrays["solved_when_halted"], count=n).astype(bool),
         arrays["reliability"],
         places,
+        halt,
+        arrays.get("ratings"),
     )
 
 

@@ -32,6 +32,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from data_prep.places import local_path
 from trm_core.command_line import USER_ERROR, BadCommand, Parser, refuse, settle_output
 from trm_core.official import PREFIX
 from trm_core.parity_arithmetic import SequentialMatmul
@@ -192,7 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command. Returns 0; 1 where something does not hold; 2 for what a user can mend."""
     settle_output()
     parser = Parser(prog="python -m trm_core.parity", description=(__doc__ or "").split("\n\n")[0], allow_abbrev=False)
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="the reference numbers, an .npz per model")
+    parser.add_argument("folder", type=local_path, metavar="FOLDER", help="the reference numbers, an .npz per model")
     parser.add_argument("files", nargs="*", metavar="FILE", help="only these, without .npz (default: all in FOLDER)")
     parser.add_argument(
         "--rounding",

@@ -4,9 +4,9 @@ A recursion amplifies rounding. In exact arithmetic (float64) the float32 refere
 3e-5 off after a single supervision step, so two correct float32 programs differ by as much wherever their matrix
 products add in another order, and BLAS libraries do. The reference's add one product after the other, each by a fused
 multiply-add, in equal blocks of at most 384 products. `SequentialMatmul` does that on any CPU, slowly; with it the
-logits of the first step are bit-identical in all variants, and so are the gradients of the MLP mixer where the halting
-logits, which go through another kernel, are taken from the reference. It changes no formula: without it the same code
-runs on the CPU's own BLAS.
+logits of the first step are bit-identical in all variants but the MLP mixer's. There positions come first in memory
+(layers.py), silu and the norm meet the numbers in another order than the reference's, and what is left is within the
+rounding that the recursion amplifies. It changes no formula: without it the same code runs on the CPU's own BLAS.
 """
 
 from __future__ import annotations
@@ -60,12 +60,18 @@ class _SequentialLinear(torch.autograd.Function):
 
 
 class SequentialMatmul(TorchFunctionMode):
-    """Inside, every F.linear in float32 on a CPU adds as the reference's BLAS did; nothing else changes."""
+    """Inside, every F.linear and torch.mm in float32 on a CPU adds as the reference's BLAS; nothing else changes."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Called by torch for every function."""
+        if func is torch.mm:  # the MLP mixer's, weight first
+            weight, x = args
+            return _SequentialLinear.apply(x.t(), weight).t()  # type: ignore[no-untyped-call]
+        if func is F.silu and args[0].is_contiguous():  # the MLP mixer's: vectors and their ends as the reference's
+            rows = args[0].movedim(0, -1)
+            return F.silu(torch.cat((rows, rows), -1)[..., : rows.shape[-1]]).movedim(-1, 0)
         if func is not F.linear:
             return func(*args, **(kwargs or {}))
         x, weight, *rest = args

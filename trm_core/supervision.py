@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from trm_core.config import ModelSettings
+from trm_core.curriculum import Depth
 from trm_core.data import Batch
 from trm_core.losses import CELL_LOSSES, halting_loss, mean_over_cells
 from trm_core.metrics import score
@@ -83,16 +84,17 @@ class Step:
     sums: Tensor  # float64 [len(TRAIN_SUMS)]
 
 
-def supervision_step(model: Model, slots: Slots, min_steps: Tensor) -> Step:
+def supervision_step(model: Model, slots: Slots, min_steps: Tensor, depth: Depth | None = None) -> Step:
     """Forward, losses and halting of slots that have been refilled.
 
     min_steps: int [B], supervision steps before which a slot may not halt (exploration); 0 for most.
+    depth: T and n of a curriculum; None: the model's own.
     """
     m = model.settings
     vectors = model.puzzle_vectors(slots.puzzle_ids)
     if vectors is not None:
         vectors = vectors.detach().requires_grad_()
-    features, logits, q = model(slots.inputs, vectors, slots.features)
+    features, logits, q = model(slots.inputs, vectors, slots.features, depth)
     features = tuple(feature.detach() for feature in features)  # no gradient crosses to the next step (section 2.4)
     q_halt, q_continue = q.unbind(-1)
     steps = slots.steps + 1
@@ -103,7 +105,7 @@ def supervision_step(model: Model, slots: Slots, min_steps: Tensor) -> Step:
     halt_loss = halting_loss(q_halt, exact)
     with torch.no_grad():
         if m.halting == "q_learning":  # "w/ ACT": a second forward pass gives the value of going on
-            _, _, q_next = model(slots.inputs, vectors, features)
+            _, _, q_next = model(slots.inputs, vectors, features, depth)
             target = torch.sigmoid(torch.where(last, q_next[:, 0], q_next.amax(-1)))
         halted = last | asks_to_halt(q, m) if m.N_sup > 1 else last
         halted = halted & (steps >= min_steps)

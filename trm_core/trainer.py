@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gc
 import math
-import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,22 +14,33 @@ from torch import Tensor
 
 from data_prep.puzzle_set import PuzzleSet
 from trm_core import checkpoint as checkpoints_of
+from trm_core import compiled
 from trm_core import outcomes as outcomes_of
+from trm_core.capture import WARM_UP, Captured, ForwardAndBackward
 from trm_core.checkpoint import BadCheckpoint, Checkpoint
 from trm_core.config import BadSetting, RunConfig
-from trm_core.data import TrainingBatches
+from trm_core.curriculum import Depth
+from trm_core.data import Batch, TrainingBatches, sample
 from trm_core.diagnostics import diagnose, ema_distance
 from trm_core.distributed import gather_batch, sum_over_workers, wait_for_all, world
 from trm_core.ema import EMA
 from trm_core.evaluate import evaluate, evaluate_at
 from trm_core.evaluate_outcomes import Watch, depths, puzzles_at_depth
-from trm_core.memory import free_memory, refuse_what_does_not_fit
+from trm_core.memory import (
+    Networks,
+    free_memory,
+    networks_on_a_gpu,
+    refuse_what_does_not_fit,
+    settled,
+    why_recomputed,
+)
+from trm_core.meter import Meter
 from trm_core.metrics import TRAIN_SUMS, halting_metrics, no_sums, train_metrics
 from trm_core.model import Model
 from trm_core.optim import lr_factor, make_optimiser
 from trm_core.outcomes import Outcomes, Place, halting_scores, write_outcomes
 from trm_core.solving.thought import Asked
-from trm_core.supervision import Slots, empty_slots, exploration, refill, supervision_step
+from trm_core.supervision import Slots, Step, empty_slots, exploration, refill, supervision_step
 
 Report = Callable[[int, Mapping[str, float], Path | None], None]
 
@@ -55,6 +66,9 @@ def train(
     predictions: Path | None = None,
     outcomes: Path | None = None,
     device: str = "auto",
+    begun: Callable[[RunConfig, str], None] = lambda run, why: None,
+    due: Callable[[int], bool] = lambda step: False,
+    saved: Callable[[int], None] = lambda step: None,
 ) -> dict[str, float]:
     """Train one run to its end, from its newest checkpoint if there is one, and return the final metrics.
 
@@ -65,39 +79,46 @@ def train(
     predictions: the folder for ARC's final predictions and what was voted from them (arc_vote.py); None: not kept.
     outcomes: the folder for outcomes.npz, what became of each test puzzle, and thought.npz, how one of them was thought
     about (outcomes.py, solving/); None: not kept.
+    begun(run, why): called on every worker before the first step: the run with activation checkpointing decided where
+    that is left to "auto", and why it was decided on, "" else.
+    due(step): asked on every worker after every step, the same answer on all: whether to save here too, beside
+    train.checkpoint_every. saved(step): called after each checkpoint; what it raises passes through. Neither moves a
+    number.
     With torch.distributed initialised, all its workers train this run together, each on its part of the batch.
     Raises BadSetting, NotEnoughMemory, BadCheckpoint, CheckpointNotWritten, Diverged; ARC's vote also
     CannotWritePredictions and BadPredictions, outcomes CannotWriteOutcomes and
     CannotWriteThought.
     """
     trainer = Trainer(run, data, torch.device(device_named(device)))
+    begun(trainer.run, trainer.why_recomputed)
     path: Path | None = None  # of the newest checkpoint
     if checkpoints is not None:
         trainer.resume(checkpoints)
-    began, began_at = time.monotonic(), trainer.step
+    began_at, meter = trainer.step, trainer.meter
     while trainer.step < run.train.steps:
         trainer.take_step()
+        meter.step_taken(trainer.step)
         step = trainer.step
         if step == run.train.steps:
             break
         evaluates = step % run.train.eval_every == 0
         if evaluates or step % run.train.log_every == 0:
-            metrics = trainer.window_metrics()
-            metrics["time/steps_per_second"] = (step - began_at) / (time.monotonic() - began)
-            if evaluates:
-                metrics |= trainer.evaluate()
-            report(step, metrics, path)
-            began, began_at = time.monotonic(), step
+            metrics = trainer.window_metrics() | meter.read()
+            with meter.paused():
+                if evaluates:
+                    metrics |= trainer.evaluate()
+                report(step, metrics, path)
         # After the report: a run killed in between says this step again, none is ever missing from its curves.
-        if checkpoints is not None and step % run.train.checkpoint_every == 0:
-            path = trainer.save(checkpoints)
+        if checkpoints is not None and (due(step) or step % run.train.checkpoint_every == 0):
+            with meter.paused():
+                path = trainer.save(checkpoints)
+            saved(step)
 
+    times = meter.read()
     # The last checkpoint comes before the last evaluation, which can be long; a run killed there only evaluates again.
     if checkpoints is not None and began_at < run.train.steps:
         path = trainer.save(checkpoints)
-    metrics = trainer.window_metrics()
-    if began_at < run.train.steps:
-        metrics["time/steps_per_second"] = (run.train.steps - began_at) / (time.monotonic() - began)
+    metrics = trainer.window_metrics() | times
     metrics |= trainer.evaluate() | trainer.vote(predictions) | trainer.look_closer(outcomes)
     report(run.train.steps, metrics, path)
     return metrics
@@ -106,7 +127,8 @@ def train(
 class Trainer:
     """A run under way: model, EMA, optimisers, slots, step."""
 
-    def __init__(self, run: RunConfig, data: PuzzleSet, device: torch.device) -> None:
+    def __init__(self, run: RunConfig, data: PuzzleSet, device: torch.device, *, capture: bool = True) -> None:
+        """capture: where the step is compiled for a GPU, as one CUDA graph."""
         self.run, self.data, self.device = run, data, device
         self.rank, self.workers = world()
         if (data.cells, data.vocab) != (run.data.cells, run.data.vocabulary):
@@ -138,7 +160,12 @@ class Trainer:
                 ' datasets have none; give it puzzles that have one, or set train.evaluate_on="validation and test"'
             )
         release(device)
-        refuse_what_does_not_fit(run, free_on(device), workers=self.workers, n_puzzle_ids=data.n_puzzle_ids)
+        self.compiled = compiled.is_compiled(run, device)
+        free, shared = least_free_on(device), {"workers": self.workers, "n_puzzle_ids": data.n_puzzle_ids}
+        networks = networks_of(run, device)
+        self.why_recomputed = why_recomputed(run, free, networks=networks, **shared)
+        run = self.run = settled(run, free, networks=networks, **shared)
+        refuse_what_does_not_fit(run, free, networks=networks, **shared)
         self.batches = TrainingBatches(data, run)
         self.model = Model(run, data.n_puzzle_ids).to(device)
         self.parameters = dict(self.model.named_parameters())
@@ -148,6 +175,11 @@ class Trainer:
             if run.optim.ema is None
             else EMA(self.model, run.optim.ema, puzzle_embedding=run.optim.ema_covers == "all")
         )
+        if self.compiled:
+            compiled.compile_run(self.model, self.evaluated_model, run, device, workers=self.workers)
+        self.captures = capture and self.compiled and device.type == "cuda"
+        self.depth: Depth | None = None  # of forward_and_backward
+        self.forward_and_backward: ForwardAndBackward
         self.slots: Slots | None = None
         self.sums = no_sums(device)  # of the steps since the last report, this worker's slots
         # How many halted at each supervision step since the last evaluation, this worker's slots; for diagnostics.
@@ -155,6 +187,7 @@ class Trainer:
             run.model.N_sup if run.train.diagnostics else 0, dtype=torch.float64, device=device
         )
         self.step = 0
+        self.meter = Meter(run, device, self.workers, warm_up=WARM_UP + 1 if self.captures else 1)
         self.N_sup = run.train.eval_N_sup or run.model.N_sup  # supervision steps at evaluation
         self.watch: Watch | None = None  # of the last evaluation, where it saw the test puzzles
         self.places: tuple[Place, ...] = ()  # of ARC's vote, on the first worker
@@ -164,18 +197,31 @@ class Trainer:
         """The EMA's weights where there is an EMA."""
         return self.model if self.ema is None else self.ema.model
 
+    def at_depth(self, depth: Depth) -> ForwardAndBackward:
+        """forward_and_backward with this T and n; where it is captured, the graph of another depth is let go."""
+        if depth != self.depth:
+            work = partial(self._forward_and_backward, depth)
+            self.depth, self.forward_and_backward = depth, Captured(work) if self.captures else work
+        return self.forward_and_backward
+
+    def _forward_and_backward(self, depth: Depth, slots: Slots | None, batch: Batch, min_steps: Tensor) -> Step:
+        """Refill, one supervision step, and the gradients of this worker's slots."""
+        self.optimiser.zero_grad(set_to_none=True)  # before the forward: its activations take the gradients' place
+        filled = refill(self.model, slots or empty_slots(self.model, batch), batch)
+        result = supervision_step(self.model, filled, min_steps, depth)
+        (result.loss / self.run.train.batch_size).backward()  # type: ignore[no-untyped-call]
+        return result
+
     def take_step(self) -> None:
         """One optimiser step: refill, one supervision step, gradients summed over workers, both optimisers, EMA."""
         run, model = self.run, self.model
-        self.optimiser.zero_grad(set_to_none=True)  # before the forward: its activations take the gradients' place
-        batch = self.batches.draw(self.step, self.rank, self.workers, self.device)
+        with self.meter.waiting():
+            batch = self.batches.draw(self.step, self.rank, self.workers, self.device)
         min_steps = exploration(model, run.train.seed, self.step, run.train.batch_size).chunk(self.workers)[self.rank]
         if self.device.type == "cuda":
             min_steps = min_steps.pin_memory()  # else the copy would wait for the GPU
-        slots = refill(model, self.slots or empty_slots(model, batch), batch)
-        result = supervision_step(model, slots, min_steps.to(self.device, non_blocking=True))
-
-        (result.loss / run.train.batch_size).backward()  # type: ignore[no-untyped-call]
+        work = self.at_depth(run.depth_at(self.step))  # by the step alone, so a resumed run goes on at the same depth
+        result = work(self.slots, batch, min_steps.to(self.device, non_blocking=True))
         sum_over_workers(p.grad for p in self.parameters.values() if p.grad is not None)
 
         self.step += 1
@@ -187,7 +233,7 @@ class Trainer:
             assert result.puzzle_vectors is not None
             assert result.puzzle_vectors.grad is not None
             model.puzzle_embedding.sign_sgd(
-                slots.puzzle_ids,
+                result.slots.puzzle_ids,
                 result.puzzle_vectors.grad,
                 run.optim.embedding_lr * factor,
                 run.optim.embedding_weight_decay,
@@ -225,7 +271,7 @@ class Trainer:
             raise Diverged(self.step, "a weight is no longer finite")
 
     def evaluate(self) -> dict[str, float]:
-        """validation/*, and test/* if the run looks there; in mid-run on the first train.eval_puzzles, then on all."""
+        """validation/*, and test/* if the run looks there: of a sample of train.eval_puzzles, at the end of all."""
         run = self.run
         last = self.step == run.train.steps
         metrics: dict[str, float] = {}
@@ -242,8 +288,10 @@ class Trainer:
                 batch_size=run.train.batch_size,
                 N_sup=self.N_sup,
                 device=self.device,
+                halt=run.train.eval_halt,
                 shortest_paths=run.data.puzzle == "maze",
                 loss=name == "validation",  # what a search prunes by; the test set has no say there
+                order=None if last else sample(self.data, name),
                 watch=watch,
             )
             metrics |= {f"{name}/{score}": value for score, value in scores.items()}
@@ -272,7 +320,7 @@ class Trainer:
         """test/* of what the last evaluation saw: halting, accuracy by depth. Outcomes and a thought are written."""
         if self.watch is None or not len(self.data.test):
             return {}
-        found = self.watch.outcomes(self.data, self.step, self.places)
+        found = self.watch.outcomes(self.data, self.step, self.places, halt=self.run.train.eval_halt)
         if folder is not None and self.rank == 0:
             write_outcomes(found, folder / outcomes_of.NAME)
             self.keep_a_thought(found, folder)
@@ -286,6 +334,7 @@ class Trainer:
                 batch_size=self.run.train.batch_size,
                 steps=depths(self.N_sup),
                 device=self.device,
+                order=sample(self.data, "test"),
             )
             metrics |= {f"exact_accuracy/step_{step:02d}": scores["exact_accuracy"] for step, scores in at.items()}
             metrics["puzzles_at_depth"] = n
@@ -303,7 +352,7 @@ class Trainer:
         thought_file.write_thought(thought, folder / thought_file.NAME)
 
     def diagnose(self) -> dict[str, float]:
-        """How the recursion behaves on the first train.eval_puzzles of validation, where training halted, EMA."""
+        """How the recursion behaves on a sample of train.eval_puzzles of validation, where training halted, EMA."""
         run = self.run
         found = diagnose(
             self.evaluated_model,
@@ -312,6 +361,7 @@ class Trainer:
             batch_size=run.train.batch_size,
             N_sup=self.N_sup,
             device=self.device,
+            order=sample(self.data, "validation"),
         )
         metrics = {f"validation/{name}": value for name, value in found.items()}
         halted_at = self.halted_at.clone()
@@ -421,6 +471,21 @@ def free_on(device: torch.device) -> int | None:
         return free_memory()
     kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return int(torch.cuda.mem_get_info(device)[0]) + kept
+
+
+def networks_of(run: RunConfig, device: torch.device) -> Networks:
+    """How this device applies the networks, which decides what a step keeps."""
+    if not compiled.is_compiled(run, device):
+        return "plain"
+    return networks_on_a_gpu(run) if device.type == "cuda" else "compiled"
+
+
+def least_free_on(device: torch.device) -> int | None:
+    """Bytes that a new run can have on every worker's device: all decide alike."""
+    free, unknown = free_on(device), torch.iinfo(torch.int64).max
+    on_each = gather_batch(torch.tensor([unknown if free is None else free], device=device))
+    least = int(on_each.min())
+    return None if least == unknown else least
 
 
 def release(device: torch.device) -> None:

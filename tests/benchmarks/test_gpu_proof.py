@@ -17,12 +17,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from benchmarks import curve, equality, gpu_proof, parts, step_time
-from benchmarks.gpu_proof import main, wilson
+from benchmarks import curve, equality, gpu_proof, memory_truth, parts, train_step
+from benchmarks.gpu_proof import main
+from benchmarks.timed_training import time_to, wilson
+from data_prep.sudoku import build_sudoku
 from reports.stats import test_set_interval as interval_of_the_reports
-from sweeps.recipes import recipe
 from sweeps.study import BaseName
-from trm_core import trainer
+from trm_core import compiled, trainer
 from trm_core.memory import peak_bytes
 from trm_core.parity import relative_error
 from trm_core.parity_reference import load
@@ -34,7 +35,7 @@ SMALL = [
     *("--minutes", "1e6", "--evaluate-every", "1e9", "--checkpoint-every", "1e9"),  # nothing here waits for a clock
     *("--set", "data.train=40", "data.validation=10", "model.D=16", "model.n_heads=2", "model.T=1", "model.n=1"),
     *("--set", "model.N_sup=2", "model.inner_multiple=8", "train.batch_size=8", "train.precision=fp32"),
-    *("--set", "optim.warmup_steps=2"),
+    *("--set", "optim.warmup_steps=2", "train.compile=off"),
 ]
 
 
@@ -86,6 +87,10 @@ def test_a_run_leaves_a_result_a_figure_and_a_checkpoint(trained: Path) -> None:
     first, last = facts["training"]["points"]
     assert (first["step"], last["step"], last["puzzles"]) == (0, 6, 8)
     assert last["low"] <= last["exact_accuracy"] <= last["high"]
+    settled = facts["training"]["settled"]
+    assert settled["puzzles"] == 8
+    assert 1 < settled["steps_used"] <= 2  # an answer has settled after its second step at the earliest, N_sup here
+    assert settled["times_as_fast"] > 0
     assert {"date", "device", "versions", "settings", "key", "data"} <= facts.keys()
     assert ElementTree.parse(trained / "accuracy.svg").getroot().tag.endswith("svg")
     assert [path.name for path in trained.glob("checkpoint_*")] == ["checkpoint_00000006"]
@@ -98,6 +103,20 @@ def test_six_steps_are_three_steps_resumed_for_three_more_bit_for_bit(trained: P
     assert whole.keys() == resumed.keys()
     assert [name for name in whole if not torch.equal(whole[name], resumed[name])] == []
     assert [point["step"] for point in result(tmp_path / "b")["training"]["points"]] == [0, 3, 6]
+
+
+def test_a_set_that_is_built_already_is_trained_on_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    built = build_sudoku(tmp_path / "set", source=PUZZLES, train=40, validation=10, test=20, seed=3)
+    assert proof(tmp_path / "out", "--data", str(tmp_path / "set"), "--sections", "training", "--stop-at", "1") == 0
+    facts = result(tmp_path / "out")
+    assert facts["data"]["content_hash"] == built.content_hash
+    assert {name: facts["settings"]["data"][name] for name in ("train", "test", "seed")} == {
+        "train": 40, "test": 20, "seed": 3
+    }  # fmt: skip
+    assert facts["training"]["points"][-1]["puzzles"] == 8, "--test-puzzles"
+    other = ["--data", str(tmp_path / "set"), "--set", "data.train=30"]
+    assert proof(tmp_path / "out", *other, "--sections", "training") == 2
+    assert "built with data.train=40, these runs ask for 30" in capsys.readouterr().err
 
 
 def test_a_small_checkpoint_holds_the_weights_alone_and_goes_on(trained: Path, tmp_path: Path) -> None:
@@ -147,6 +166,7 @@ def test_a_torn_or_missing_part_is_named(
         (["--sections", "parity", "--golden", "nowhere"], "nowhere: no reference file (.npz) here"),
         (["--sections", "parity", "--variants", "trm_mpl"], "trm_mpl.npz: no such file"),
         (["--mintues", "5"], "unrecognized arguments"),
+        (["--out", "/dev/null/out"], "Not a directory; name a path that can be read and written"),
         *([] if torch.cuda.is_available() else [(["--device", "cuda"], "torch finds no GPU here")]),
     ],
 )
@@ -164,6 +184,27 @@ def test_another_run_is_not_resumed_and_what_differs_is_named(
 ) -> None:
     assert proof(tmp_path / "b", "--resume", str(trained), "--set", "optim.lr=0.5") == 2
     assert "optim.lr=0.0001 there, 0.5 here" in capsys.readouterr().err
+
+
+def test_the_time_to_an_accuracy_is_that_of_the_first_evaluation_that_reached_it() -> None:
+    scores = [(10, 0.1), (20, 0.82), (30, 0.79), (40, 0.86)]
+    points = [{"step": s, "training_s": 2 * s, "wall_s": 3 * s, "exact_accuracy": a, "loss": 1.0} for s, a in scores]
+    assert time_to(points) == {
+        "80%": {"step": 20, "training_s": 40, "wall_s": 60},
+        "85%": {"step": 40, "training_s": 80, "wall_s": 120},
+        "87%": None,
+    }
+
+
+def test_training_time_leaves_evaluations_and_checkpoints_out_and_goes_on_when_resumed(tmp_path: Path) -> None:
+    assert proof(tmp_path / "a", "--sections", "training", "--stop-at", "2") == 0
+    first = result(tmp_path / "a")["training"]
+    assert 0 < first["training_s"] < first["wall_s"]
+    assert proof(tmp_path / "b", "--resume", str(tmp_path / "a"), "--stop-at", "3") == 0
+    second = result(tmp_path / "b")["training"]
+    assert second["training_s"] > first["training_s"]
+    assert second["wall_s"] > first["wall_s"]
+    assert second["time_to"] == {"80%": None, "85%": None, "87%": None}
 
 
 def test_the_interval_is_that_of_the_reports() -> None:
@@ -187,7 +228,8 @@ def test_the_figure_draws_every_point_inside_its_frame() -> None:
 
 # --- rows, memory and time -------------------------------------------------------------------------------------------
 
-BENCHMARK = ["--sections", "benchmark", "--eager", "--D", "16", "--batch-size", "2", "--steps", "1"]
+STEPS = [*("--sections", "steps", "--sizes", "mini", "--precisions", "fp32"), *("--ways", "eager", "--rounds", "1")]
+TRM = ("--bases", "trm")
 
 
 class Card:
@@ -203,28 +245,27 @@ class Card:
 
 
 def _needs(base: BaseName) -> int:
-    changes = {"model": {"D": 16}, "train": {"batch_size": 2}}
-    return peak_bytes(recipe(base, "sudoku").change(changes))
+    return peak_bytes(train_step.run_of("mini", base, "fp32", None, torch.device("cpu")))
 
 
 def test_what_the_allocator_keeps_of_one_row_is_free_for_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     card = Card(monkeypatch, total=2 * max(_needs("trm"), _needs("trm_att")))
-    measure = step_time.measure
+    made = train_step.made
 
-    def and_keep(*arguments: Any) -> dict[str, float | None]:
-        card.reserved = card.total - 1  # the row is over, and nothing of it is given back
-        return measure(*arguments)
+    def and_keep(*arguments: Any) -> Any:
+        steps = made(*arguments)
+        card.reserved = card.total - 1  # it is soon over, and nothing of it is given back
+        return steps
 
-    monkeypatch.setattr(gpu_proof, "measure", and_keep)
-    monkeypatch.setattr(gpu_proof, "BASES", ("trm", "trm_att"))
-    assert proof(tmp_path, *BENCHMARK) == 0
-    rows = result(tmp_path)["benchmark"]["rows"]
+    monkeypatch.setattr(train_step, "made", and_keep)
+    assert proof(tmp_path, *STEPS, "--bases", "trm", "trm_att") == 0
+    rows = result(tmp_path)["steps"]
     assert [(row["base"], "ms_per_step" in row) for row in rows] == [("trm", True), ("trm_att", True)]
     card.allocated = card.reserved  # now it is a run that lives
-    assert proof(tmp_path / "b", *BENCHMARK) == 1
-    assert "trm      eager     NotEnoughMemory: " in capsys.readouterr().out
+    assert proof(tmp_path / "b", *STEPS, *TRM) == 1
+    assert "eager             NotEnoughMemory: " in capsys.readouterr().out
 
 
 def test_a_row_that_does_not_fit_and_one_that_fails_are_lines_and_the_next_is_measured(
@@ -232,21 +273,21 @@ def test_a_row_that_does_not_fit_and_one_that_fails_are_lines_and_the_next_is_me
 ) -> None:
     free = iter([1, None, None])
     monkeypatch.setattr(trainer, "free_on", lambda _: next(free))
-    measure = step_time.measure
+    take_step = trainer.Trainer.take_step
 
-    def fails_once(made: Any, run: Any, steps: int) -> dict[str, float | None]:
-        if run.model.mixer == "attention" and run.model.networks == "one":
+    def fails_once(made: trainer.Trainer) -> None:
+        if made.run.model.mixer == "attention" and made.run.model.networks == "one":
             raise torch.cuda.OutOfMemoryError("CUDA out of memory.\nTried to allocate 3 GiB")
-        return measure(made, run, steps)
+        take_step(made)
 
-    monkeypatch.setattr(gpu_proof, "measure", fails_once)
-    assert proof(tmp_path, *BENCHMARK) == 1
-    first, second, third = result(tmp_path)["benchmark"]["rows"]
+    monkeypatch.setattr(trainer.Trainer, "take_step", fails_once)
+    assert proof(tmp_path, *STEPS) == 1
+    first, second, third = result(tmp_path)["steps"]
     assert first["failed"].startswith("NotEnoughMemory: depth 42")
     assert second["failed"] == "OutOfMemoryError: CUDA out of memory. Tried to allocate 3 GiB"
     assert third["ms_per_step"] > 0
     printed = capsys.readouterr().out
-    assert printed.index("trm      eager") < printed.index("trm_att  eager") < printed.index("hrm      eager")
+    assert printed.index("trm, mini") < printed.index("trm_att, mini") < printed.index("hrm, mini")
 
 
 def test_a_training_that_does_not_fit_is_a_line_behind_what_does(
@@ -254,10 +295,8 @@ def test_a_training_that_does_not_fit_is_a_line_behind_what_does(
 ) -> None:
     free = iter([1, None])
     monkeypatch.setattr(trainer, "free_on", lambda _: next(free))
-    monkeypatch.setattr(gpu_proof, "BASES", ("trm",))
-    sections = ["--sections", "benchmark", "training", "--eager", "--steps", "1", "--D", "16", "--batch-size", "2"]
-    assert proof(tmp_path, *sections) == 1
-    assert result(tmp_path)["benchmark"]["rows"][0]["ms_per_step"] > 0
+    assert proof(tmp_path, *STEPS, *TRM, "--sections", "steps", "training") == 1
+    assert result(tmp_path)["steps"][0]["ms_per_step"] > 0
     assert "1 worker(s) needs" in result(tmp_path)["training"]["failed"]
     assert "\ntraining     depth 4" in capsys.readouterr().out
 
@@ -274,9 +313,8 @@ def test_a_section_ends_on_time_for_the_next_and_says_what_it_left_out(
         return [{"variant": reference.name, "check": "c", "quantity": "q", "error": 0, "bound": 1, "holds": True}]
 
     monkeypatch.setattr(gpu_proof, "check_variant", lambda *of: [row | {"decides": True} for row in variant(*of)])
-    monkeypatch.setattr(gpu_proof, "BASES", ("trm",))
-    options = [*SMALL, "--minutes", str(1000 / 60), "--eager", "--steps", "1", "--D", "16", "--batch-size", "2"]
-    more = ["--sections", "parity", "benchmark", "training", "--stop-at", "1"]
+    options = [*SMALL, "--minutes", str(1000 / 60), *STEPS, *TRM]
+    more = ["--sections", "parity", "steps", "training", "--stop-at", "1"]
     assert main(["--data", str(PUZZLES), "--out", str(tmp_path), *options, *more], now=lambda: seconds) == 0
     facts = result(tmp_path)
     assert [("holds" in row, row.get("skipped")) for row in facts["parity"]] == [
@@ -284,8 +322,23 @@ def test_a_section_ends_on_time_for_the_next_and_says_what_it_left_out(
         *[(False, "no time left")] * 4,
     ]
     assert "parity: left out, no time: trm_att, trm_hier6, trm_mlp, trm_singlez\n" in capsys.readouterr().out
-    assert "ms_per_step" in facts["benchmark"]["rows"][0]  # the time that was left to it
+    assert "ms_per_step" in facts["steps"][0]  # the time that was left to it
     assert facts["training"]["points"][-1]["step"] == 1
+
+
+def test_the_memory_that_a_step_takes_stands_beside_what_was_predicted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(compiled, "is_compiled", lambda *_: False)
+    monkeypatch.setattr(memory_truth, "RUNS", ("trm",))
+    monkeypatch.setattr(memory_truth, "STEPS", 1)
+    run_of = memory_truth.run_of
+    monkeypatch.setattr(memory_truth, "run_of", lambda name, D, *rest: run_of(name, 32, *rest))
+    assert proof(tmp_path, "--sections", "memory", "--batch-size", "2") == 0
+    rows = result(tmp_path)["memory"]
+    assert [row["checkpointing"] for row in rows] == ["false", "true"]
+    assert all(row["predicted_bytes"] > 0 and row["measured_bytes"] > 0 for row in rows)
+    assert capsys.readouterr().out.count("measured") == 2
 
 
 def test_where_no_time_is_left_the_training_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -321,15 +374,40 @@ def test_parity_runs_end_to_end_eager_and_compiled(tmp_path: Path) -> None:
 
 
 @compiles
-def test_the_benchmark_runs_end_to_end_eager_and_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpu_proof, "BASES", ("trm",))
-    sizes = ["--D", "16", "--batch-size", "2", "--steps", "1", "--profile"]
-    assert proof(tmp_path, "--sections", "benchmark", *sizes) == 0
-    rows = result(tmp_path)["benchmark"]["rows"]
-    assert [(row["base"], row["compiled"]) for row in rows] == [("trm", False), ("trm", True)]
-    assert all(row["utilisation"] is None for row in rows)  # a CPU's peak is not known
-    assert (tmp_path / "profile_trm.txt").stat().st_size > 0
-    assert (tmp_path / "profile_trm_compiled.txt").stat().st_size > 0
+@pytest.mark.kills
+def test_the_steps_are_measured_compiled_and_where_their_time_goes_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_of = train_step.run_of
+    shallow = {"model": {"T": 1, "n": 1, "n_layers": 1}}
+    monkeypatch.setattr(train_step, "run_of", lambda *of: run_of(*of).change(shallow))  # compiled in less time
+    ways = ("--ways", "compiled", "released compiled")
+    assert proof(tmp_path, *STEPS, *TRM, *ways, "--operations", "--set", "data.train=40") == 0
+    assert [row["way"] for row in result(tmp_path)["steps"]] == ["compiled", "released compiled"]
+    assert all(row["utilisation"] is None for row in result(tmp_path)["steps"])  # a CPU's peak is not known
+    assert {path.name for path in (tmp_path / "operations").iterdir() if path.stat().st_size} == {
+        "mini_trm_fp32_compiled.txt", "mini_trm_fp32_released_compiled.txt"
+    }  # fmt: skip
+
+
+def test_a_captured_step_is_compared_in_slots_and_weights_with_one_that_is_launched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a CPU nothing is captured; a step more of one of the two stands in for a graph that is wrong."""
+    monkeypatch.setattr(compiled, "is_compiled", lambda *_: False)  # quicker, and the comparison is the same
+    run = train_step.run_of("mini", "trm", "fp32", None, torch.device("cpu")).change({"model": {"T": 1, "n": 1}})
+    rows = list(equality.check_capture("trm", run, torch.device("cpu")))
+    assert [(row["quantity"], row["holds"]) for row in rows] == [("slots", True), ("weights", True)]
+    made = iter([0, 1])
+
+    def one_is_ahead(*of: Any, capture: bool) -> trainer.Trainer:
+        one = trainer.Trainer(*of, capture=capture)
+        for _ in range(next(made)):
+            one.take_step()
+        return one
+
+    monkeypatch.setattr(equality, "Trainer", one_is_ahead)
+    assert not any(row["holds"] for row in equality.check_capture("trm", run, torch.device("cpu")))
 
 
 def test_wrong_weights_break_equality_in_both_precisions() -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from trm_core.config import RunConfig
+from trm_core.curriculum import Depth
 from trm_core.model import Features, Model
 
 
@@ -29,7 +30,7 @@ class Oracle(Model):
         self.answers, self.vocabulary, self.halt = answers, run.data.vocabulary, halt
 
     def forward(
-        self, inputs: Tensor, puzzle_vectors: Tensor | None, features: Features
+        self, inputs: Tensor, puzzle_vectors: Tensor | None, features: Features, depth: Depth | None = None
     ) -> tuple[Features, Tensor, Tensor]:
         """As Model.forward."""
         assert puzzle_vectors is not None

@@ -19,7 +19,6 @@ from trm_core.checkpoint import (
     Checkpoint,
     CheckpointNotWritten,
     keep_weights,
-    last_step,
     load,
     newest,
     run_of,
@@ -222,14 +221,6 @@ def test_killed_before_any_step_of_the_trimming_the_weights_open_and_it_can_be_d
         assert load(path).weights_only
         assert len(list(folder.iterdir())) == 1
     assert steps == 9, "remove, write two files, and bring both to the disk and to their place"
-
-
-def test_the_last_step_is_told_by_name(tmp_path: Path) -> None:
-    assert last_step(tmp_path / "never made") is None
-    save(_checkpoint(2), tmp_path)
-    save(_checkpoint(10), tmp_path)
-    (tmp_path / "step_of a stranger").mkdir()
-    assert last_step(tmp_path) == 10
 
 
 # --- what somebody else may have written ------------------------------------------------------------------------------

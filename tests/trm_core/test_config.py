@@ -251,8 +251,21 @@ def test_equal_settings_have_equal_keys_however_they_were_written() -> None:
     assert plain.set(["model.n=2", "model.T=1"]).key("h") == plain.set(["model.T=1", "model.n=2"]).key("h")
 
 
+def test_activation_checkpointing_is_read_from_records_of_when_it_was_a_truth() -> None:
+    for said, word in ((True, "true"), (False, "false"), ("True", "true"), ("auto", "auto")):
+        run = RunConfig.parse({"train": {"activation_checkpointing": said}})
+        assert run.train.activation_checkpointing == word
+        assert run == RunConfig().set([f"train.activation_checkpointing={said}"])
+        assert run.train.recomputes == (word == "true")
+    with pytest.raises(BadSetting, match="activation_checkpointing=1: input should be 'auto', 'true' or 'false'"):
+        RunConfig.parse({"train": {"activation_checkpointing": 1}})
+
+
 def test_what_moves_no_number_is_no_part_of_the_key() -> None:
-    changes = {"log_every": 3, "checkpoint_every": 7, "activation_checkpointing": "true", "diagnostics": "true"}
+    changes = {
+        "log_every": 3, "checkpoint_every": 7, "activation_checkpointing": "true", "compile": "off",
+        "diagnostics": "true",
+    }  # fmt: skip
     assert set(changes) == set(NOT_IN_THE_KEY)
     for name, value in changes.items():
         changed = RunConfig().set([f"train.{name}={value}"])
@@ -270,7 +283,8 @@ def test_every_other_setting_and_the_puzzles_change_the_key() -> None:
         "model.gradient_k": 4, "data.least_path": 18, "data.subsets": "training2,evaluation2",
         "data.test_subset": "evaluation2", "data.allow_leak": "true", "data.maze_augmentation": "recomputed",
         "model.positions": "learned", "model.head_channels": 42, "model.single_z": "figure 4",
-        "data.side": 10, "train.votes": 8, "train.evaluate_on": "validation",
+        "data.side": 10, "train.votes": 8, "train.evaluate_on": "validation", "train.curriculum": "T=1 n=2 until 0.5",
+        "train.eval_halt": "settled",
     }  # fmt: skip
     base = RunConfig().set(["data.source=generated", "data.test=10"])
     left_out = {"data.source", *(f"train.{name}" for name in NOT_IN_THE_KEY)}

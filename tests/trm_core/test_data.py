@@ -11,8 +11,9 @@ from data_prep.arc import restore
 from data_prep.maze import is_published_path, is_shortest_path, layout_keys, solve
 from data_prep.puzzle_set import PuzzleSet
 from data_prep.sudoku import is_valid_solution
+from trm_core import data
 from trm_core.config import BadSetting, RunConfig
-from trm_core.data import TrainingBatches, evaluation_batches, to_batch
+from trm_core.data import TrainingBatches, evaluation_batches, sample, to_batch
 from trm_core.losses import IGNORE
 
 CPU = torch.device("cpu")
@@ -26,6 +27,24 @@ def test_a_batch_is_a_function_of_its_step(puzzles: PuzzleSet, tiny: RunConfig) 
         assert torch.equal(a.inputs, b.inputs)
         assert torch.equal(a.labels, b.labels)
     assert not torch.equal(one.draw(3, 0, 1, CPU).inputs, one.draw(4, 0, 1, CPU).inputs)
+
+
+def test_batches_made_ahead_for_a_gpu_are_those_of_their_steps_in_any_order(
+    puzzles: PuzzleSet, tiny: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Only the last move needs a GPU.
+    monkeypatch.setattr(data, "to_batch", lambda inputs, labels, ids, _: to_batch(inputs, labels, ids, CPU))
+    ahead, at_once = TrainingBatches(puzzles, tiny), TrainingBatches(puzzles, tiny)
+    steps = [0, 1, 2, 7, 8, 3, 3, 4, 64, 63, 64]  # on, forward as after a resumption, back, again, over an epoch's end
+    for step, rank in [(step, 0) for step in steps] + [(5, 0), (6, 1), (7, 1)]:
+        workers = 1 if step in steps and rank == 0 else 2
+        found = ahead.draw(step, rank, workers, torch.device("cuda"))
+        expected = at_once.draw(step, rank, workers, CPU)
+        for name in ("inputs", "labels", "puzzle_ids"):
+            assert torch.equal(getattr(found, name), getattr(expected, name))
+        (coming, future) = ahead._ahead
+        assert coming == (step + 1, rank, workers)
+        assert future is not None
 
 
 def test_an_epoch_meets_every_puzzle_once_even_where_it_ends_inside_a_batch(
@@ -65,6 +84,18 @@ def test_evaluation_meets_each_puzzle_once_whatever_the_number_of_workers(puzzle
                 for row in batch.inputs.tolist()
             ]
             assert sorted(rows) == sorted(tuple(row) for row in np.asarray(puzzles.test.inputs)[:expected].tolist())
+
+
+def test_puzzles_from_files_are_asked_in_one_shuffled_order_and_drawn_ones_as_they_stand(puzzles: PuzzleSet) -> None:
+    from_files = replace(puzzles, manifest=puzzles.manifest.model_copy(update={"source": "csv", "seed": 5}))
+    order, again = sample(from_files, "test"), sample(from_files, "test")
+    assert order is not None
+    assert again is not None
+    assert sorted(order.tolist()) == list(range(24)) != order.tolist()
+    assert order.tolist() == again.tolist()
+    assert sample(puzzles, "test") is None
+    asked = torch.cat([batch.inputs for batch in evaluation_batches(puzzles.test, 10, 4, 0, 1, CPU, order)])
+    assert asked.tolist() == np.asarray(puzzles.test.inputs)[order[:10]].tolist()
 
 
 def test_the_pad_token_is_ignored_as_a_label_and_kept_as_an_input() -> None:

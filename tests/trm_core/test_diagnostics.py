@@ -201,7 +201,7 @@ def test_two_workers_say_of_their_weights_what_one_says_of_them(
     alone = train(run, puzzles, Reports())
     folder = tmp_path / "two"
     group = [_start(run, puzzle_folder, folder, str(rank), "2", str(tmp_path / "meet")) for rank in range(2)]
-    assert [process.wait(timeout=120) for process in group] == [0, 0]
+    assert [process.wait() for process in group] == [0, 0]
     model = Model(run, puzzles.n_puzzle_ids)
     model.load_state_dict(load(max(folder.glob("step_*"))).weights)
     # Not with the weights of `alone`: the recursion amplifies their rounding until cells differ at 4·N_sup steps.

@@ -12,9 +12,11 @@ import torch
 from data_prep.puzzle_set import PuzzleSet
 from tests.trm_core.scripted import Scripted
 from trm_core.config import RunConfig
+from trm_core.data import Batch
 from trm_core.evaluate import evaluate, evaluate_at
 from trm_core.evaluate_outcomes import Watch, depths, puzzles_at_depth
 from trm_core.outcomes import Outcomes, halting_scores, read_outcomes
+from trm_core.settling import NO_ANSWER, Seen
 from trm_core.solving.thought_file import read_thought
 from trm_core.trainer import Trainer, train
 
@@ -88,9 +90,13 @@ def test_the_halting_head_is_scored_as_a_plain_count_scores_it(scripted: Scripte
 def test_only_cells_that_count_settle(mazes: PuzzleSet, tiny_maze: RunConfig) -> None:
     labels = torch.tensor([[2, 3, -100]])
     watch = Watch(1, 2, tiny_maze.model, CPU)
+    batch = Batch(torch.zeros_like(labels), labels, torch.zeros(1))
+    before = torch.full_like(labels, NO_ANSWER)
     for step, beside in ((1, 4), (2, 5)):
-        logits = torch.nn.functional.one_hot(torch.tensor([[2, 3, beside]]), 6).float()
-        watch.see(0, step, labels, logits, torch.zeros(1, 2))
+        answer = torch.tensor([[2, 3, beside]])
+        logits, q = torch.nn.functional.one_hot(answer, 6).float(), torch.zeros(1, 2)
+        watch.see(Seen(np.array([0]), np.array([step]), np.array([step == 2]), batch, before, answer, logits, q))
+        before = answer
     assert watch.table[1].tolist() == [1]
 
 
@@ -109,6 +115,7 @@ def test_a_run_ends_with_its_outcomes_and_the_numbers_it_always_had(
     found = read_outcomes(tmp_path / "outcomes.npz")
     assert (found.step, found.N_sup, len(found)) == (40, 3, 24)
     assert final["test/exact_accuracy"] == found.solved.mean()
+    assert np.array_equal(found.ratings, puzzles.test.ratings)  # type: ignore[arg-type]
     thought = read_thought(tmp_path / "thought.npz")
     i = int(thought.name.removeprefix("test "))
     assert (thought.solved, thought.steps, thought.settled_at) == (found.solved[i], 3, found.settled_at[i])

@@ -152,11 +152,12 @@ def test_two_supervision_steps_and_their_gradients_are_the_papers_formulas(
 
 
 def _exact_rope(run: RunConfig) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of the rotary embedding in float64; the model's own angles are float32."""
+    """Cosines and signed sines of the rotary embedding in float64, for every head; the model's own are float32."""
     half = run.model.channels_of_a_head // 2
     rates = torch.tensor([10_000 ** (-i / half) for i in range(half)], dtype=torch.float64)
     angles = torch.outer(torch.arange(run.sequence, dtype=torch.float64), rates)
-    return angles.cos(), angles.sin()
+    cos, sin = angles.cos(), angles.sin()
+    return torch.cat((cos, cos), -1).unsqueeze(1), torch.cat((-sin, sin), -1).unsqueeze(1)
 
 
 def _close(ours: Tensor, theirs: Tensor, name: str = "") -> None:

@@ -148,11 +148,55 @@ def test_diagnostics_add_a_line_per_supervision_step_and_per_recursion(
     assert sum(line.strip().startswith("recursion") for line in lines) == 2 * (2 + 1)  # T(n+1)
 
 
+def test_both_ways_of_halting_stand_below_one_another_with_what_it_cost(
+    checkpoints: Path, puzzle_folder: Path, puzzles: PuzzleSet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = (checkpoints, puzzle_folder, "--steps", "2,3", "--json", tmp_path / "numbers.json")
+    code, out, err = command(capsys, *asked, "--halt", "both", "--unchanged", "2")
+    assert (code, err) == (0, "")
+    _, model = open_model(open_at(checkpoints))
+    ways: tuple[dict[str, Any], ...] = ({}, {"halt": "settled", "unchanged": 2})
+    never, settled = (
+        evaluate_at(model, puzzles.test, limit=None, batch_size=8, steps=(2, 3), device=CPU, **way) for way in ways
+    )
+    assert table(never, settled) in out
+    assert "points at 3 steps" in out
+    numbers = json.loads((tmp_path / "numbers.json").read_text())
+    assert (numbers["halt"], numbers["unchanged"]) == ("both", 2)
+    assert numbers["steps"]["3"]["exact_accuracy"] == never[3]["exact_accuracy"]
+    assert numbers["settled"]["3"]["steps_used"] == settled[3]["steps_used"]
+    assert set(numbers["seconds"]) == {"never", "settled"}
+    code, out, _ = command(capsys, *asked, "--halt", "settled")
+    assert (
+        table(evaluate_at(model, puzzles.test, limit=None, batch_size=8, steps=(2, 3), device=CPU, halt="settled"))
+        in out
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--unchanged", "2"), "--unchanged: says when an answer has settled"),
+        (("--halt", "both", "--outcomes", "o.npz"), "--outcomes: of one evaluation"),
+        (("--halt", "sometimes"), "invalid choice"),
+    ],
+)
+def test_ways_of_halting_that_make_no_sense_are_refused_in_a_line(
+    options: tuple[str, ...], told: str, checkpoints: Path, puzzle_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, err = command(capsys, checkpoints, puzzle_folder, *options)
+    assert code == 2
+    assert told in err
+
+
 def test_the_table_is_aligned_and_in_per_cent() -> None:
     scores = {"exact_accuracy": 0.874, "cell_accuracy": 0.9512, "puzzles": 422786.0}
     lines = table({16: scores, 128: scores}).splitlines()
     assert {len(line) for line in lines} == {len(lines[0])}
     assert lines[1].split() == ["16", "87.40", "87.30", "to", "87.50", "95.12", "422,786"]
+    lines = table({16: scores}, {16: {**scores, "steps_used": 3.25}}).splitlines()
+    assert {len(line) for line in lines} == {len(lines[0])}
+    assert [line.split()[:3] for line in lines[1:]] == [["16", "16.00", "87.40"], ["16", "3.25", "87.40"]]
 
 
 def test_without_steps_it_is_as_deep_as_in_training_and_a_step_folder_is_that_step(
@@ -177,7 +221,6 @@ def test_a_released_checkpoint_on_a_released_dataset_scores_what_ours_scores_on_
             cwd=Path(__file__).parents[2],
             capture_output=True,
             text=True,
-            timeout=120,
             check=False,
         )
         for checkpoint, data in ((checkpoints, puzzle_folder), (tmp_path / "imported", released_folder))

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from data_prep.puzzle_set import PuzzleSet
 from trm_core.config import RunConfig
-from trm_core.layers import RMS_EPS, ROPE_THETA, Attention, Layer, SwiGLU, rms_norm
-from trm_core.model import Model
+from trm_core.layers import RMS_EPS, ROPE_THETA, Attention, Layer, SwiGLU, positions_first, rms_norm
+from trm_core.model import Model, embedding_by_product
 from trm_core.trainer import Trainer
 
 VARIANTS: list[dict[str, Any]] = [
@@ -177,6 +177,43 @@ def test_the_mlp_mixer_mixes_positions_channel_by_channel_and_norms_over_the_pos
         for d in range(tiny.model.D):
             mixed[b, :, d] = rms_norm(x[b, :, d] + layer.mix(x[b, :, d]))
     torch.testing.assert_close(layer(x), rms_norm(mixed + layer.mlp(mixed)))
+
+
+def test_positions_first_moves_numbers_in_memory_alone_and_only_where_they_lie_otherwise() -> None:
+    x = torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(2))
+    laid = positions_first(x)
+    assert torch.equal(laid, x)
+    assert laid.shape == x.shape
+    assert laid.transpose(0, 1).is_contiguous()
+    assert laid.data_ptr() != x.data_ptr()
+    again = positions_first(laid)
+    assert (again.data_ptr(), again.stride()) == (laid.data_ptr(), laid.stride())
+    expanded = torch.randn(4).expand(3, 5, 4)  # as initial features come
+    assert torch.equal(positions_first(expanded), expanded)
+
+
+@pytest.mark.parametrize("switches", [{}, {"n_layers": 4}, {"features": "single z"}, {"mixer": "attention"}], ids=str)
+def test_a_network_gives_back_what_it_got_laid_out_alike(tiny: RunConfig, switches: dict[str, Any]) -> None:
+    """With the MLP mixer positions come first, so that a recursion copies nothing between its calls."""
+    run = tiny.change({"model": switches})
+    x = torch.randn(3, run.sequence, run.model.D, generator=torch.Generator().manual_seed(2))
+    laid = x if run.model.mixer == "attention" else positions_first(x)
+    net = Model(run).f_z
+    assert net(laid).stride() == laid.stride()
+    torch.testing.assert_close(net(laid), net(x))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_an_embedding_by_a_product_is_torchs_and_so_is_its_gradient(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(1)
+    which = torch.randint(0, 7, (6, 11), generator=generator)
+    which[0, 0] = 6
+    towards = torch.randint(-4, 5, (6, 11, 5), generator=generator).to(dtype)  # whole numbers add without rounding
+    vectors = torch.randn(7, 5, generator=generator).to(dtype).requires_grad_()
+    found, expected = embedding_by_product(which, vectors), F.embedding(which, vectors)
+    assert torch.equal(found, expected)
+    ours, theirs = (torch.autograd.grad((each * towards).sum(), vectors)[0] for each in (found, expected))
+    assert torch.equal(ours, theirs)
 
 
 def test_bf16_activations_come_close_to_fp32_and_weights_stay_fp32(tiny: RunConfig) -> None:

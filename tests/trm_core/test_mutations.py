@@ -93,22 +93,17 @@ FAULTS = {
     ),
     "the norm's epsilon": Fault(layers, "rms_norm", "RMS_EPS", "1e-6"),
     "gate and up exchanged": Fault(layers.SwiGLU, "forward", "gate, up =", "up, gate ="),
+    "gate and up exchanged in the mixer": Fault(
+        layers.SwiGLU, "along_the_first", "gate, up =", "up, gate =", only=("trm_mlp",)
+    ),
     "norm before the residual": Fault(
         layers.Layer, "forward", "rms_norm(x + self.mlp(x))", "x + self.mlp(rms_norm(x))"
     ),
-    "rotation the other way": Fault(
-        layers, "rotate", "first * cos - second * sin", "first * cos + second * sin", only=ATTENTION
-    ),
-    "mixer's norm over the channels": Fault(
-        layers.Layer,
-        "forward",
-        "rms_norm(x + self.mix(x)).transpose(1, 2)",
-        "rms_norm((x + self.mix(x)).transpose(1, 2))",
-        only=("trm_mlp",),
-    ),
+    "rotation the other way": Fault(layers, "rope", "(-sin, sin)", "(sin, -sin)", only=ATTENTION),
+    "mixer's norm over the channels": Fault(layers.Layer, "mix_and_norm", "axis=0", "axis=-1", only=("trm_mlp",)),
     "scale of the embedding": Fault(model.Model, "embed", "math.sqrt(m.D) * x", "m.D * x"),
     "one latent recursion fewer": Fault(
-        model.Model, "deep_recursion", "range(first, m.n)", "range(first + 1, m.n)", only=TRM
+        model.Model, "deep_recursion", "range(first, n)", "range(first + 1, n)", only=TRM
     ),
     "the halting head reads the first cell": Fault(model.Model, "forward", "y[:, 0]", "y[:, -1]"),
 }

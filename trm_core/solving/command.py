@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from pathlib import Path
 
+from data_prep.places import local_path
 from data_prep.puzzle_set import SPLITS
 
 EXAMPLES = """\
@@ -21,7 +21,7 @@ def add_options(solve: argparse.ArgumentParser, count: Callable[[str], int]) -> 
     solve.formatter_class = argparse.RawDescriptionHelpFormatter
     solve.epilog = EXAMPLES
     add = solve.add_argument
-    add("checkpoint", type=Path, metavar="CHECKPOINT", help="a step_… folder, or a folder of them (newest)")
+    add("checkpoint", type=local_path, metavar="CHECKPOINT", help="a step_… folder, or a folder of them (newest)")
     add(
         "puzzles",
         nargs="+",
@@ -31,10 +31,10 @@ def add_options(solve: argparse.ArgumentParser, count: Callable[[str], int]) -> 
     add("--steps", type=count, metavar="S", help="supervision steps (default: as many as it was evaluated with)")
     add("--split", choices=SPLITS, default="test", help="of a puzzle set (default: test)")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto, a GPU where there is one")
-    add("--png", type=Path, metavar="FILE.png", help="draw it as a picture too")
-    add("--strip", type=Path, metavar="FILE.png", help="or as one row, of the steps that tell most")
-    add("--gif", type=Path, metavar="FILE.gif", help="and as a film of its steps")
-    add("--html", type=Path, metavar="FILE.html", help="and as a page: steps and recursions to slide through")
+    add("--png", type=local_path, metavar="FILE.png", help="draw it as a picture too")
+    add("--strip", type=local_path, metavar="FILE.png", help="or as one row, of the steps that tell most")
+    add("--gif", type=local_path, metavar="FILE.gif", help="and as a film of its steps")
+    add("--html", type=local_path, metavar="FILE.html", help="and as a page: steps and recursions to slide through")
     add("--allow-leak", action="store_true", help="ARC: even if the model has learnt from tasks it is asked")
 
 

@@ -50,7 +50,6 @@ def test_a_terminal_is_given_the_letters_and_colours_that_it_has(
         [sys.executable, "-m", "trm_core", "solve", str(maze_model), maze, "--steps", "1"],
         cwd=ROOT,
         capture_output=True,
-        timeout=120,
         check=False,
         env={**plain, "PYTHONIOENCODING": "utf-8", "TERM": "xterm-256color", "PYTHONPATH": str(ROOT), **change},
     )

@@ -95,9 +95,7 @@ def test_a_browser_shows_the_page(thoughts: list[Thought], tmp_path: Path) -> No
     file.write_text(page(thoughts), encoding="utf-8")
     options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--dump-dom"]
     profile = f"--user-data-dir={tmp_path / 'profile'}"
-    seen = subprocess.run(
-        ["chromium", *options, profile, file.as_uri()], capture_output=True, text=True, timeout=120, check=True
-    )
+    seen = subprocess.run(["chromium", *options, profile, file.as_uri()], capture_output=True, text=True, check=True)
     assert f"{thoughts[0].name}: {thoughts[0].outcome()}" in seen.stdout
     assert f"step 1 of {thoughts[0].steps}" in seen.stdout
     assert seen.stdout.count("<option") == len(thoughts)

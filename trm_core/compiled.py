@@ -1,0 +1,151 @@
+"""The one door to torch.compile: whether a run is compiled, what of it, and where its code is kept.
+
+Compiled are the networks, a call of f_z or f_y at a time with the sum that goes into it: nearly all of the arithmetic,
+in graphs of a few layers; the whole of a step takes three to four times as long to compile (docs/performance.md).
+One graph serves every call with a gradient, one every call without, one the evaluated model; batches of another size,
+the last of an evaluation, run as they are. Code is kept on disk between runs; of several runs of one shape that begin
+together the first compiles and the others wait for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import IO
+
+import torch
+from torch import Tensor
+
+from trm_core import fused
+from trm_core.caches import own_folder
+from trm_core.config import BadSetting, RunConfig
+from trm_core.layers import Layer
+from trm_core.model import Model
+
+# Operations of a run's training from which compiling pays on a CPU, some three minutes of a core's: it takes up to half
+# a minute where nothing is kept yet, and saves a quarter to a third.
+PAYS_FROM = 1e13
+COMPILERS = ("g++", "clang++", "c++")
+ANOTHER_COMPILES_S = 900.0  # longer than any shape took; some file systems keep the lock of a machine that has died
+
+
+def is_compiled(run: RunConfig, device: torch.device) -> bool:
+    """train.compile; auto: on a GPU, and on a CPU with a C++ compiler where the run is long. Raises BadSetting."""
+    asked, here = run.train.compile, can_compile(device)
+    if asked == "on" and not here:
+        raise BadSetting(
+            f'train.compile="on": no C++ compiler ({", ".join(COMPILERS)}) is on the PATH here, and torch.compile needs'
+            ' one on a CPU; install one, or set train.compile="auto"'
+            if device.type == "cpu"
+            else 'train.compile="on": torch.compile needs Triton on a GPU and finds none; install it, or set'
+            ' train.compile="auto"'
+        )
+    if asked != "auto":
+        return asked == "on"
+    return here and (device.type != "cpu" or run.train_work() >= PAYS_FROM)
+
+
+def can_compile(device: torch.device) -> bool:
+    """Whether what torch.compile needs is there."""
+    if device.type != "cpu":
+        from torch.utils._triton import has_triton
+
+        return bool(has_triton())
+    return "CXX" in os.environ or any(shutil.which(name) for name in COMPILERS)
+
+
+def compile_networks(model: Model, sizes: Collection[int]) -> None:
+    """Compile f_z and f_y in place for batches of these sizes. What cannot be compiled raises when first called."""
+    _keep_code_here()
+    torch._dynamo.config.recompile_limit = 64  # precisions, sizes and gradient modes share one code object
+    for network in {model.f_z, model.f_y}:
+        for layer in network.layers:
+            assert isinstance(layer, Layer)
+            layer.fuses = fused.is_there()
+        call = torch.compile(network, fullgraph=True, dynamic=False)
+        model.compiled |= dict.fromkeys(((network, size) for size in sizes), call)
+
+
+def compile_run(model: Model, evaluated: Model, run: RunConfig, device: torch.device, *, workers: int) -> None:
+    """Both models' networks, and a step of training and one of evaluation in advance: no number moves by it."""
+    sizes = (run.train.batch_size // workers, run.train.batch_size)  # in training, at evaluation
+    with one_at_a_time(shape_of(run, device)):
+        for each in {model, evaluated}:
+            compile_networks(each, sizes)
+        outputs = _on_nothing(model, sizes[0])
+        weights = [weight for weight in model.parameters() if weight.requires_grad]
+        total = sum((output.sum() for output in outputs), torch.zeros((), device=device))
+        torch.autograd.grad(total, weights, allow_unused=True)
+        with torch.inference_mode():
+            _on_nothing(evaluated, sizes[1])
+
+
+def _on_nothing(model: Model, B: int) -> list[Tensor]:
+    """What the model makes of B puzzles of which nothing is known."""
+    inputs = torch.zeros(B, model.cells, dtype=torch.int64, device=model.initial.device)
+    features, logits, q = model(inputs, model.puzzle_vectors(inputs[:, 0]), model.initial_features(B))
+    return [*features, logits, q]
+
+
+@contextlib.contextmanager
+def one_at_a_time(shape: str) -> Iterator[None]:
+    """Inside, code is compiled that is kept under this name; another process that compiles the same waits outside."""
+    folder = _keep_code_here()
+    name = hashlib.sha256(shape.encode()).hexdigest()[:16]
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(OSError):  # a folder of no locks: then two may compile the same, nothing worse
+            file = held.enter_context((folder / f"{name}.lock").open("w"))
+            until = time.monotonic() + ANOTHER_COMPILES_S
+            while not _locked(file) and time.monotonic() < until:
+                time.sleep(0.2)
+        yield
+
+
+def _locked(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def shape_of(run: RunConfig, device: torch.device) -> str:
+    """What decides the code of a run: runs that differ in nothing of it share it."""
+    model, train = run.model.model_dump(mode="json"), run.train
+    shape = [run.sequence, train.batch_size, train.precision, train.activation_checkpointing]
+    here = [device.type, torch.get_num_threads(), torch.__version__]  # generated C++ knows how many threads
+    return json.dumps([model, shape, here], sort_keys=True)
+
+
+def _keep_code_here() -> Path:
+    """The folder of compiled code, this user's alone: what lies there is executed, so never where others can write."""
+    from torch._inductor import codecache
+
+    folder = _folder_of_code()
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)
+    os.environ.setdefault("TRITON_CACHE_DIR", str(folder / "triton"))
+    headers = folder / "precompiled_headers"  # which torch keeps in a shared /tmp, whatever is chosen for the rest
+    codecache._HEADER_DIR, codecache._HEADER_LOCK_DIR = str(headers), str(headers / "locks")
+    return folder
+
+
+def _folder_of_code() -> Path:
+    """As the user chose it, else in the home, else a new one for this process alone."""
+    from torch._inductor.runtime.cache_dir_utils import default_cache_dir
+
+    chosen = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
+    if chosen and chosen != default_cache_dir():  # that is set by torch itself, and lies in a shared /tmp
+        folder = Path(chosen)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder
+    own = own_folder(f"compiled-{sys.version_info[0]}.{sys.version_info[1]}")
+    return own or Path(tempfile.mkdtemp(prefix="trm-compiled-"))
