@@ -1,37 +1,75 @@
-"""`python -m reports recursion_depth`: the study's table from the runs that MLflow has. Trains nothing."""
+"""`python -m reports recursion_depth`: the study's table from the runs that MLflow has. Trains nothing.
+
+`python -m reports all`: every study's, and an index. `python -m reports watch STUDY`: again, while its runs go on.
+"""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from data_prep.places import local_path
+from reports import pair
+from reports.check import check
 from reports.choose import ALL, Found, choose, find, in_folder, named
 from reports.compare import Compared, write_comparison
 from reports.plain import one_line
 from reports.report import NothingRecorded, Report, write_report
+from reports.watch import EVERY_S, watch, write_all
 from sweeps import screen
 from sweeps.campaign import BadCampaign, Campaign
+from sweeps.guard import termination_as_interrupt
 from sweeps.records.address import VARIABLE, locate
 from sweeps.study import EVERY_PROFILE
 from trm_core.command_line import BadCommand, Parser, answered, refuse
 
+INTERRUPTED = 130
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command. Returns its exit code: 0, or 2 for what the user can mend, said in one line."""
-    return answered(lambda: _main(_parser().parse_args(arguments)))
+    """The command. Returns its exit code: 0; 1 where --check finds a difference; 2 for what the user can mend, said in
+    one line; 130 after Ctrl-C."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        with termination_as_interrupt():
+            return answered(lambda: VERBS.get(given[0] if given else "", _main)(given))
+    except KeyboardInterrupt:
+        print("stopped; what was written is whole", file=sys.stderr)
+        return INTERRUPTED
 
 
-def _main(options: argparse.Namespace) -> int:
+def _all(arguments: Sequence[str]) -> int:
+    options = _parser_of_all().parse_args(arguments[1:])
+    _settle(options)
+    if options.check is not None:
+        return check(options.out if options.check == Path() else options.check, options.out, options.profile)
+    return write_all(options.out, options.profile)
+
+
+def _watch(arguments: Sequence[str]) -> int:
+    options = _parser_of_watch().parse_args(arguments[1:])
+    if options.every < 1:
+        raise BadCommand(f"--every {options.every}: expected seconds, 1 or more")
+    _settle(options)
+    return watch(options.study, options.out, options.profile, options.every)
+
+
+def _settle(options: argparse.Namespace) -> None:
     if options.tracking:
         os.environ[VARIABLE] = options.tracking
+    _say(locate(options.out))
+
+
+def _main(arguments: Sequence[str]) -> int:
+    options = _parser().parse_args(arguments)
     if sum(given is not None for given in (options.label, options.set, options.compare)) + options.all > 1:
         raise BadCommand("--label, --set, --all and --compare: expected one of them, each says which campaigns")
     labels = [ALL] if options.all else options.compare or options.label
     try:
-        _say(locate(options.out))
+        _settle(options)
         found = find(options.study, options.out, options.profile)
         chosen = choose(found, labels, options.set)
         if labels is None and options.set is None:
@@ -123,20 +161,21 @@ def _say(text: str) -> None:
 
 
 def _show(written: Report | Compared) -> None:
-    print(written.text)
-    print(paths(written))
-
-
-def paths(written: Report | Compared) -> str:
-    """Where it lies, a line per file."""
-    return "\n".join(str(written.folder / name) for name in written.files)
+    print(f"{written.text}\n")
+    screen.print_files(written.folder, written.files)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="python -m reports", description=__doc__, allow_abbrev=False)
-    parser.add_argument("study", metavar="STUDY", help="recursion_depth, ...")
-    parser.add_argument("--profile", metavar="|".join(EVERY_PROFILE), help="default: the only one with runs")
-    parser.add_argument("--out", type=Path, default=Path("results"), help="default: results")
+    parser = Parser(
+        prog="python -m reports",
+        description="A study's table from the runs that MLflow has. Trains nothing.",
+        epilog="python -m reports all: every study's, with an index; python -m reports watch STUDY: again and again,"
+        " while its runs go on; python -m reports pair: two checkpoints on the same test puzzles; each has a --help of"
+        " its own.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("study", metavar="STUDY", help="recursion_depth, ...; or all, watch, pair")
+    _add_where(parser, "default: the only one with runs")
     parser.add_argument(
         "--label",
         action="append",
@@ -154,8 +193,49 @@ def _parser() -> argparse.ArgumentParser:
         metavar="LABEL",
         help="campaigns side by side, each row's best on validation marked; all: every one",
     )
-    parser.add_argument("--tracking", metavar="URI", help=f"the MLflow store; default: {VARIABLE}, else ./mlflow.db")
     return parser
+
+
+def _parser_of_all() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="python -m reports all", description="Every campaign's report, and an index of them.", allow_abbrev=False
+    )
+    _add_where(parser, "default: all of them")
+    parser.add_argument(
+        "--check",
+        nargs="?",
+        const=Path(),
+        type=local_path,
+        metavar="FOLDER",
+        help="write nothing: exit code 1 if a table in this folder (default: that of --out) is not what the store"
+        " gives now, or a row has no number",
+    )
+    return parser
+
+
+def _parser_of_watch() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="python -m reports watch",
+        description="A study's reports and the index, written again while its runs go on. Ctrl-C ends it.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("study", metavar="STUDY", help="recursion_depth, ...")
+    _add_where(parser, "default: the only one with runs")
+    parser.add_argument("--every", type=int, default=EVERY_S, metavar="SECONDS", help=f"default: {EVERY_S}")
+    return parser
+
+
+def _add_where(parser: argparse.ArgumentParser, profile: str) -> None:
+    parser.add_argument("--profile", metavar="|".join(EVERY_PROFILE), help=profile)
+    parser.add_argument("--out", type=local_path, default=Path("results"), help="default: results")
+    parser.add_argument("--tracking", metavar="URI", help=f"the MLflow store; default: {VARIABLE}, else ./mlflow.db")
+
+
+VERBS: dict[str, Callable[[Sequence[str]], int]] = {
+    "all": _all,
+    "watch": _watch,
+    "pair": lambda arguments: pair.main(arguments[1:]),
+}
 
 
 if __name__ == "__main__":

@@ -53,15 +53,20 @@ class Found:
         return documents.read_file(self.file), f"the campaign's document is {self.file}: MLflow has none"
 
 
+def check_profile(profile: str | None) -> None:
+    """Raises NoSuchCampaign where that is no profile's name."""
+    if profile is not None and profile not in EVERY_PROFILE:
+        close = difflib.get_close_matches(profile, EVERY_PROFILE, n=1, cutoff=0.4)
+        hint = f"did you mean {close[0]}?" if close else f"profiles are {', '.join(EVERY_PROFILE)}"
+        raise NoSuchCampaign(f"{profile!r}: no such profile; {hint}")
+
+
 def find(study: str, out: Path, profile: str | None = None) -> tuple[Found, ...]:
     """The study's campaigns in this profile, newest first, those that only the results folder knows last.
 
     profile: None: the only one that there is. Raises NoSuchCampaign, UnknownStudy, TrackingUnavailable.
     """
-    if profile is not None and profile not in EVERY_PROFILE:
-        close = difflib.get_close_matches(profile, EVERY_PROFILE, n=1, cutoff=0.4)
-        hint = f"did you mean {close[0]}?" if close else f"profiles are {', '.join(EVERY_PROFILE)}"
-        raise NoSuchCampaign(f"{profile!r}: no such profile; {hint}")
+    check_profile(profile)
     files, torn = in_folder(study, out)
     records = campaigns(study)
     found = [Found(one.id, one.label, one.profile, one, files.get(one.id, (None, None))[1]) for one in records]

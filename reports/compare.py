@@ -18,12 +18,15 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from reports.collect import EXACT, Table, TableRow, accuracy_metric, choosing_metric, kind, passes
-from reports.figures import FAINT, INK, PAPER, RAMPS, STYLE, png, svg
+from reports.facts import kind
+from reports.figures.files import png, svg
+from reports.figures.style import FAINT, INK, PAPER, RAMPS, STYLE
 from reports.layout import lay_out, prose
 from reports.plain import csv_text, one_line, plain
 from reports.report import read_table, write_files
+from reports.runs import EXACT, accuracy_metric, choosing_metric, passes
 from reports.table import NOTHING
+from reports.types import Table, TableRow
 from reports.words import short
 from reports.write.markdown import markdown_table, markdown_text
 from sweeps import screen
@@ -411,7 +414,7 @@ def draw(comparison: Comparison) -> Figure | None:
     ties = tied_rows(lines)
     top, bottom = 0.45 + sum(steps), 0.4 if ties else 0.15
     size = (max(left + count * wide + right, 0.3 + 0.08 * len(title)), top + TALL * len(lines) + bottom)
-    with mpl.rc_context(STYLE):  # type: ignore[arg-type]
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=size, dpi=100, facecolor=PAPER)
         FigureCanvasAgg(figure)
         place = (left / size[0], bottom / size[1], count * wide / size[0], TALL * len(lines) / size[1])

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Sequence
 from typing import TypeGuard
 
 GAP = "   "  # between columns
+GLUE = "\0"  # a space that ends no line
 
 Line = Sequence[str] | str | None  # cells; a text across all columns; a rule
 
 
 def prose(text: str, width: int, indent: str = "") -> str:
-    """The text in lines of at most `width`, broken between words; a word that is longer is cut."""
+    """The text in lines of at most `width`, broken between words; a word that is longer is cut.
+
+    "± 5" and "95 %" are a word each.
+    """
     room = max(1, width - len(indent))
-    words = (word if len(word) <= room else f"{word[: room - 1]}…" for word in text.split())
+    together = re.sub(r"(?<=±) (?=[0-9])|(?<=[0-9]) (?=%)", GLUE, " ".join(text.replace(GLUE, " ").split()))
+    words = (word if len(word) <= room else f"{word[: room - 1]}…" for word in together.split(" "))
     return textwrap.fill(
         " ".join(words), max(2, width), break_long_words=False, break_on_hyphens=False, subsequent_indent=indent
-    )
+    ).replace(GLUE, " ")
 
 
 def lay_out(

@@ -23,17 +23,23 @@ def one_line(text: str) -> str:
 
 def csv_text(header: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
     """A CSV file that a spreadsheet may open: no cell of text is a formula, numbers stay numbers."""
-    out = io.StringIO()
+    out, texts = io.StringIO(), Texts()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerows([_cell(cell) for cell in line] for line in (header, *lines))
+    writer.writerow([texts[name] for name in header])
+    writer.writerows([texts[cell] if isinstance(cell, str) else cell for cell in line] for line in lines)
     return out.getvalue()
 
 
-def _cell(cell: object) -> object:
-    if not isinstance(cell, str):
-        return cell
-    text = clean(cell).strip()
-    return f"'{text}" if text.startswith(FORMULA) and not _is_number(text) else text
+class Texts(dict[str, str]):
+    """Of each text what a spreadsheet may be given: one that would be a formula is marked as text.
+
+    A table of many lines has few different texts, and each is looked through once.
+    """
+
+    def __missing__(self, cell: str) -> str:
+        text = clean(cell).strip()
+        found = self[cell] = f"'{text}" if text.startswith(FORMULA) and not _is_number(text) else text
+        return found
 
 
 def _is_number(text: str) -> bool:

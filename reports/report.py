@@ -5,34 +5,38 @@ from __future__ import annotations
 import contextlib
 import csv
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
-from reports import figures, page, words
-from reports.collect import (
-    VALIDATION,
-    SeedRun,
-    Table,
-    TableRow,
-    collect,
-    elsewhere,
-    loss_metric,
-    passes,
-    with_losses,
-    with_selection,
-    with_votes,
-)
-from reports.write import csv_files
+from reports import page
+from reports.collect import collect
+from reports.curves import with_losses, with_selection, with_votes
+from reports.figures import every, files
+from reports.links import Links, links
+from reports.live import Live, live
+from reports.notes import elsewhere
+from reports.outcomes import read_all, with_outcomes
+from reports.reach import SPEED, with_reached
+from reports.runs import VALIDATION, loss_metric, passes
+from reports.solved import Solved, solved
+from reports.tables import below
+from reports.tables.outcomes import has_halting, steps
+from reports.types import SeedRun, Table, TableRow
+from reports.write import csv_files, frames, outcomes_csv
 from reports.write.latex import latex
 from reports.write.markdown import markdown
 from reports.write.terminal import terminal
 from sweeps.campaign import FILE, Campaign
-from sweeps.records.address import looked
-from sweeps.records.read import artefact, campaigns, read_curve, runs_of
+from sweeps.records.address import address, looked
+from sweeps.records.curves import Curves, read_curves
+from sweeps.records.kept import file_of
+from sweeps.records.provenance import remote
+from sweeps.records.read import artefact, campaigns, experiment_id, runs_of
+from sweeps.records.types import Recorded
 from sweeps.study import Study
+from trm_core.outcomes import Outcomes
 
 
 class NothingRecorded(ValueError):
@@ -58,39 +62,73 @@ class Report:
     table: Table
 
 
+@dataclass(frozen=True)
+class Gathered:
+    """All that a campaign's report is made of."""
+
+    table: Table
+    curves: Curves
+    recorded: Recorded  # its runs, one per key
+    links: Links
+    solved: Solved | None  # a puzzle, as one of its runs thought about it
+    outcomes: Mapping[str, Outcomes]  # what became of each test puzzle, by run id, of the runs that kept it
+
+
 def write_report(campaign: Campaign, out: Path) -> Report:
     """The report of a campaign, in its folder below `out`, its document beside it. The same runs give the same bytes.
 
     Raises NothingRecorded, and TrackingUnavailable where MLflow does not answer.
     """
-    table = read_table(campaign)
-    study = campaign.study
-    if not any(row.runs for row in table.rows):
+    return write_gathered(gather(campaign, out), out)
+
+
+def write_gathered(of: Gathered, out: Path) -> Report:
+    """The report of what was gathered. Raises NothingRecorded."""
+    campaign = of.table.campaign
+    if not any(row.runs for row in of.table.rows):
         raise NothingRecorded(
             f"{campaign.name}: none of its runs is in {looked(out)}; make them with"
-            f" `{campaign.command or f'python sweeps/run.py --study {study.name}'}`"
+            f" `{campaign.command or f'python sweeps/run.py --study {campaign.study.name}'}`"
         )
-    curves = {
-        (run.run_id, metric): read_curve(run.run_id, metric)
-        for row in table.rows
-        for run in row.runs
-        for metric in _curves_of(study, row, run)
-    }
+    going = live(campaign, of.recorded.runs, int(1000 * time.time()))
+    return render(of.table, of.curves, out, of.links, of.solved, going, of.outcomes)
+
+
+def gather(campaign: Campaign, out: Path, of_study_read: Recorded | None = None, *, keeps: bool = True) -> Gathered:
+    """What MLflow holds of a campaign, read in bulk; curves of finished runs are kept in `out` (records/kept.py).
+
+    of_study_read: what `of_study` has read, where several campaigns of a study are reported. keeps: whether curves that
+    are read are kept. Raises TrackingUnavailable.
+    """
+    recorded, table = _read_table(campaign, of_study_read)
+    study, records = campaign.study, {run.run_id: run for run in recorded.runs}
+    wanted = [(records[run.run_id], _curves_of(study, row, run)) for row in table.rows for run in row.runs]
+    curves = read_curves(wanted, file_of(out, study.name), keeps=keeps)
     table = with_losses(table, curves) if study.layout == "losses" else with_selection(table, curves)
-    return render(_with_votes(table, out), curves, out)
+    table = table if study.reach is None else with_reached(table, curves)
+    found, notes = read_all(table, out)
+    table = with_outcomes(replace(table, notes=table.notes + notes), found)
+    kept = links(address(), experiment_id(study.name), remote(), len(campaign.folder(out).relative_to(out).parts))
+    return Gathered(_with_votes(table, out), curves, recorded, kept, solved(table, out), found)
 
 
 def _curves_of(study: Study, row: TableRow, run: SeedRun) -> tuple[str, ...]:
     if study.layout == "losses":
         return (loss_metric(study),)
-    return (*figures.metrics_of(row), *((VALIDATION,) if run.has_validation else ()))
+    more = () if study.reach is None else (SPEED,)
+    return (*every.metrics_of(row, run), *((VALIDATION,) if run.has_validation else ()), *more)
 
 
 def read_table(campaign: Campaign) -> Table:
     """The campaign's table from what MLflow has. Raises TrackingUnavailable."""
-    ours, others = runs_of(campaign)
+    return _read_table(campaign)[1]
+
+
+def _read_table(campaign: Campaign, of_study_read: Recorded | None = None) -> tuple[Recorded, Table]:
+    ours, others = runs_of(campaign, of_study_read)
     labels = {one.id: one.label for one in campaigns(campaign.study.name, campaign.profile)} if others.runs else {}
-    return collect(campaign, ours.runs, others=elsewhere(campaign, others.runs, labels), unreadable=ours.unreadable)
+    there = elsewhere(campaign, others.runs, labels)
+    return ours, collect(campaign, ours.runs, others=there, unreadable=ours.unreadable)
 
 
 def _with_votes(table: Table, out: Path) -> Table:
@@ -116,7 +154,7 @@ def _votes(run: SeedRun, out: Path) -> list[tuple[int, float, float]] | None:
     with contextlib.suppress(BadVotes):
         if text is not None:
             return read_votes(text)
-    kept = artefact(run.run_id, VOTES)
+    kept = None if run.votes is None else artefact(run.run_id, VOTES)  # a run that votes records how many did
     text = text if kept is None else kept
     return None if text is None else read_votes(text)
 
@@ -147,98 +185,64 @@ def read_votes(text: str) -> list[tuple[int, float, float]]:
     return sorted(found)
 
 
-def render(table: Table, curves: figures.Curves, out: Path) -> Report:
-    """Every file of the report, written."""
+def render(
+    table: Table,
+    curves: Curves,
+    out: Path,
+    kept: Links | None = None,
+    thought: Solved | None = None,
+    going: Live | None = None,
+    outcomes: Mapping[str, Outcomes] | None = None,
+) -> Report:
+    """Every file of the report, written. kept: where its runs are. thought: how one of them answered a puzzle. going:
+    while any of its runs goes on. outcomes: by run id, of the runs that kept what became of each puzzle.
+    """
     folder = table.campaign.folder(out)
-    drawn = _drawn(table, curves)
+    drawn = every.draw(table, curves, outcomes)
+    table = replace(table, not_drawn=tuple(one.sentence for one in drawn.left_out))
     contents: dict[str, bytes] = {}
     inlined = []
-    stale = [f"figures/{name}.{kind}" for name in FIGURES for kind in ("png", "svg")]
-    for name, caption, figure in drawn:
-        if figure is None:
-            continue
-        image = figures.svg(figure)
-        contents[f"figures/{name}.png"] = figures.png(figure)
-        contents[f"figures/{name}.svg"] = image.encode()
-        inlined.append((caption, figures.inline(image, name.replace("_", " "), name)))
+    for one in drawn.pictures:
+        image = files.svg(one.figure)
+        contents[f"figures/{one.name}.png"] = files.png(one.figure)
+        contents[f"figures/{one.name}.svg"] = image.encode()
+        contents[f"figures/{one.name}.csv"] = one.numbers.csv().encode()
+        inlined.append((one.caption, files.inline(image, one.name.replace("_", " "), one.name)))
+    runs, points = frames.runs(table), frames.curves(table, curves)
+    contents |= {"runs.parquet": runs.parquet(), "curves.parquet": points.parquet()}
     texts = {
         "table.md": markdown(table),
         "table.csv": csv_files.rows_csv(table),
-        "runs.csv": csv_files.runs_csv(table),
+        "runs.csv": runs.csv(),
+        "curves.csv": points.csv(),
         **latex(table),
-        "page.html": page.page(table, inlined),
+        "page.html": page.page(table, inlined, kept, thought, going),
     }
     for name, there_is, write in (
         ("quoted.csv", table.quoted, csv_files.quoted_csv),
         (VOTES, table.vote_curves, csv_files.votes_csv),
         ("claims.csv", table.claims, csv_files.claims_csv),
         ("checkpoints.csv", table.selected, csv_files.checkpoints_csv),
+        ("speed.csv", table.study.reach, csv_files.speed_csv),
+        ("paired.csv", table.paired, outcomes_csv.paired_csv),
+        ("halting.csv", has_halting(table), outcomes_csv.halting_csv),
+        ("depths.csv", steps(table), outcomes_csv.depths_csv),
     ):
         if there_is:
             texts[name] = write(table)
     contents = {name: text.encode() for name, text in texts.items()} | contents
     contents[FILE] = table.campaign.text().encode()
     write_files(folder, contents)
-    for name in (*stale, *SOMETIMES):
+    for name in (*every.stale(), *SOMETIMES):
         if name not in contents:
             (folder / name).unlink(missing_ok=True)
     return Report(folder, tuple(contents), terminal(table), table)
 
 
 SOMETIMES = (  # files that a later report may have no more
-    "quoted.csv", VOTES, "claims.csv", "checkpoints.csv", "claims.tex", "checkpoints.tex", "votes.tex", "quoted.tex",
+    "quoted.csv", "speed.csv", "claims.csv", "claims.tex", "quoted.tex",
+    *(f"{name}.{form}" for name in below.NAMES for form in ("csv", "tex")),
 )  # fmt: skip
-FIGURES = ("accuracy_against_depth", "accuracy_by_row", "accuracy_against_votes", "learning_curves", "training_losses")
-
-
-def _drawn(table: Table, curves: figures.Curves) -> list[tuple[str, str, Figure | None]]:
-    """The figures of this table, in the page's order: name, caption, and the picture where there is any to draw."""
-    if table.study.layout == "losses":
-        caption = (
-            "Training loss of every row. Thin lines: one seed each; thick: their mean."
-            " Long curves are averaged in bins of equal length."
-        )
-        picture = figures.draw_training_losses(figures.training_losses(table, curves), profile=table.profile)
-        return [("training_losses", caption, picture)]
-    bars = (
-        f" Bars: 95 % interval of the mean over {table.over}." if any(row.seed_interval for row in table.rows) else ""
-    )
-    names = {}
-    drawn: list[tuple[str, str, Figure | None]] = []
-    if table.grid is not None and not table.grid.by_puzzle:  # the rows are a ladder of depths
-        depth = figures.accuracy_against_depth(table)
-        names = {one.base: one.name for one in depth}
-        picture = figures.draw_accuracy_against_depth(depth, comparable=table.comparable, profile=table.profile)
-        drawn.append(("accuracy_against_depth", f"{words.metric_on(table)} against effective depth.{bars}", picture))
-    else:  # each is a change of its own
-        picture = figures.draw_accuracy_by_row(
-            figures.accuracy_by_row(table),
-            comparable=table.comparable,
-            profile=table.profile,
-            metric=words.metric_name(table),
-        )
-        drawn.append(("accuracy_by_row", f"{words.metric_on(table)}, row by row.{bars}", picture))
-    if passes(table.study.metric) is not None:
-        caption = (
-            f"{words.VOTES_TITLE}: where only the first so many variants of each task vote. {words.ONE_CHECKPOINT}"
-        )
-        drawn.append(("accuracy_against_votes", caption, figures.draw_accuracy_against_votes(table)))
-    kinds = {row.puzzle for row in table.rows}
-    given = (
-        "Cell accuracy counts the given cells too."
-        if kinds == {"sudoku"}
-        else "Cell accuracy counts the cells that a puzzle shows, too."
-    )
-    alone = " Each ARC test input as it is: no variants, no vote." if "arc" in kinds else ""
-    drawn.append(
-        (
-            "learning_curves",
-            "Thin lines: one seed each; thick: their mean. Long curves are averaged in bins of equal length."
-            f" Evaluations before the last may use fewer puzzles. {given}{alone}",
-            figures.draw_learning_curves(figures.learning_curves(table, curves), names),
-        )
-    )
-    return drawn
 
 
 def write_files(folder: Path, contents: Mapping[str, bytes]) -> None:

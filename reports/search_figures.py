@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import AbstractPathEffect, withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from reports.figures import FAINT, INK, PAPER, STYLE
+from reports.figures.style import FAINT, INK, PAPER, STYLE
 from sweeps.search_record import SearchRecord
 
 CAPTIONS = {
@@ -59,7 +59,7 @@ def pictures(record: SearchRecord, kinds: Sequence[str] = KINDS) -> Pictures:
 def _mend(kind: str, figure: Figure, record: SearchRecord) -> None:
     """Optuna's figure as a page can have it."""
     panels = [panel for panel in figure.axes if panel.get_label() != "<colorbar>"]
-    with mpl.rc_context(STYLE):  # type: ignore[arg-type]
+    with mpl.rc_context(STYLE):
         figure.set_facecolor(PAPER)
         figure.suptitle("")
         for panel in figure.axes:

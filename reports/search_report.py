@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from reports import figures
+from reports.figures import files
+from reports.live import Live
 from reports.report import write_files
 from reports.search_figures import KINDS, pictures
 from reports.search_page import page
@@ -27,18 +28,25 @@ class SearchReport:
     left_out: tuple[str, ...] = ()  # "pareto_front: there is one objective"
 
 
-def write_search_report(record: SearchRecord, folder: Path) -> SearchReport:
-    """Every file of a search's report, in this folder. The same record, the same bytes. Raises NothingSearched."""
+def write_search_report(record: SearchRecord, folder: Path, live: Live | None = None) -> SearchReport:
+    """Every file of a search's report, in this folder. The same record, the same bytes. Raises NothingSearched.
+
+    live: while its runs go on.
+    """
     if not record.trials:
         raise NothingSearched(f"{record.name} in {record.profile}: no trial yet; give the search's command to begin")
     drawn = pictures(record)
     contents: dict[str, bytes] = {}
     inlined = []
     for name, about, figure in drawn.drawn:
-        image = figures.svg(figure)
-        contents |= {f"figures/{name}.png": figures.png(figure), f"figures/{name}.svg": image.encode()}
-        inlined.append((about, figures.inline(image, name.replace("_", " "), name)))
-    written = {"search.md": markdown(record), "trials.csv": trials_csv(record), "page.html": page(record, inlined)}
+        image = files.svg(figure)
+        contents |= {f"figures/{name}.png": files.png(figure), f"figures/{name}.svg": image.encode()}
+        inlined.append((about, files.inline(image, name.replace("_", " "), name)))
+    written = {
+        "search.md": markdown(record),
+        "trials.csv": trials_csv(record),
+        "page.html": page(record, inlined, live),
+    }
     if record.confirmed:
         written["confirmed.csv"] = confirmed_csv(record)
     contents = {name: text.encode() for name, text in written.items()} | contents

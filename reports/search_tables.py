@@ -6,10 +6,11 @@ what was confirmed, and decides nothing.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 
 from reports.layout import lay_out, prose
-from reports.plain import csv_text, plain
+from reports.plain import csv_text, one_line, plain
 from reports.table import NOTHING
 from reports.words import percent, short
 from reports.write.markdown import markdown_table, markdown_text
@@ -120,12 +121,9 @@ def trial_lines(record: SearchRecord) -> list[list[str]]:
 
 
 def settings_line(record: SearchRecord, trial: Trial) -> str:
-    """Its settings as `--set` takes them, in full precision."""
-    return " ".join(_quoted(f"{record.setting(name)}={setting_text(value)}") for name, value in trial.params.items())
-
-
-def _quoted(assignment: str) -> str:
-    return f"'{assignment}'" if " " in assignment else assignment
+    """Its settings as `--set` takes them and a shell leaves them, in full precision; a storage is anybody's."""
+    assigned = (f"{record.setting(name)}={setting_text(value)}" for name, value in trial.params.items())
+    return " ".join(shlex.quote(one_line(text)) for text in assigned)
 
 
 def chosen_text(record: SearchRecord) -> str:

@@ -18,6 +18,7 @@ from reports.stats import Interval
 from sweeps.records.summary import CONFIDENCE
 
 Outcomes = NDArray[np.float64]
+MOST_PATTERNS = 4096  # of outcomes over the runs; more than that are of many more puzzles still
 FEW = 25  # discordant puzzles below which McNemar's test is the exact one
 
 
@@ -84,13 +85,18 @@ def two_way_bootstrap(
 
     With few seeds the interval is too short (3 seeds: a true null is rejected about one time in five), so it never
     decides. Puzzles with one pattern of outcomes are drawn together, so its time does not grow with the test set's
-    size. Raises NotPaired.
+    size; where the patterns are too many for that, the mean over so many puzzles is drawn as the normal that it is.
+    Raises NotPaired.
     """
     a, b = _paired(first, second)
-    patterns, counts = np.unique(np.concatenate([a, b]), axis=1, return_counts=True)
-    n_puzzles = int(counts.sum())
-    drawn = rng.multinomial(n_puzzles, counts / n_puzzles, size=times) / n_puzzles  # [times, patterns]
-    of_run = drawn @ patterns.T  # [times, runs]: each run's accuracy on the puzzles drawn
+    outcomes = np.concatenate([a, b])
+    n_puzzles = outcomes.shape[1]
+    patterns, counts = np.unique(outcomes, axis=1, return_counts=True)
+    if len(counts) <= MOST_PATTERNS:
+        drawn = rng.multinomial(n_puzzles, counts / n_puzzles, size=times) / n_puzzles  # [times, patterns]
+        of_run = drawn @ patterns.T  # [times, runs]: each run's accuracy on the puzzles drawn
+    else:
+        of_run = rng.multivariate_normal(outcomes.mean(axis=1), np.cov(outcomes, ddof=0) / n_puzzles, size=times)
     sides = []
     for runs in (of_run[:, : len(a)], of_run[:, len(a) :]):
         again = rng.integers(runs.shape[1], size=runs.shape)

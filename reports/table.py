@@ -16,6 +16,7 @@ class Cell:
     text: str
     mark: str = ""
     is_best: bool = False
+    row: str = ""  # whose runs are behind it; empty where it is not of ours
 
     @property
     def marked(self) -> str:
@@ -44,6 +45,7 @@ class Sheet:
     groups: tuple[tuple[str, tuple[str, ...]], ...]  # ("HRM", ("depth", "paper", "ours")); ("", ("NFP",))
     parts: tuple[Part, ...]
     text_columns: int = 1  # how many columns, from the left, hold words
+    last_is_text: bool = False  # whether the last does as well
 
     @property
     def header(self) -> tuple[str, ...]:
@@ -60,11 +62,19 @@ class Sheet:
         """All lines."""
         return tuple(line for part in self.parts for line in part.lines)
 
+    def is_text(self, column: int) -> bool:
+        """Whether this column holds words."""
+        return column < self.text_columns or (self.last_is_text and column == len(self.columns) - 1)
+
     def whose(self, column: int) -> str:
         """ "ours" or "paper" where the column, or its group, is one's or the other's; else empty."""
         of = [(name.lower(), what.lower()) for name, whats in self.groups for what in whats]
         names = of[column - len(self.labels)] if column >= len(self.labels) else ()
         return OURS if OURS in names else PAPER if {PAPER, "source"} & set(names) else ""
+
+    def has_marks(self, column: int) -> bool:
+        """Whether anything in this column has a mark behind it."""
+        return any(line[column].mark for line in self.lines)
 
     def starts_group(self, column: int) -> bool:
         """Whether a group of columns starts here."""
@@ -76,12 +86,19 @@ class Sheet:
         return False
 
 
-def cells(texts: Iterable[str]) -> tuple[Cell, ...]:
-    """Cells without marks."""
-    return tuple(Cell(text) for text in texts)
+def cells(texts: Iterable[str], row: str = "") -> tuple[Cell, ...]:
+    """Cells without marks. row: whose runs are behind them."""
+    return tuple(Cell(text, row=row) for text in texts)
 
 
-def plain_sheet(header: Sequence[str], lines: Iterable[Sequence[Cell | str]], *, text_columns: int = 1) -> Sheet:
+def plain_sheet(
+    header: Sequence[str],
+    lines: Iterable[Sequence[Cell | str]],
+    *,
+    text_columns: int = 1,
+    last_is_text: bool = False,
+) -> Sheet:
     """A table without groups, one label first."""
     laid_out = tuple(tuple(c if isinstance(c, Cell) else Cell(c) for c in line) for line in lines)
-    return Sheet(tuple(header[:1]), tuple(("", (name,)) for name in header[1:]), (Part(laid_out),), text_columns)
+    groups = tuple(("", (name,)) for name in header[1:])
+    return Sheet(tuple(header[:1]), groups, (Part(laid_out),), text_columns, last_is_text)

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
-from reports.figures import FAINT, INK, PAPER, RAMPS, STYLE
+from reports.figures.style import FAINT, INK, PAPER, RAMPS, STYLE
 from reports.search_figures import pictures
 from reports.search_tables import difference_text, is_share
 from sweeps.records.summary import Spread
@@ -41,7 +41,7 @@ def draw_gains(record: TuningRecord) -> Figure | None:
     if not any(row.as_published or row.tuned for row in record.rows):
         return None
     n = len(record.rows)
-    with mpl.rc_context(STYLE):  # type: ignore[arg-type]
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7.4, 1.1 + 0.42 * n), layout="constrained")
         panel = figure.add_subplot()
         panel.set_ylim(n - 0.4, -0.6)  # the first row on top

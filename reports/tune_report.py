@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from reports import figures
+from reports.figures import files
+from reports.live import Live
 from reports.report import write_files
 from reports.tune_figures import figures as figures_of
 from reports.tune_page import page
@@ -22,16 +23,16 @@ class TuneReport:
     text: str  # for the terminal
 
 
-def write_tune_report(record: TuningRecord, folder: Path) -> TuneReport:
-    """Every file of the report, in this folder. The same record, the same bytes."""
+def write_tune_report(record: TuningRecord, folder: Path, live: Live | None = None) -> TuneReport:
+    """Every file of the report, in this folder. The same record, the same bytes. live: while its runs go on."""
     drawn: dict[str, bytes] = {}
     inlined = []
     for name, about, figure in figures_of(record):
-        image = figures.svg(figure)
-        drawn |= {f"figures/{name}.png": figures.png(figure), f"figures/{name}.svg": image.encode()}
-        inlined.append((about, figures.inline(image, name.replace("-", " "), name)))
+        image = files.svg(figure)
+        drawn |= {f"figures/{name}.png": files.png(figure), f"figures/{name}.svg": image.encode()}
+        inlined.append((about, files.inline(image, name.replace("-", " "), name)))
     written = {"tuned.md": markdown(record), "tuned.csv": rows_csv(record), "trials.csv": every_trial_csv(record)}
-    written["page.html"] = page(record, inlined)
+    written["page.html"] = page(record, inlined, live)
     contents = {name: text.encode() for name, text in written.items()} | drawn
     write_files(folder, contents)
     for old in (*folder.glob("figures/gains.*"), *folder.glob("figures/slices-*")):

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 from reports.layout import lay_out, prose
 from reports.plain import csv_text, plain
-from reports.search_tables import difference_text, param_text, spread_text, trials_csv, value_text
+from reports.search_tables import difference_text, param_text, settings_line, spread_text, trials_csv, value_text
 from reports.table import NOTHING
-from reports.write.markdown import markdown_table, markdown_text
+from reports.write.markdown import markdown_code, markdown_table, markdown_text
 from sweeps import screen
 from sweeps.records.summary import Spread, spread
 from sweeps.tune_record import Swap, TunedRow, TuningRecord
@@ -77,9 +77,7 @@ def assignments(record: TuningRecord) -> list[tuple[str, str]]:
     """Each row's chosen settings in full precision, as --set takes them: "optim.lr=0.003 optim.weight_decay=0.1"."""
     found = []
     for row in record.rows:
-        params = row.chosen.params if row.chosen else {}
-        texts = [f"{row.search.setting(name)}={setting_text(value)}" for name, value in params.items()]
-        found += [(row.name, " ".join(texts))] if texts else []
+        found += [(row.name, settings_line(row.search, row.chosen))] if row.chosen and row.chosen.params else []
     return found
 
 
@@ -145,7 +143,7 @@ def _swap_text(swap: Swap) -> str:
 
 def markdown(record: TuningRecord) -> str:
     """The report as GitHub Markdown, with each row's settings as --set takes them."""
-    again = [f"- {markdown_text(name)}: `--set {line}`" for name, line in assignments(record)]
+    again = [f"- {markdown_text(name)}: {markdown_code(f'--set {line}')}" for name, line in assignments(record)]
     parts = [f"# {markdown_text(heading(record))}", markdown_table(SCORES_HEADER, scores(record), text_columns=1)]
     parts += [markdown_text(order_text(record)), markdown_text(caption(record)), "## Chosen settings"]
     parts += [

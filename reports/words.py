@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from reports import paper, stats, verdicts
-from reports.collect import EXACT, LOSS, Table, TableRow, accuracy_metric, kind, loss_metric, measured, passes
+from reports.facts import kind, measured
 from reports.plain import one_line
+from reports.runs import EXACT, LOSS, accuracy_metric, loss_metric, passes
 from reports.stats import Interval
 from reports.table import NOTHING, Cell
+from reports.types import Table, TableRow
 
 DAGGER = "†"
 QUOTED = "Quoted from the paper, not run here"
@@ -77,9 +79,10 @@ def short(text: str, length: int) -> str:
 def ours(row: TableRow, seeds: int | None) -> Cell:
     """Our cell: mean ± interval, the number of seeds unless all rows share it, the verdict's mark; or why no number."""
     if row.mean is None:
-        return Cell(short(row.status.partition(":")[0], 28))
+        return Cell(short(row.status.partition(":")[0], 28), row=row.name)
     text = percent(row.mean) + ("" if row.seed_interval is None else f" {spread(row)}")
-    return Cell(text if seeds == len(row.values) else f"{text} ({len(row.values)})", row.verdict.mark, row.is_best)
+    text = text if seeds == len(row.values) else f"{text} ({len(row.values)})"
+    return Cell(text, row.verdict.mark, row.is_best, row.name)
 
 
 def papers(row: TableRow) -> str:
@@ -254,6 +257,34 @@ def losses_caption(table: Table) -> str:
     )
 
 
+def speed_caption(table: Table) -> str:
+    """What it is to come to an accuracy, and what is counted on the way there."""
+    assert table.study.reach is not None
+    every = " or ".join(
+        dict.fromkeys(f"{row.settings.train.eval_every:,}" for row in table.rows if row.settings is not None)
+    )
+    return (
+        f"Training until {100 * table.study.reach:g} % of the validation puzzles that a run is looked at by are"
+        f" solved, looked at every {every} steps: steps, floating-point operations by formula, and seconds on the run's"
+        " device, evaluations in neither; means over the seeds, and no mean where one of them never came there. Times"
+        f" fewer: than {one_line(table.rows[0].name)}."
+    )
+
+
 def about(table: Table) -> str:
     """The caption of the paper's layout."""
-    return losses_caption(table) if table.study.layout == "losses" else caption(table)
+    if table.study.layout == "losses":
+        return losses_caption(table)
+    return caption(table) if table.study.reach is None else f"{speed_caption(table)} {caption(table)}"
+
+
+# --- figures ----------------------------------------------------------------------------------------------------------
+
+
+NOT_DRAWN_TITLE = "Figures not drawn"
+
+
+def bars(table: Table) -> str:
+    """What a figure's bars are, as a sentence after another; empty where it has none."""
+    has_some = any(row.seed_interval for row in table.rows)
+    return f" Bars: 95 % interval of the mean over {table.over}." if has_some else ""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from reports.collect import Table, TableRow
 from reports.plain import one_line
 from reports.table import OURS, PAPER, Cell, Part, Sheet
+from reports.types import Table, TableRow
 from reports.words import common_seeds, depth, number, ours, papers, size
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from reports.collect import Grid, Table
 from reports.plain import one_line
 from reports.table import NOTHING, OURS, PAPER, Cell, Part, Sheet, cells
+from reports.types import Grid, Table
 from reports.words import common_seeds, depth, ours, papers
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from reports import stats
-from reports.collect import Table, TableRow
 from reports.plain import one_line
 from reports.table import NOTHING, Cell, Part, Sheet, cells
+from reports.types import Table, TableRow
 from reports.words import number, short
 from sweeps.records.summary import spread
 from sweeps.study import Losses
@@ -40,9 +40,11 @@ def our_losses(row: TableRow) -> tuple[Cell, ...]:
     """Initial, final, least loss and improvement; or, once, why there is none. The verdict is on the final one."""
     if row.losses:
         initial, final, *others = loss_cells(row.losses)
-        return (Cell(initial), Cell(final, row.verdict.mark), *cells(others))
+        first = (Cell(initial, row=row.name), Cell(final, row.verdict.mark, row=row.name))
+        return (*first, *cells(others, row.name))
     status = row.status.partition(":")[0] or "no curve"
-    return cells([short("no curve" if status.startswith("no ") else status, 28), *[NOTHING] * 3])
+    status = short("no curve" if status.startswith("no ") else status, 28)
+    return (Cell(status, row=row.name), *cells([NOTHING] * 3))
 
 
 def loss_cells(losses: Sequence[Losses]) -> list[str]:

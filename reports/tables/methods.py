@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from reports.collect import Grid, Table, TableRow
 from reports.plain import one_line
 from reports.table import NOTHING, OURS, PAPER, Cell, Part, Sheet, cells
 from reports.tables.quoted import fit, printed
+from reports.types import Grid, Table, TableRow
 from reports.words import QUOTED, common_seeds, ours, papers, size
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from reports.collect import Table
 from reports.plain import one_line
 from reports.table import NOTHING, Sheet, plain_sheet
+from reports.types import Table
 from reports.words import QUOTED
 from sweeps.study import Quoted
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from reports.collect import Table, TableRow
 from reports.plain import one_line
-from reports.table import NOTHING, Cell, Sheet, plain_sheet
+from reports.table import NOTHING, Cell, Sheet, cells, plain_sheet
+from reports.types import Table, TableRow
 from reports.words import common_seeds, depth, difference, number, ours, papers, percent, to_baseline
 
 A_SHORTEST_PATH = "A shortest path"
@@ -25,39 +25,42 @@ def row_header(table: Table) -> tuple[str, ...]:
     return tuple(name for name in COLUMNS if name not in left_out)
 
 
-def row_cells(table: Table, row: TableRow) -> tuple[Cell, ...]:
-    """One row of the long table, in the order of row_header."""
+def row_cells(table: Table, row: TableRow, *, reasons: bool = True) -> tuple[Cell, ...]:
+    """One row of the long table, in the order of row_header. reasons: the verdict's why, which may be a run's words."""
     shown = ours(row, common_seeds(table) or len(row.values))
+    of, seeds = row.name, str(len(row.values))
     found = {
         "Row": Cell(one_line(row.name)),
         "Depth": Cell(depth(row)),
         "NFP": Cell(number(row.nfp)),
         "Parameters": Cell(number(row.parameters)),
-        "Seeds": Cell(str(len(row.values))),
-        "Ours": Cell(shown.text) if table.study.layout == "losses" else shown,
-        "Cells right": Cell(NOTHING if row.cell_accuracy is None else percent(row.cell_accuracy)),
-        A_SHORTEST_PATH: Cell(NOTHING if row.shortest_path is None else percent(row.shortest_path)),
+        "Seeds": Cell(seeds, row=of),
+        "Ours": Cell(shown.text, row=of) if table.study.layout == "losses" else shown,
+        "Cells right": Cell(NOTHING if row.cell_accuracy is None else percent(row.cell_accuracy), row=of),
+        A_SHORTEST_PATH: Cell(NOTHING if row.shortest_path is None else percent(row.shortest_path), row=of),
         "Paper": Cell(papers(row)),
-        "Difference": Cell(difference(row)),
-        "To baseline": Cell(to_baseline(row)),
-        "Verdict": Cell(one_line(row.verdict.text)),
+        "Difference": Cell(difference(row), row=of),
+        "To baseline": Cell(to_baseline(row), row=of),
+        "Verdict": Cell(one_line(row.verdict.text if reasons else row.verdict.word)),
     }
     return tuple(found[name] for name in row_header(table))
 
 
-def every_row(table: Table) -> Sheet:
+def every_row(table: Table, *, reasons: bool = True) -> Sheet:
     """The long table."""
-    return plain_sheet(row_header(table), [row_cells(table, row) for row in table.rows])
+    header = row_header(table)
+    lines = [row_cells(table, row, reasons=reasons) for row in table.rows]
+    return plain_sheet(header, lines, last_is_text=header[-1] == "Verdict")
 
 
 def votes(table: Table) -> Sheet:
     """pass@2 by the number of variants that vote: a line per row that has a curve."""
     counts = sorted({count for curve in table.vote_curves for count in curve.votes})
-    lines = []
+    lines: list[tuple[Cell | str, ...]] = []
     for curve in table.vote_curves:
         by_votes = dict(zip(curve.votes, curve.pass_at[2], strict=True))
         shown = [percent(by_votes[count]) if count in by_votes else NOTHING for count in counts]
-        lines.append((one_line(curve.row), *shown))
+        lines.append((one_line(curve.row), *cells(shown, curve.row)))
     return plain_sheet(("Row", *(f"{count:,}" for count in counts)), lines)
 
 
@@ -72,12 +75,19 @@ def checkpoints(table: Table) -> Sheet:
     lines = [
         (
             one_line(one.row),
-            str(one.seeds),
-            percent(one.last),
-            NOTHING if one.by_validation is None else percent(one.by_validation),
-            percent(one.by_test),
+            *cells(
+                [
+                    str(one.seeds),
+                    percent(one.last),
+                    NOTHING if one.by_validation is None else percent(one.by_validation),
+                    percent(one.by_test),
+                ],
+                one.row,
+            ),
             "late decline" if one.declined else "",
         )
         for one in table.selected
     ]
-    return plain_sheet(("Row", "Seeds", "Last", "Best on validation", "Best on test (peeking)", "Flag"), lines)
+    return plain_sheet(
+        ("Row", "Seeds", "Last", "Best on validation", "Best on test (peeking)", "Flag"), lines, last_is_text=True
+    )

@@ -1,13 +1,13 @@
-"""A study's tables as CSV: every number in full precision, accuracies as fractions."""
+"""A study's tables as CSV: every number in full precision, accuracies as fractions. Runs and curves: frames.py."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from reports.collect import SeedRun, Table, TableRow
 from reports.plain import csv_text
 from reports.stats import Interval
 from reports.tables.losses import loss_means
+from reports.types import Table, TableRow
 from sweeps.study import Losses
 
 
@@ -121,47 +121,18 @@ def votes_csv(table: Table) -> str:
     return csv_text(header, lines)
 
 
-def runs_csv(table: Table) -> str:
-    """One line per seed: the run behind each number, and where MLflow keeps it."""
-    header = [
-        "study",
-        "profile",
-        "row",
-        "seed",
-        "key",
-        "mlflow_run_id",
-        "status",
-        "accuracy",
-        "test_puzzles",
-        "test_set_wilson95_low",
-        "test_set_wilson95_high",
-        "cell_accuracy",
-        "started_utc",
-        "ended_utc",
-        "seconds",
-        "reason",
-    ]
-    more: dict[str, Callable[[SeedRun], object]] = {}
-    if table.draws:
-        more["data_seed"] = lambda run: run.data_seed
-    if table.has_shortest_paths:
-        more["shortest_path_accuracy"] = lambda run: run.shortest_path
-    if table.voters:
-        more["votes"] = lambda run: run.votes
-    if table.leak:
-        more["leaked_test_tasks"] = lambda run: " ".join(run.leaks)
+def speed_csv(table: Table) -> str:
+    """What it took to come to the accuracy that the study asks for, a line per run; empty where it never came there."""
+    header = ["study", "profile", "row", "seed", "data_seed", "reach", "steps", "flops", "seconds"]
     lines = [
-        [table.study.name, table.profile, row.name, *_run_line(run), *(of(run) for of in more.values())]
+        [
+            *(table.study.name, table.profile, row.name, one.seeds.train, one.seeds.data),
+            *(table.study.reach, one.step, one.flops, one.seconds),
+        ]
         for row in table.rows
-        for run in row.runs
+        for one in row.reached
     ]
-    return csv_text([*header, *more], lines)
-
-
-def _run_line(run: SeedRun) -> list[object]:
-    ended = None if run.ended is None else run.ended.isoformat()
-    head = [run.seed, run.key, run.run_id, run.status, run.accuracy, run.puzzles]
-    return [*head, *_ends(run.interval), run.cell_accuracy, run.started.isoformat(), ended, run.seconds, run.reason]
+    return csv_text(header, lines)
 
 
 def _ends(interval: Interval | None) -> tuple[float | None, float | None]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from reports import words
-from reports.collect import Table
-from reports.layout import Line, lay_out, prose
+from reports.layout import GAP, Line, lay_out, prose
 from reports.plain import plain
-from reports.table import Sheet
+from reports.table import Cell, Sheet
 from reports.tables import rows
 from reports.tables.laid_out import sheet
 from reports.tables.quoted import quotes
+from reports.types import Table
 from sweeps import screen
+
+MANY = 8  # columns, beyond which a table that is too wide is made narrower
 
 
 def terminal(table: Table, width: int | None = None) -> str:
@@ -38,8 +40,11 @@ def terminal(table: Table, width: int | None = None) -> str:
 
 
 def terminal_sheet(of: Sheet, width: int) -> str:
-    """A table; what stands behind ± goes on a line of its own where there are many columns."""
-    stacked = len(of.columns) > 8
+    """A table; where it is wider, what stands behind ± goes on a line of its own."""
+    marked = [of.has_marks(column) for column in range(len(of.columns))]
+    whole = [[_text(cell, has_marks) for cell, has_marks in zip(line, marked, strict=True)] for line in of.lines]
+    columns = zip(of.columns, *whole, strict=True)
+    too_wide = 1 + sum(max(map(len, column)) + len(GAP) for column in columns) - len(GAP) > width
     lines: list[Line] = []
     for part in of.parts:
         if lines:
@@ -47,8 +52,8 @@ def terminal_sheet(of: Sheet, width: int) -> str:
         if part.title:
             lines.append(f"{part.title}:")
         for line in part.lines:
-            texts = [cell.in_plain_text for cell in line]
-            lines.append([text.replace(" ± ", "\n± ") for text in texts] if stacked else texts)
+            texts = [_text(cell, has_marks) for cell, has_marks in zip(line, marked, strict=True)]
+            lines.append(list(map(_stacked, texts, marked)) if too_wide and len(of.columns) > MANY else texts)
     return lay_out(
         of.columns,
         lines,
@@ -57,3 +62,13 @@ def terminal_sheet(of: Sheet, width: int) -> str:
         text_columns=of.text_columns,
         groups=[(name, len(whats)) for name, whats in of.groups],
     )
+
+
+def _text(cell: Cell, has_marks: bool) -> str:
+    """A cell, with room for a mark where others of its column have one: numbers stand below each other."""
+    room = "  " if has_marks and not cell.mark and cell.text[:1].isdigit() else ""
+    return cell.in_plain_text + room
+
+
+def _stacked(text: str, has_marks: bool) -> str:
+    return text.replace(" ± ", "  \n± " if has_marks else "\n± ")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from reports.curves import with_losses, with_votes
+from reports.types import Table
 from sweeps.study import Losses, Quoted, Row, Study
+from tests.reports.records import depth_row, record, table_of
 
 
 @pytest.fixture
 def study() -> Study:
     """Like Table 3, with an "OOM", a depth that the paper prints otherwise, and a row that mini leaves out."""
-
-    def place(k: int, model: str) -> dict[str, str]:
-        return {"k": str(k), "T": str(k), "model": model}
 
     return Study(
         name="small_depth",
@@ -20,11 +20,9 @@ def study() -> Study:
         puzzle="sudoku",
         source="Table 0",
         rows=(
-            Row(name="TRM k=1", base="trm", change={"model": {"n": 2, "T": 1}}, paper=63.2, paper_depth=7,
-                place=place(1, "TRM")),
-            Row(name="HRM k=1", base="hrm", change={"model": {"n": 1, "T": 1}}, paper=46.4, place=place(1, "HRM")),
-            Row(name="TRM k=6", base="trm", change={"model": {"n": 12, "T": 6}}, paper="OOM", place=place(6, "TRM"),
-                profiles=("official", "paper")),
+            depth_row("TRM", 1, 2, paper=63.2, paper_depth=7),
+            depth_row("HRM", 1, 1, paper=46.4),
+            depth_row("TRM", 6, 12, paper="OOM", profiles=("official", "paper")),
         ),
         note="A note.",
     )  # fmt: skip
@@ -103,3 +101,40 @@ def losses_study() -> Study:
             Row(name="Bigger brain", base="trm_att", change={"model": {"n_layers": 4}}),
         ),
     )  # fmt: skip
+
+
+# --- their tables -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def table(study: Study) -> Table:
+    records = [record(study, "TRM k=1", value, seed=seed, cells=0.98) for seed, value in enumerate((0.7, 0.72))]
+    failed = record(study, "HRM k=1", None, status="FAILED", tags={"failure": "out of memory | 20 MiB & more_words"})
+    return table_of(study, "mini", [*records, failed])
+
+
+@pytest.fixture
+def two_puzzles(puzzles_study: Study) -> Table:
+    paths = {"test/shortest_path_accuracy": 0.9}
+    records = [
+        record(puzzles_study, "TRM-MLP, Sudoku-Extreme", 0.874, profile="official", puzzles=422_786),
+        record(puzzles_study, "TRM-Att, Maze-Hard", 0.8, profile="official", puzzles=1000, more=paths),
+    ]
+    return table_of(puzzles_study, "official", records)
+
+
+@pytest.fixture
+def arc(arc_study: Study) -> Table:
+    votes = {"test/votes": 1000.0}
+    run = record(arc_study, "TRM-Att, ARC-AGI-1", 0.4, profile="official", puzzles=419, more=votes)
+    curve = {run.run_id: [(1, 0.1, 0.2), (1000, 0.3, 0.4)]}
+    return with_votes(table_of(arc_study, "official", [run]), curve)
+
+
+@pytest.fixture
+def losses(losses_study: Study) -> Table:
+    records = [record(losses_study, "No EMA", 0.0, seed=seed, profile="official") for seed in (0, 1)]
+    records.append(record(losses_study, "Bigger brain", 0.0, profile="official"))
+    curves = [[(10, 2.0), (20, 0.9), (30, 1.0)], [(10, 1.8), (20, 1.0), (30, 1.1)], [(10, 1.5), (20, 1.5)]]
+    table = table_of(losses_study, "official", records)
+    return with_losses(table, {(run.run_id, "train/lm_loss"): c for run, c in zip(records, curves, strict=True)})

@@ -5,16 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Any
 
-from reports.collect import Table, accuracy_metric, collect, elsewhere
+from reports.collect import collect
+from reports.notes import elsewhere
+from reports.runs import accuracy_metric
+from reports.types import Table, TableRow
 from sweeps.campaign import Campaign, declare
 from sweeps.records.read import belongs, one_per_key
 from sweeps.records.types import RunRecord
-from sweeps.study import ProfileName, Study
+from sweeps.study import ProfileName, Row, Study
 from trm_core.config import DataSettings, setting_text
 
 START = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 DATA = "d" * 16
+
+
+def depth_row(model: str, k: int, n: int, **more: Any) -> Row:
+    """A row like Table 3's: at T = k, with n recursions."""
+    place = {"k": str(k), "T": str(k), "model": model}
+    change = {"model": {"n": n, "T": k}}
+    return Row(name=f"{model} k={k}", base=model.lower(), change=change, place=place, **more)
 
 
 def record(
@@ -98,3 +109,8 @@ def table_of(
     others = [run for run in records if run.key not in ours]
     labels = {declare(study, profile, each).id: declare(study, profile, each).label for each in ((), changes)}
     return collect(campaign, list(ours.values()), others=elsewhere(campaign, others, labels))
+
+
+def row_of(table: Table, name: str) -> TableRow:
+    """The table's row of this name."""
+    return next(row for row in table.rows if row.name == name)

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import pytest
 
 from reports import compare as comparing
-from reports.collect import Table
 from reports.compare import Comparison, NothingToCompare, compare
-from reports.figures import png, svg
+from reports.figures.files import png, svg
+from reports.types import Table
 from sweeps.records.types import RunRecord
 from sweeps.study import Study
 from tests.reports.records import record, table_of

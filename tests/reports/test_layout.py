@@ -56,3 +56,12 @@ def test_prose_is_wrapped_between_words_and_a_word_that_does_not_fit_is_cut() ->
     assert max(map(len, text.splitlines())) <= 30
     assert "…" in text
     assert "out-of-memory" in text
+
+
+def test_a_number_is_not_parted_from_its_sign_or_its_per_cent() -> None:
+    text = "no wider than ± 5 points of 95 % and more words about ± 7 points"
+    for width in range(12, 60):
+        lines = prose(text, width).splitlines()
+        assert not [line for line in lines if line.endswith("±") or line.startswith("%")], width
+        assert max(map(len, lines)) <= width
+    assert " ".join(prose(text, 30).split()) == text

@@ -7,11 +7,12 @@ import io
 
 import pytest
 
-from reports.collect import Table
 from reports.compare import compare, markdown, rows_csv, terminal
+from reports.links import links
 from reports.page import page
 from reports.plain import csv_text, one_line, plain
-from reports.write import csv_files
+from reports.types import Table
+from reports.write import csv_files, frames
 from reports.write import markdown as study_markdown
 from reports.write import terminal as study_terminal
 from reports.write.latex import latex
@@ -45,10 +46,11 @@ def test_no_control_character_of_a_document_or_a_record_is_in_any_form(nasty: Ta
     forms = {
         "md": study_markdown.markdown(nasty),
         **latex(nasty),
-        "html": page(nasty, [("a caption", f"<svg>{NASTY}</svg>")]),
+        "html": page(nasty, [("a caption", f"<svg>{NASTY}</svg>")], links("http://tracker", "1", "", 2)),
         "terminal": study_terminal.terminal(nasty, 80),
         "rows": csv_files.rows_csv(nasty),
-        "runs": csv_files.runs_csv(nasty),
+        "runs": frames.runs(nasty).csv(),
+        "curves": frames.curves(nasty, {(nasty.rows[0].runs[0].run_id, NASTY): [(1, 0.5)]}).csv(),
         "quoted": csv_files.quoted_csv(nasty),
     }
     for name, text in forms.items():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import html
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -13,30 +15,38 @@ from mlflow import MlflowClient
 
 from reports import report
 from reports.__main__ import main
-from reports.collect import with_losses
 from reports.compare import write_comparison
+from reports.curves import with_losses
+from reports.figures import every
+from reports.figures.files import inline
 from reports.report import render
 from sweeps.campaign import VERSION, BadCampaign, Campaign, declare, read
-from sweeps.records.read import artefact, campaigns, look_for_campaigns
+from sweeps.records.read import artefact, campaigns, look_for_campaigns, read_curve
 from sweeps.records.types import Measurement
 from sweeps.records.write import Tracker
 from sweeps.study import ProfileName, Study, find_study
+from tests.reports.figures.made import outcomes
 from tests.reports.records import DATA, START, record, table_of
+from tests.reports.test_solved import thought
 from trm_core.config import DataSettings
+from trm_core.outcomes import write_outcomes
+from trm_core.solving import thought_file
+from trm_core.solving.thought_file import write_thought
 
 ROOT = Path(__file__).parents[2]
+DRAWN = ("accuracy_against_depth", "learning_curves", "accuracy_against_flops", "accuracy_against_hours", "cost_by_row")
 FILES = {
     "table.md",
     "table.csv",
     "runs.csv",
+    "runs.parquet",
+    "curves.csv",
+    "curves.parquet",
     "table.tex",
     "rows.tex",
     "page.html",
     "campaign.json",
-    "figures/accuracy_against_depth.png",
-    "figures/accuracy_against_depth.svg",
-    "figures/learning_curves.png",
-    "figures/learning_curves.svg",
+    *(f"figures/{name}.{kind}" for name in DRAWN for kind in ("png", "svg", "csv")),
 }
 
 
@@ -78,22 +88,28 @@ def test_a_study_without_places_has_the_figure_of_rows_in_place_of_the_one_of_de
     rows = tuple(row.model_copy(update={"place": {}}) for row in study.rows)
     plain = study.model_copy(update={"rows": rows})
     written = render(table_of(plain, "mini", [record(plain, "TRM k=1", 0.9)]), {}, tmp_path).files
-    assert [name for name in written if name.endswith(".png")] == ["figures/accuracy_by_row.png"]
+    drawn = {name for name in written if name.endswith(".png")}
+    assert "figures/accuracy_by_row.png" in drawn
+    assert "figures/accuracy_against_depth.png" not in drawn
     assert "row by row" in (tmp_path / "mini" / "small_depth" / "page.html").read_text()
 
 
 def test_a_figure_that_can_no_longer_be_drawn_does_not_stay_behind(study: Study, tmp_path: Path) -> None:
     folder = small_report(study, tmp_path).folder
     render(table_of(study, "mini", [record(study, "TRM k=1", None, status="KILLED")]), {}, tmp_path)
-    assert set(files_below(folder)) == {name for name in FILES if not name.startswith("figures/")}
+    left = {name for name in files_below(folder) if name.startswith("figures/")}
+    assert left == {f"figures/cost_by_row.{kind}" for kind in ("png", "svg", "csv")}, "what is known before a run ends"
 
 
-def test_a_table_of_losses_has_one_figure_with_all_curves(losses_study: Study, tmp_path: Path) -> None:
+def test_a_table_of_losses_has_a_figure_of_all_curves_and_one_of_costs(losses_study: Study, tmp_path: Path) -> None:
     records = [record(losses_study, row.name, 0.0, profile="official") for row in losses_study.rows]
     table = table_of(losses_study, "official", records)
     curves = {(run.run_id, "train/lm_loss"): [(10, 2.0), (20, 1.0)] for row in table.rows for run in row.runs}
     written = render(with_losses(table, curves), curves, tmp_path).files
-    assert [name for name in written if name.endswith(".png")] == ["figures/training_losses.png"]
+    assert [name for name in written if name.endswith(".png")] == [
+        "figures/training_losses.png",
+        "figures/cost_by_row.png",
+    ]
 
 
 def test_what_is_quoted_has_a_file_of_its_own(puzzles_study: Study, tmp_path: Path) -> None:
@@ -194,6 +210,10 @@ def test_the_command_makes_the_report_and_from_mlflow_alone_the_same_bytes_again
     assert "72.0 ± 25.4" in markdown
     assert "HRM k=1, T=1, seed 0: failed: RuntimeError: lost a worker." in markdown
     assert "did not run" in markdown
+    page = first["page.html"].decode()
+    assert "http://127.0.0.1:5000/#/experiments/1/runs/" in page
+    assert "../../runs/" in page
+    assert str(tmp_path) not in page
 
     elsewhere = tmp_path / "another folder"
     elsewhere.mkdir()
@@ -202,9 +222,63 @@ def test_the_command_makes_the_report_and_from_mlflow_alone_the_same_bytes_again
     said = capsys.readouterr()
     assert said.err == ""
     assert "72.0 ± 25.4" in said.out
-    assert "again/mini/recursion_depth/page.html" in said.out
+    assert "again/mini/recursion_depth/\n" in said.out
+    assert "page.html" in said.out
     assert files_below(Path("again/mini/recursion_depth")) == first
     assert max(len(line) for line in said.out.splitlines()) <= 80
+
+
+def test_every_figure_whose_data_a_store_has_is_drawn_in_the_pages_colours_and_the_same_twice(store: Path) -> None:
+    study = find_study("cycles")
+    scores = {("T=3, n=6", 0): 0.8, ("T=3, n=6", 1): 0.82, ("T=1, n=2", 0): 0.5, ("T=1, n=2", 1): 0.53}
+    final = {
+        **{f"test/exact_accuracy/step_{step:02d}": 0.1 * step for step in (1, 2, 4)},
+        **{f"validation/residual_{of}/{over}_01": 0.5 for of in "yz" for over in ("step", "recursion")},
+        "train/ema_distance": 0.01,
+    }
+    table = report.read_table(run(study, "mini", [], scores, final=final))
+    runs = [(row, one) for row in table.rows for one in row.runs]
+    curves = {
+        (one.run_id, name): read_curve(one.run_id, name) for row, one in runs for name in every.metrics_of(row, one)
+    }
+    kept = {one.run_id: outcomes([1, 0, 1, 0], halted_at=[1, 2, 0, 0], ratings=[0, 1, 2, 3]) for _, one in runs}
+    first, second = (render(table, curves, store / name, outcomes=kept) for name in ("first", "second"))
+    others = {"accuracy_by_row", "accuracy_against_votes", "training_losses"}  # of other kinds of tables
+    assert {name for name in first.files if name.endswith(".png")} == {
+        f"figures/{name}.png" for name in every.NAMES if name not in others
+    }
+    assert first.table.not_drawn == ()
+    assert files_below(first.folder) == files_below(second.folder)
+    for name in first.files:
+        if name.endswith(".svg"):
+            image = inline((first.folder / name).read_text(encoding="utf-8"), "", "one")
+            assert set(re.findall(r"#[0-9a-f]{6}\b", image)) <= {"#000000"}, (
+                f"{name}: a colour that no dark page changes"
+            )
+
+
+def test_a_report_draws_what_became_of_each_puzzle_from_the_runs_own_files(store: Path) -> None:
+    campaign = run(STUDY, "mini", [], {(ROWS[0], 0): 0.5}, final={"test/exact_accuracy/step_01": 0.5})
+    (job,) = campaign.jobs()
+    kept = outcomes([1, 0, 1, 0], ratings=[0, 1, 2, 3], data_hash=DATA)
+    write_outcomes(kept, store / "runs" / job.key / "outcomes.npz")
+    written = report.write_report(campaign, store)
+    assert {"figures/halting.csv", "figures/accuracy_by_rating.csv"} <= set(written.files)
+    lines = (written.folder / "figures" / "accuracy_by_rating.csv").read_text(encoding="utf-8").splitlines()
+    assert [line.split(",")[-6:-2] for line in lines[1:]] == [
+        *(["0", "0", "1", "1.0"], ["1", "1", "1", "0.0"], ["2", "2", "1", "1.0"], ["3", "3", "1", "0.0"]),
+    ]
+
+
+def test_a_figure_that_lacks_its_data_is_named_on_the_page_and_in_markdown_with_what_records_it(
+    study: Study, tmp_path: Path
+) -> None:
+    written = small_report(study, tmp_path)
+    for name in ("table.md", "page.html"):
+        text = (written.folder / name).read_text(encoding="utf-8")
+        assert "Figures not drawn" in text
+        assert "Residuals: train.diagnostics=true records them" in text
+        assert "Halting: no run's outcomes.npz is at hand" in html.unescape(text)
 
 
 def artefact_of(campaign: Campaign) -> str | None:
@@ -242,7 +316,7 @@ def test_which_of_several_campaigns_is_said_and_each_has_a_folder_of_its_own(
         assert main([*out, *arguments]) == 0
         said = capsys.readouterr()
         assert said.err == ""
-        assert str(home / label / "page.html") in said.out.splitlines()
+        assert f"{home / label}/" in said.out.splitlines()
     before = files_below(home)
     assert main([*out, "--all"]) == 0
     assert files_below(home) == before
@@ -277,9 +351,9 @@ def test_an_older_campaign_with_the_same_label_is_named_by_its_id(
     assert main([*COMMAND, str(store)]) == 0
     said = capsys.readouterr()
     assert f"--label {older.id[:8]} (older, the one without changes)" in " ".join(said.err.split())
-    assert str(store / "mini" / "recursion_depth" / f"campaign-{newer.id[:8]}" / "page.html") in said.out
+    assert f"{store / 'mini' / 'recursion_depth' / f'campaign-{newer.id[:8]}'}/\n" in said.out
     assert main([*COMMAND, str(store), "--label", older.id[:8]]) == 0
-    assert str(store / "mini" / "recursion_depth" / "page.html") in capsys.readouterr().out
+    assert f"{store / 'mini' / 'recursion_depth'}/\n" in capsys.readouterr().out
 
 
 def test_a_document_cannot_name_a_folder_outside_the_results(store: Path) -> None:
@@ -307,8 +381,14 @@ def test_two_campaigns_are_compared_from_mlflow_alone_with_the_same_bytes(
 def test_a_document_that_mlflow_has_lost_is_read_from_the_results_folder_and_that_is_said(
     store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    campaign = run(STUDY, "mini", [], {(ROWS[0], 0): 0.9})
+    write_thought(thought(right=True), tmp_path / thought_file.NAME)
+    kept = {ROWS[0]: tmp_path / thought_file.NAME}
+    more = {"test/exact_accuracy/step_01": 0.5}
+    campaign = run(STUDY, "mini", [], {(ROWS[0], 0): 0.9}, artefacts=kept, final=more)
     written = report.write_report(campaign, store)
+    page = (written.folder / "page.html").read_text()
+    assert f"{ROWS[0]}, seed 0: TRM · test 7: solved" in page, "what the run thought is in MLflow, and is shown"
+    assert "data:image/png" in page
     for path in tmp_path.glob("mlruns/**/campaign.json"):
         path.unlink()
     assert main([*COMMAND, str(store)]) == 0
@@ -385,7 +465,7 @@ def test_a_torn_document_in_the_results_folder_alone_is_named_as_well(
     said = capsys.readouterr()
     assert said.err.count("\n") == 1
     assert str(torn) in said.err
-    assert str(store / "mini" / "recursion_depth" / "page.html") in said.out
+    assert f"{store / 'mini' / 'recursion_depth'}/\n" in said.out
 
 
 def test_a_strangers_profile_that_does_not_exist_asks_for_no_choice(
@@ -415,7 +495,7 @@ def test_a_broken_campaign_that_somebody_wrote_last_is_said_and_passed_over(
     assert main([*COMMAND, str(store)]) == 0
     said = capsys.readouterr()
     assert "has no campaign.json that can be reached" in said.err
-    assert str(store / "mini" / "recursion_depth" / "table.md") in said.out
+    assert f"{store / 'mini' / 'recursion_depth'}/\n" in said.out
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from reports.search_tables import (
     value_text,
 )
 from sweeps.search_record import Axis, Confirmed, Objective, SearchRecord
+from sweeps.words import clean
 from tests.reports.test_page import EVIL, Balance
 from tests.sweeps.searches import EXACT, FLOPS, LOSS, search, small, trial
 
@@ -112,6 +114,28 @@ def test_no_name_becomes_markup_and_the_page_asks_nothing_of_anyone() -> None:
     assert not re.search(r"https?:|//\w|@import|\bsrc=|<link|url\((?!#)", text)
     assert 'name="viewport"' in text
     assert "prefers-color-scheme: dark" in text
+
+
+HOSTILE = (
+    *("=cmd|' /C calc'!A0", "@SUM(A1)", "\x1b[31mred", "two\n```\n<script>x()</script>", "\\input{/etc/passwd}"),
+    *("[x](javascript:x())", "a`<script>x()</script>", "\u202eleft", "\0", "$(touch x)", "--><script>x()</script>"),
+)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_storage_that_is_a_strangers_writes_neither_markup_nor_formulas_nor_commands(text: str) -> None:
+    trials = tuple(replace(one, reason=text, params={text: text}, keys=(text,)) for one in search().trials)
+    record = replace(search(), name=text, title=text, notes=(text,), facts=((text, text),), trials=trials, space=())
+    forms = {"md": markdown(record), "terminal": terminal(record, 80), "html": page(record, [])}
+    files = {"trials": trials_csv(record), "confirmed": confirmed_csv(record)}
+    for form in (*forms.values(), *files.values()):
+        assert all(letter.isprintable() or letter == "\n" for letter in form)
+    assert "<script>" not in forms["html"]
+    outside = re.sub(r"```\n.*?\n```\n", "", forms["md"], flags=re.DOTALL)
+    assert not re.search(r"(?<!\\)(<script>|\[x\]\()", outside)
+    for cell in (cell for file in files.values() for row in csv.reader(io.StringIO(file)) for cell in row):
+        assert not cell.startswith(("=", "@"))
+    assert shlex.split(settings_line(record, record.trials[0])) == [" ".join(clean(f"{text}={text}").split())]
 
 
 # --- written ---------------------------------------------------------------------------------------------------------

@@ -107,3 +107,15 @@ def test_by_both_parts_two_equal_recipes_differ_in_4_to_6_of_100_and_by_mcnemar_
         by_mcnemar += stats_outcomes.mcnemar(a[0], b[0]).p < 0.05
     assert 0.03 < differs / times < 0.06
     assert by_mcnemar / times > 0.3
+
+
+def test_of_many_patterns_the_normal_of_the_mean_is_drawn_and_says_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(4)
+    easy = rng.normal(0, 2, 2_000)
+    a, b = solved(rng, 3, easy), solved(rng, 4, easy - 0.3)
+    drawn, sd = stats_outcomes.two_way_bootstrap(a, b, np.random.default_rng(0), times=4000)
+    monkeypatch.setattr(stats_outcomes, "MOST_PATTERNS", 1)
+    normal, same_sd = stats_outcomes.two_way_bootstrap(a, b, np.random.default_rng(0), times=4000)
+    assert same_sd == pytest.approx(sd, rel=0.1)
+    assert normal.low == pytest.approx(drawn.low, abs=0.2 * sd)
+    assert normal.high == pytest.approx(drawn.high, abs=0.2 * sd)

@@ -5,21 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import re
-import shutil
-import subprocess
-from pathlib import Path
 
 import pytest
 
 from reports import words as wording
-from reports.collect import Table, with_losses, with_votes
 from reports.page import page
+from reports.table import Cell, Part, Sheet
 from reports.tables import losses as losses_module
 from reports.tables import rows
 from reports.tables.laid_out import sheet
-from reports.write import csv_files, latex
+from reports.types import Table
+from reports.write import csv_files, frames, latex
 from reports.write.markdown import markdown
-from reports.write.terminal import terminal
+from reports.write.terminal import terminal, terminal_sheet
 from sweeps.profiles import PROFILES
 from sweeps.study import ProfileName, Study, find_study
 from tests.reports.records import record, table_of
@@ -31,13 +29,6 @@ def tex_of(table: Table) -> str:
 
 
 WARNING = "not comparable with the paper's column"
-
-
-@pytest.fixture
-def table(study: Study) -> Table:
-    records = [record(study, "TRM k=1", value, seed=seed, cells=0.98) for seed, value in enumerate((0.7, 0.72))]
-    failed = record(study, "HRM k=1", None, status="FAILED", tags={"failure": "out of memory | 20 MiB & more_words"})
-    return table_of(study, "mini", [*records, failed])
 
 
 def test_the_markdown_is_this(table: Table) -> None:
@@ -126,7 +117,7 @@ def test_the_csv_holds_every_number_in_full(table: Table) -> None:
 
 
 def test_the_runs_have_a_line_per_seed(table: Table) -> None:
-    lines = list(csv.DictReader(io.StringIO(csv_files.runs_csv(table))))
+    lines = list(csv.DictReader(io.StringIO(frames.runs(table).csv())))
     assert [(line["row"], line["seed"], line["accuracy"], line["status"]) for line in lines] == [
         ("TRM k=1", "0", "0.7", "finished"),
         ("TRM k=1", "1", "0.72", "finished"),
@@ -134,62 +125,6 @@ def test_the_runs_have_a_line_per_seed(table: Table) -> None:
     ]
     assert [line["cell_accuracy"] for line in lines] == ["0.98", "0.98", ""]
     assert {line["seconds"] for line in lines} == {"72.0"}
-
-
-def test_latex_prints_its_special_characters_as_text() -> None:
-    assert latex.tex("50 % & #1_a {x} $y$ ~^\\") == (
-        r"50 \% \& \#1\_a \{x\} \$y\$ \textasciitilde{}\textasciicircum{}\textbackslash{}"
-    )
-    assert latex.tex("± − † 🙂\x07") == r"$\pm$ $-$ \textsuperscript{\dag} ?"
-
-
-def test_the_latex_uses_booktabs_and_balances_its_braces(table: Table) -> None:
-    text = tex_of(table)
-    bare = text.replace(r"\{", "").replace(r"\}", "")
-    assert bare.count("{") == bare.count("}")
-    assert all(rule in text for rule in (r"\toprule", r"\midrule", r"\cmidrule(lr){3-5}", r"\bottomrule"))
-    assert "more" not in text, "no log of a run goes into a paper"
-    grid, rows_of = (
-        [line for line in file.splitlines() if line.endswith(r"\\")] for file in latex.latex(table).values()
-    )
-    assert {line.count(" & ") for line in grid} == {7}
-    assert {line.count(" & ") for line in rows_of} == {7}
-    assert "resizebox" not in text
-
-
-def test_a_column_of_plain_numbers_is_aligned_at_its_point_and_ours_is_as_in_every_other_form(study: Study) -> None:
-    (first, *_) = latex.latex(table_of(study, "official", [record(study, "TRM k=1", 0.6, profile="official")])).values()
-    assert r"\begin{tabular}{@{}S[table-format=1.0]S[table-format=1.0]S[table-format=1.0]S[table-format=2.1]r" in first
-    assert r"1 & 1 & 8 & 46.4 & did not run & {6\textsuperscript{\dag}} & 63.2 & 60.0 ? \\" in first
-
-
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex on this machine")
-def test_the_latex_compiles(table: Table, tmp_path: Path) -> None:
-    nasty = table_of(
-        table.study,
-        "mini",
-        [
-            record(
-                table.study,
-                "TRM k=1",
-                None,
-                status="FAILED",
-                tags={"failure": "é ~ ^ \\x {%$#&_} <a> \"q\" 'r' `s` 数"},
-            )
-        ],
-    )
-    compiles(tex_of(table) + tex_of(nasty), tmp_path)
-
-
-def compiles(body: str, folder: Path) -> None:
-    """pdflatex takes it, and nothing is wider than the page."""
-    packages = r"\usepackage[T1]{fontenc}\usepackage{textcomp}\usepackage{booktabs}\usepackage{siunitx}"
-    document = f"\\documentclass{{article}}{packages}\\begin{{document}}{body}\\end{{document}}"
-    (folder / "table.tex").write_text(document, encoding="utf-8")
-    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "table.tex"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", timeout=120)
-    assert done.returncode == 0, done.stdout[-2000:]
-    assert "Overfull" not in done.stdout, "wider than the page"
 
 
 @pytest.mark.parametrize("with_grid", [True, False])
@@ -232,9 +167,9 @@ def test_where_other_puzzles_were_drawn_every_form_says_over_what_the_spread_is(
         words = " ".join(text.split())
         assert "mean over draws of the puzzles and training seeds (Student t), where the mean of a draw" in words, name
         assert ("HRM k=1, seed 0, data seed 1: killed." in words) == (name != "tex"), name
-    lines = list(csv.DictReader(io.StringIO(csv_files.runs_csv(table))))
+    lines = list(csv.DictReader(io.StringIO(frames.runs(table).csv())))
     assert [(line["seed"], line["data_seed"]) for line in lines[:4]] == [("0", "0"), ("1", "0"), ("0", "1"), ("1", "1")]
-    assert "<td>1, data 1</td>" in page(table, [])
+    assert "<td>1</td><td>1</td>" in page(table, []), "seed and data seed"
     assert "data.seed" not in page(table, []), "it is the runs' own"
 
 
@@ -291,33 +226,6 @@ def forms(table: Table) -> dict[str, str]:
     }
 
 
-@pytest.fixture
-def two_puzzles(puzzles_study: Study) -> Table:
-    paths = {"test/shortest_path_accuracy": 0.9}
-    records = [
-        record(puzzles_study, "TRM-MLP, Sudoku-Extreme", 0.874, profile="official", puzzles=422_786),
-        record(puzzles_study, "TRM-Att, Maze-Hard", 0.8, profile="official", puzzles=1000, more=paths),
-    ]
-    return table_of(puzzles_study, "official", records)
-
-
-@pytest.fixture
-def arc(arc_study: Study) -> Table:
-    votes = {"test/votes": 1000.0}
-    run = record(arc_study, "TRM-Att, ARC-AGI-1", 0.4, profile="official", puzzles=419, more=votes)
-    curve = {run.run_id: [(1, 0.1, 0.2), (1000, 0.3, 0.4)]}
-    return with_votes(table_of(arc_study, "official", [run]), curve)
-
-
-@pytest.fixture
-def losses(losses_study: Study) -> Table:
-    records = [record(losses_study, "No EMA", 0.0, seed=seed, profile="official") for seed in (0, 1)]
-    records.append(record(losses_study, "Bigger brain", 0.0, profile="official"))
-    curves = [[(10, 2.0), (20, 0.9), (30, 1.0)], [(10, 1.8), (20, 1.0), (30, 1.1)], [(10, 1.5), (20, 1.5)]]
-    table = table_of(losses_study, "official", records)
-    return with_losses(table, {(run.run_id, "train/lm_loss"): c for run, c in zip(records, curves, strict=True)})
-
-
 def test_the_table_of_puzzles_is_the_papers_with_parameters_per_cell_and_quotes_apart(two_puzzles: Table) -> None:
     found = sheet(two_puzzles)
     assert found.header == (
@@ -342,10 +250,10 @@ def test_what_is_quoted_is_in_every_form_under_its_label_and_in_no_file_of_ours(
         assert label in words, name
         assert words.index(label) < words.index("DeepSeek R1") < words.index("TRM-Att"), name
         assert words.count("DeepSeek") == 1, name
-    assert r"\midrule" + "\n  \\multicolumn{6}{@{}l}{\\emph{Quoted" in tex_of(two_puzzles)
+    assert r"\midrule" + "\n  \\multicolumn{8}{@{}l}{\\emph{Quoted" in tex_of(two_puzzles)
     lines = terminal(two_puzzles).splitlines()
     assert "───" in lines[next(at for at, line in enumerate(lines) if "Quoted" in line) - 1]
-    assert "DeepSeek" not in csv_files.rows_csv(two_puzzles) + csv_files.runs_csv(two_puzzles)
+    assert "DeepSeek" not in csv_files.rows_csv(two_puzzles) + frames.runs(two_puzzles).csv()
     quoted = list(csv.DictReader(io.StringIO(csv_files.quoted_csv(two_puzzles))))
     assert [(line["quoted"], line["column"], float(line["accuracy"])) for line in quoted] == [
         ("DeepSeek R1", "Sudoku-Extreme", 0.0),
@@ -375,7 +283,7 @@ def test_the_column_of_shortest_paths_is_there_with_mazes_alone(two_puzzles: Tab
     assert lines["TRM-Att, Maze-Hard"]["shortest_path_accuracy_mean"] == "0.9"
     for other in (arc, table):
         assert "A shortest path" not in rows.row_header(other)
-        assert "shortest_path" not in csv_files.rows_csv(other) + csv_files.runs_csv(other)
+        assert "shortest_path" not in csv_files.rows_csv(other) + frames.runs(other).csv()
 
 
 def test_the_caption_speaks_of_what_was_measured(two_puzzles: Table, arc: Table, losses: Table) -> None:
@@ -405,7 +313,7 @@ def test_a_leak_stands_above_every_form(arc_study: Study) -> None:
     assert "% Leak: 2 test tasks were learnt from (data.allow_leak)" in tex_of(table)
     (line, *_) = csv.DictReader(io.StringIO(csv_files.rows_csv(table)))
     assert (line["leaked_test_tasks"], line["comparable_with_paper"]) == ("0934a4d8 136b0064", "no")
-    (run,) = csv.DictReader(io.StringIO(csv_files.runs_csv(table)))
+    (run,) = csv.DictReader(io.StringIO(frames.runs(table).csv()))
     assert run["leaked_test_tasks"] == "0934a4d8 136b0064"
 
 
@@ -448,23 +356,6 @@ def test_accuracy_by_votes_is_a_small_table_of_one_checkpoints_votes(arc: Table)
 
 
 @pytest.mark.parametrize("which", ["two_puzzles", "arc", "losses"])
-def test_every_line_of_a_latex_table_has_as_many_cells_as_columns(which: str, request: pytest.FixtureRequest) -> None:
-    text = tex_of(request.getfixturevalue(which))
-    found = re.findall(r"\\begin\{tabular\}\{@\{\}(.+?)@\{\}\}(.*?)\\end\{tabular\}", text, flags=re.DOTALL)
-    assert len(found) == text.count(r"\begin{tabular}") >= 2
-    for kinds, body in found:
-        columns = re.sub(r"\[.*?\]", "", kinds)
-        for line in (part for part in body.split(r"\\") if part.strip().removeprefix(r"\bottomrule").strip()):
-            spanned = sum(int(width) - 1 for width in re.findall(r"\\multicolumn\{(\d+)\}", line))
-            assert line.count(" & ") + spanned == len(columns) - 1, line
-
-
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex on this machine")
-def test_the_latex_of_the_other_studies_compiles(two_puzzles: Table, arc: Table, losses: Table, tmp_path: Path) -> None:
-    compiles("".join(tex_of(one) for one in (two_puzzles, arc, losses)), tmp_path)
-
-
-@pytest.mark.parametrize("which", ["two_puzzles", "arc", "losses"])
 def test_the_terminal_tables_of_the_other_studies_fit_too(which: str, request: pytest.FixtureRequest) -> None:
     text = terminal(request.getfixturevalue(which), 80)
     assert max(len(line) for line in text.splitlines()) <= 80
@@ -476,6 +367,17 @@ def test_the_terminal_tables_of_the_other_studies_fit_too(which: str, request: p
 )
 def test_parameters_are_printed_as_the_paper_prints_them(parameters: int, printed: str) -> None:
     assert wording.size(parameters) == printed
+
+
+@pytest.mark.parametrize("width", [48, 80, 200])
+def test_in_a_terminal_numbers_stand_below_each_other_whether_they_are_marked_or_not(width: int) -> None:
+    line = ("TRM", *["0"] * 8)
+    cells = [Cell("59.4 ± 1.3"), Cell("8.4 ± 1.3", "≈"), Cell("87.5 ± 1.3", "↓", is_best=True), Cell("failed")]
+    of = Sheet(line[:1], (("", line[1:]), ("", ("ours",))), (Part(tuple((*map(Cell, line), cell) for cell in cells)),))
+    shown = terminal_sheet(of, width).splitlines()
+    assert len({at for text in shown if (at := text.find("± 1.3")) >= 0}) == 1
+    assert len({text.find(".") for text in shown if "." in text}) == 1
+    assert ("59.4 ± 1.3" in "\n".join(shown)) == (width > 48), "stacked where it is too wide"
 
 
 # --- the paper's tables, as it prints them ----------------------------------------------------------------------------

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import csv
 import re
+import shlex
+from dataclasses import replace
 from pathlib import Path
 
 from reports.table import NOTHING
 from reports.tune_figures import figures
 from reports.tune_page import page
 from reports.tune_report import write_tune_report
-from reports.tune_tables import every_trial_csv, markdown, order_text, rows_csv, terminal
+from reports.tune_tables import assignments, every_trial_csv, markdown, order_text, rows_csv, terminal
 from tests.sweeps.test_tune import record, tuned_row
 
 A, B = tuned_row("A", (0.5, 0.5), (0.5, 0.5)), tuned_row("B", (0.4, 0.4), (0.6, 0.6))
@@ -27,6 +29,15 @@ def test_every_form_shows_both_scores_the_gain_and_what_was_chosen() -> None:
         assert "A note." in words
     assert "`--set optim.lr=0.0023456789`" in markdown(record(A, B))
     assert "--set optim.lr=0.0023456789" in on_page
+
+
+def test_the_chosen_settings_are_one_word_each_for_a_shell_and_code_in_markdown() -> None:
+    (chosen,) = (one for one in A.search.trials if A.chosen is not None and one.number == A.chosen.number)
+    evil = replace(chosen, params={"model.features": "single z", "optim.lr": "$(x)`<b>"})
+    row = replace(A, search=replace(A.search, trials=(evil,), confirmed=()))
+    ((_, line),) = assignments(record(row))
+    assert shlex.split(line) == ["model.features=single z", "optim.lr=$(x)`<b>"]
+    assert f"`` --set {line} ``" in markdown(record(row))
 
 
 def test_a_mean_over_fewer_seeds_than_were_asked_for_says_so() -> None:

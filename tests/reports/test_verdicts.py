@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from reports import verdicts
-from reports.collect import EXACT, VALIDATION, TableRow, with_losses, with_selection
+from reports.curves import with_losses, with_selection
 from reports.page import page
+from reports.runs import EXACT, VALIDATION
 from reports.stats import Pool
 from reports.tables import rows
 from reports.tables.laid_out import sheet
+from reports.types import TableRow
 from reports.verdicts import Judged, Verdict, judge, judge_claims
 from reports.write.latex import latex
 from reports.write.markdown import markdown
