@@ -10,6 +10,7 @@ from data_prep import pictures
 from data_prep.arc import build_arc
 from data_prep.arc_tasks import SUBSETS
 from data_prep.maze import MazeAugmentation, build_maze
+from data_prep.places import local_path, not_elsewhere
 from data_prep.puzzle_set import SPLITS, PuzzleError, PuzzleSet
 from data_prep.show import for_this_terminal, look
 from data_prep.sudoku import build_sudoku
@@ -91,10 +92,10 @@ def parser() -> argparse.ArgumentParser:
     _add_arc_options(commands.add_parser("arc", help="ARC-AGI-1, ARC-AGI-2 and ConceptARC", allow_abbrev=False))
 
     verify = commands.add_parser("verify", help="hash every array of a set again", allow_abbrev=False)
-    verify.add_argument("folder", type=Path, help="a puzzle set")
+    verify.add_argument("folder", type=local_path, help="a puzzle set")
 
     shown = commands.add_parser("show", help="draw a puzzle and its answer", allow_abbrev=False)
-    shown.add_argument("folder", type=Path, help="a puzzle set")
+    shown.add_argument("folder", type=local_path, help="a puzzle set")
     shown.add_argument("number", type=int, help="which puzzle, of ARC which task, counted from 0")
     shown.add_argument("--split", choices=SPLITS, default="test", help="of which split (default: test)")
     shown.add_argument("--variant", type=int, help="which augmentation (default: 0, the original; 1 with --augment)")
@@ -105,7 +106,7 @@ def parser() -> argparse.ArgumentParser:
         choices=get_args(MazeAugmentation),
         help="show a variant; of mazes also how it comes by its answer (default: recomputed)",
     )
-    shown.add_argument("--png", type=Path, metavar="FILE", help="draw it as a picture too")
+    shown.add_argument("--png", type=local_path, metavar="FILE", help="draw it as a picture too")
     return top
 
 
@@ -114,11 +115,12 @@ def _add_build_options(puzzle: argparse.ArgumentParser) -> None:
     puzzle.add_argument(
         "--source",
         required=True,
+        type=not_elsewhere,
         help="a folder with train.csv and test.csv, `hub` (the published files, fetched once, checked and kept; "
         "HF_ENDPOINT names a mirror) or `generate`",
     )
     puzzle.add_argument(
-        "--out", required=True, type=Path, help="the folder to write; reused if built with these settings"
+        "--out", required=True, type=local_path, help="the folder to write; reused if built with these settings"
     )
     puzzle.add_argument("--test", type=_count, help="test puzzles (default: all of the file, 1000 generated)")
     puzzle.add_argument("--seed", type=int, default=0, help="of every choice (default: 0)")
@@ -126,8 +128,12 @@ def _add_build_options(puzzle: argparse.ArgumentParser) -> None:
 
 def _add_arc_options(arc: argparse.ArgumentParser) -> None:
     """The options of ARC, whose puzzles are tasks: a few demonstrations and one test or more."""
-    arc.add_argument("--source", required=True, help="a folder in the Kaggle or the GitHub format, or `generate`")
-    arc.add_argument("--out", required=True, type=Path, help="the folder to write; reused if built with these settings")
+    arc.add_argument(
+        "--source", required=True, type=not_elsewhere, help="a folder in the Kaggle or the GitHub format, or `generate`"
+    )
+    arc.add_argument(
+        "--out", required=True, type=local_path, help="the folder to write; reused if built with these settings"
+    )
     arc.add_argument(
         "--subsets",
         nargs="+",

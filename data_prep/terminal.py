@@ -33,6 +33,8 @@ def settle_output() -> None:
 
 def clean(text: str) -> str:
     """Others' text in one line, without control characters; a byte that was no letter is a question mark."""
+    if text.isprintable():
+        return text
     return "".join(one if one.isprintable() else "?" if "\ud800" <= one <= "\udfff" else " " for one in text)
 
 

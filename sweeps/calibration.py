@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from sweeps import remembered
 from sweeps.plan import Rate
 from trm_core.config import RunConfig
 
@@ -34,8 +35,8 @@ MOST_PROCESSES = 16  # more beside each other tell little more
 SHAPE = (
     *("data.puzzle", "data.box_rows", "data.box_cols", "data.side"),
     *("model.mixer", "model.networks", "model.features", "model.gradient", "model.halting"),
-    *("model.D", "model.n_heads", "model.expansion", "model.inner_multiple", "model.channel_mlp", "model.n_experts"),
-    *("model.puzzle_prefix", "model.loss"),
+    *("model.D", "model.n_heads", "model.head_channels", "model.positions", "model.expansion", "model.inner_multiple"),
+    *("model.channel_mlp", "model.n_experts", "model.puzzle_prefix", "model.loss"),
     *("train.batch_size", "train.precision", "train.activation_checkpointing", "optim.name"),
 )
 
@@ -50,7 +51,8 @@ class CannotMeasure(ValueError):
 
 
 def measure_cpu(runs: Sequence[RunConfig], at_once: int = 1) -> dict[RunConfig, Rate]:
-    """Each run's rate on one thread of this CPU with so many runs at once; some 6 s for a study.
+    """Each run's rate on one thread of this CPU with so many runs at once; some 6 s for a study, none a second time
+    within the hour (remembered.py).
 
     Where measuring fails, all have the rate of small matrix products, whose source says why. Nothing is measured for
     no runs.
@@ -60,17 +62,22 @@ def measure_cpu(runs: Sequence[RunConfig], at_once: int = 1) -> dict[RunConfig, 
         shapes.setdefault(shape(run), []).append(run)
     if not shapes:
         return {}
-    measured = [_to_measure(like) for like in shapes.values()]
-    began = time.monotonic()
-    try:
-        speeds = _measure(measured, min(at_once, MOST_PROCESSES))
-    except CannotMeasure as error:
-        return dict.fromkeys(runs, matrix_rate(str(error)))
-    source = (
-        f"a measurement on this CPU: a few training steps of {len(measured)} kind(s) of run, {at_once} at once, in"
-        f" {time.monotonic() - began:.0f} s"
-    )
-    rates = [rate_of(run, step_s, puzzle_s, source) for run, (step_s, puzzle_s) in zip(measured, speeds, strict=True)]
+    at_once = min(at_once, MOST_PROCESSES)
+    steps = f"a few training steps of {len(shapes)} kind(s) of run, {at_once} at once"
+    if (known := remembered.recall([*shapes], at_once)) is not None:
+        minutes = (time.time() - min(one.measured for one in known)) / 60
+        source = f"a measurement on this CPU {minutes:.0f} min ago: {steps}"
+        rates = [Rate(one.training, source, one.evaluation) for one in known]
+    else:
+        print("measuring how fast this CPU trains", flush=True)
+        measured, began = [_to_measure(like) for like in shapes.values()], time.monotonic()
+        try:
+            speeds = _measure(measured, at_once)
+        except CannotMeasure as error:
+            return dict.fromkeys(runs, matrix_rate(str(error)))
+        source = f"a measurement on this CPU: {steps}, in {time.monotonic() - began:.0f} s"
+        rates = [rate_of(run, *seconds, source) for run, seconds in zip(measured, speeds, strict=True)]
+        remembered.remember(dict(zip(shapes, rates, strict=True)), at_once)
     return {run: rate for like, rate in zip(shapes.values(), rates, strict=True) for run in like}
 
 
@@ -95,7 +102,7 @@ def _to_measure(like: Sequence[RunConfig]) -> RunConfig:
     if batch == run.train.batch_size:
         return run
     smaller = run.change({"train": {"batch_size": batch, "eval_N_sup": 1}})
-    return smaller if batch > 1 else smaller.change({"model": {"T": 1}})
+    return smaller if batch > 1 else smaller.change({"model": {"T": 1}, "train": {"curriculum": "none"}})
 
 
 def _measure(runs: Sequence[RunConfig], at_once: int) -> list[tuple[float, float]]:

@@ -24,7 +24,8 @@ from sweeps.profiles import PROFILES, configure
 from sweeps.study import ProfileName, Row, Study
 from trm_core.config import NOT_IN_THE_KEY, BadSetting, DataSettings, RunConfig, Settings
 
-VERSION = 2  # of the document; 2: a study's claims and baseline, without which an older one reads as well
+# of the document; an older one reads as well. 2: a study's claims and baseline; 3: its reach, and a run's curriculum
+VERSION = 3
 FILE = "campaign.json"
 SEED_OPTIONS = {"train.seed": "--seeds", "data.seed": "--data-seeds"}
 SEEDS = {"train": {"seed"}, "data": {"seed"}}  # a run's own; every other setting is the campaign's
@@ -219,15 +220,17 @@ class Campaign(Settings):
         """
         assert self.id == newer.id, (self.id, newer.id)
         drawn = {(run.row, run.data_seed): run.data for run in newer.runs}
+        keys = newer.keys
         kept = [
             run
             for run in self.runs
-            if run.key not in newer.keys and drawn.get((run.row, run.data_seed), run.data) == run.data
+            if run.key not in keys and drawn.get((run.row, run.data_seed), run.data) == run.data
         ]
         # a search's rows grow with its trials; a study's are the same
         names = {row.name for row in newer.rows}
         rows = (*newer.rows, *(row for row in self.rows if row.name not in names))
-        declared = (*newer.study.rows, *(row for row in self.study.rows if newer.row(row.name) is None))
+        known = {row.name for row in newer.study.rows}
+        declared = (*newer.study.rows, *(row for row in self.study.rows if row.name not in known))
         order = {row.name: at for at, row in enumerate(rows)}
         runs = sorted((*kept, *newer.runs), key=lambda run: (run.data_seed, run.seed, order[run.row]))
         study = newer.study.model_copy(update={"rows": declared})

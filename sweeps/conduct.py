@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, TypeVar
 from sweeps import campaign as campaigns_of
 from sweeps.budget import Spending, refuse_too_small
 from sweeps.campaign import MOST_RUNS, Campaign, Job
-from sweeps.means import Means, ask, check_place, leave_document, plan_of, results_in
+from sweeps.means import Means, ask, check_place, leave_document, plan_of, refuse_cpus, results_in
 from sweeps.packing import arrange
-from sweeps.plan import Plan
+from sweeps.plan import Plan, part_of
 from sweeps.power import in_words, seed_sd
 from sweeps.puzzles import BuiltSet, assumed, build_all, check_sources, look_up, origins, set_of
 from sweeps.screen import paragraph, say_what_is_left, say_what_was_not_begun
@@ -88,11 +88,12 @@ def conduct(asked: Asked, report: Reporter) -> Ended:
     from sweeps.records.read import finished
 
     settings = check(asked)
+    refuse_cpus(asked, asked.profile)
     check_place(asked)
     with results_in(asked.out):
         sets = build_all(settings, asked.data, asked.out)
         campaigns = with_runs(asked, lambda data: sets[set_of(data)].content_hash)
-        jobs = _jobs(campaigns)
+        jobs = part_of(_jobs(campaigns), asked.shard)
         undocumented = [campaign for campaign in campaigns if not _is_documented(campaign, asked.out)]
         there = _recorded(campaigns)
         done = finished(jobs)
@@ -165,7 +166,7 @@ def plan_only(asked: Asked) -> tuple[Plan, str]:
         of = set_of(data)
         return sets[of].content_hash if of in sets else of_set.get(of, "")
 
-    jobs = _jobs(with_runs(asked, data_hash))
+    jobs = part_of(_jobs(with_runs(asked, data_hash)), asked.shard)
     done = finished(jobs)
     failed = {} if asked.retry_failed else _failed(jobs, recorded, done)
 
@@ -253,6 +254,7 @@ def _launch(
     from sweeps.launch import Outcome, launch
     from sweeps.progress import Progress
     from sweeps.records.write import Tracker
+    from sweeps.refresh import Refresher
 
     say: list[Callable[[str], None]] = [lambda text: print(text, file=sys.stderr)]  # the last one is in use
     with contextlib.ExitStack() as stack:
@@ -261,6 +263,7 @@ def _launch(
         ]
         for campaign, tracker in zip(campaigns, trackers, strict=True):
             _refer(campaign, tracker, of, done)
+            tracker.show(campaign.folder(asked.out))
         todo = [planned.job for planned in plan.todo]
         outcome = Outcome()
         if todo:
@@ -271,17 +274,20 @@ def _launch(
             work = sum(job.run.train_work() for job in todo)
             with Progress(runs=len(plan.runs), done=plan.n_done - len(failed), work=work) as progress:
                 say.append(progress.say)
-                outcome = launch(
-                    todo,
-                    sets=of,
-                    out=asked.out,
-                    trackers=home,
-                    launcher=asked.launcher,
-                    workers=asked.workers,
-                    share=plan.share,
-                    progress=progress,
-                    may_begin=Spending.of(asked.budget, plan).may_begin if asked.budget else lambda _: True,
-                )
+                with Refresher(asked.out, left_s=progress.all_left_s, say=progress.say) as refresher:
+                    outcome = launch(
+                        todo,
+                        sets=of,
+                        out=asked.out,
+                        trackers=home,
+                        launcher=asked.launcher,
+                        workers=asked.workers,
+                        share=plan.share,
+                        progress=progress,
+                        wanted=asked.wanted,
+                        may_begin=Spending.of(asked.budget, plan).may_begin if asked.budget else lambda _: True,
+                        on_end=lambda job: refresher.ended(home[job.key].campaign),
+                    )
                 say.pop()
         return _end(asked, campaigns, plan, trackers, of, outcome, failed, report)
 
@@ -334,7 +340,7 @@ def _end(
         folder, said = _reported(tracker.campaign, report, deadline)
         problems += said
         failing = bool(campaign.keys & failed.keys())
-        left = bool(campaign.keys & set(outcome.not_begun))
+        left = bool(campaign.keys & set(outcome.not_begun)) or (asked.shard is not None and not _is_whole(campaign))
         patience_s = max(LAST_WORDS_S, deadline - time.monotonic())
         status: Status = "FAILED" if failing else "KILLED" if left else "FINISHED"
         problems += tracker.close(status, folder, patience_s=patience_s)
@@ -342,6 +348,17 @@ def _end(
         say_what_was_not_begun(plan, outcome.not_begun, asked.budget)
     there = tuple(tracker.campaign for tracker in trackers)
     return Ended(there, failed, frozenset(outcome.full_disk), tuple(problems))
+
+
+def _is_whole(campaign: Campaign) -> bool:
+    """Whether all its runs are finished, those of other parts of the work too, as far as MLflow says."""
+    from sweeps.records.address import TrackingUnavailable
+    from sweeps.records.read import finished
+
+    try:
+        return campaign.keys <= finished(campaign.keys).keys()
+    except TrackingUnavailable:
+        return False
 
 
 def _only_report(campaigns: Sequence[Campaign], failed: Mapping[str, str], report: Reporter) -> Ended:

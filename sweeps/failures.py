@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import errno
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Literal, Protocol, Self
@@ -14,6 +14,8 @@ from data_prep.redaction import redacted
 
 Kind = Literal["failed", "diverged", "disk full", "out of memory"]
 RETRIES = 2  # times that a run that raised may be begun again
+MAX_FAILURES = 2  # processes in a row that may die under a run, on machines that live, without a new checkpoint
+MAX_PREEMPTIONS = 20  # machines in a row that may go under a run without a new checkpoint
 REASON_LENGTH = 400  # characters of a failure on the screen and in MLflow
 
 # By name, for torch's and Ray's errors are not imported here.
@@ -31,6 +33,10 @@ SIGNS: dict[str, Kind] = {
     "CUDA out of memory": "out of memory",
     "DefaultCPUAllocator: can't allocate memory": "out of memory",
 }
+
+
+class Preempted(Exception):
+    """The run's process or machine is about to be taken away. Its checkpoint is written, and it goes on elsewhere."""
 
 
 class Verdict(Enum):
@@ -51,6 +57,7 @@ class Failure:
     @classmethod
     def of(cls, error: BaseException) -> Self:
         """An error, or what it was raised from, classified."""
+        error = behind(error)
         kind = kind_of(error)
         said = redacted(" ".join(str(error).split())) or "no message"
         reason = said if kind == "diverged" else f"{type(error).__name__}: {said}"
@@ -59,6 +66,31 @@ class Failure:
     def told(self) -> dict[str, Any]:
         """As a trial reports it to the driver."""
         return {"failure": self.reason, "kind": self.kind}
+
+
+def behind(error: BaseException) -> BaseException:
+    """The error that Ray's wrappers were made of: Train's of its workers or its controller, a task's of its function.
+
+    Of several workers one whose failure is of a known kind, else the first: the others say what its end looked like to
+    them.
+    """
+    for _ in range(10):
+        inner = _inner(error)
+        if inner is None:
+            break
+        error = inner
+    return error
+
+
+def _inner(error: BaseException) -> BaseException | None:
+    workers = getattr(error, "worker_failures", None)
+    if isinstance(workers, Mapping) and workers:
+        failures: list[BaseException] = [workers[rank] for rank in sorted(workers)]
+        return next((one for one in failures if kind_of(behind(one)) != "failed"), failures[0])
+    for name in ("controller_failure", "cause"):
+        if isinstance(found := getattr(error, name, None), BaseException):
+            return found
+    return None
 
 
 def kind_of(error: BaseException) -> Kind:
@@ -77,6 +109,80 @@ def _and_causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__
+
+
+# --- a process that ended under a run --------------------------------------------------------------------------------
+
+NODE_DIED = "its node has died"  # Ray's words, of an actor
+
+
+def preemption_in(error: BaseException | None) -> str:
+    """Why the end of a run's process was none of its own doing: its machine went, or was about to; "" else.
+
+    Of several workers one is enough: the others raise whatever its end looked like to them.
+    """
+    for each in _all_in(error):
+        if type(each).__name__ == "Preempted":
+            return str(each)
+        if type(each).__name__ == "PreemptionError" or getattr(each, "preempted", False) is True:
+            return "its machine was taken away"
+        if type(each).__name__ == "NodeDiedError" or NODE_DIED in str(each):
+            return "its machine has died"
+    return ""
+
+
+def is_of_a_lost_process(error: BaseException | None) -> bool:
+    """Whether Ray says of a process that it has ended, or cannot be reached, and not why: its machine may know."""
+    return any(cls.__name__ == "RayActorError" for each in _all_in(error) for cls in type(each).__mro__)
+
+
+def _all_in(error: BaseException | None, depth: int = 0) -> Iterator[BaseException]:
+    """An error, and all that Ray's wrappers were made of."""
+    if error is None or depth > 10:
+        return
+    yield error
+    workers = getattr(error, "worker_failures", None)
+    inner = [workers[rank] for rank in sorted(workers)] if isinstance(workers, Mapping) else []
+    inner += [getattr(error, name, None) for name in ("controller_failure", "cause", "__cause__")]
+    for each in inner:
+        if isinstance(each, BaseException):
+            yield from _all_in(each, depth + 1)
+
+
+@dataclass
+class Tries:
+    """The tries of a run in one launch, each of which may end with its process. A new checkpoint forgives the past."""
+
+    checkpoint: int | None  # the last step that was saved when the last of them began
+    preemptions: int = 0
+    in_vain: int = 0  # that died in a row without a new checkpoint
+    preempted_in_vain: int = 0
+
+    def another(self, *, preempted: bool, checkpoint: int | None) -> bool:
+        """Take in that a try has ended, with this last checkpoint. Whether there is to be another."""
+        if checkpoint is not None and (self.checkpoint is None or checkpoint > self.checkpoint):
+            self.checkpoint, self.in_vain, self.preempted_in_vain = checkpoint, 0, 0
+            self.preemptions += preempted
+            return True
+        self.preemptions += preempted
+        self.preempted_in_vain += preempted
+        self.in_vain += not preempted
+        return self.in_vain <= MAX_FAILURES and self.preempted_in_vain <= MAX_PREEMPTIONS
+
+    @property
+    def in_words(self) -> str:
+        """Why there was no other, but for what the last said."""
+        if self.preempted_in_vain > MAX_PREEMPTIONS:
+            return f"it was preempted {self.preempted_in_vain} times without a new checkpoint in between"
+        if not self.in_vain:
+            return "its process could not be started"
+        beside = f" ({many_preemptions(self.preemptions)} not counted)" if self.preemptions else ""
+        return f"its process ended {self.in_vain} times without a new checkpoint in between{beside}"
+
+
+def many_preemptions(n: int) -> str:
+    """ "1 preemption", "2 preemptions"."""
+    return f"{n} preemption{'s' * (n != 1)}"
 
 
 # --- trouble in the driver -------------------------------------------------------------------------------------------

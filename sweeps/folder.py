@@ -16,10 +16,10 @@ from typing import get_args
 from data_prep.redaction import redacted
 from sweeps.failures import Failure, Kind
 from sweeps.journal import write_whole
+from sweeps.words import whole_number
 from trm_core.config import RunConfig
 
 LACK = "out_of_memory.txt"  # that one of several workers was
-MAX_FAILURES = 2  # processes that may die under a run before it counts as failed
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,12 @@ def earlier_failure(folder: Path, launch: str) -> str | None:
     """Why this run failed in this launch already, if it did."""
     failure = noted_failure(folder, launch)
     return None if failure is None else failure.reason
+
+
+def last_checkpoint(folder: Path) -> int | None:
+    """The step of a run's newest checkpoint, by its name; it may be torn."""
+    names = [path.name.removeprefix("step_") for path in (folder / "checkpoints").glob("step_*")]
+    return max((int(name) for name in names if whole_number(name) is not None), default=None)
 
 
 def note_lack(task: Task, error: Exception) -> None:

@@ -1,92 +1,17 @@
-"""Locks and signals: what keeps two processes apart, and what lets one end well. Knows no other file of ours.
-
-A lock here belongs to the kernel: whatever ends its holder lets go of it. Who owns a *run* is no lock but a claim in
-MLflow (records/claims.py), since two machines may have no folder in common.
-"""
+"""Processes and signals: which of them live, and what lets one end well. Knows no other file of ours."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import signal
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
-WAIT_FOR_LOCK_S = 60.0  # an orphan of a killed command needs seconds to notice that it is one
 ENDING = (signal.SIGTERM, signal.SIGHUP)  # `kill` and a closed terminal
-
-
-class FolderHeld(ValueError):
-    """Another process trains this run."""
-
-
-class FileHeld(ValueError):
-    """Another process has the right that a lock file stands for."""
-
-    def __init__(self, holder: str) -> None:
-        super().__init__(f"{holder} has it")
-        self.holder = holder  # "process 123 on host"
-
-
-# --- locks -----------------------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def hold_folder(folder: Path, wait_s: float = WAIT_FOR_LOCK_S) -> Iterator[None]:
-    """The right to train in this folder; waits for a holder to end. Raises FolderHeld."""
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(hold_file(folder / ".lock", wait_s))
-        except FileHeld as error:
-            raise FolderHeld(
-                f"{folder}: {error.holder} trains here, waited {wait_s:.0f} s; end it, or wait for it, then run again"
-            ) from None
-        yield
-
-
-@contextlib.contextmanager
-def hold_file(path: Path, wait_s: float) -> Iterator[None]:
-    """The right that this lock file stands for; waits for a holder to end. The file stays. Raises FileHeld, OSError."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        deadline = time.monotonic() + wait_s
-        while not _locked(descriptor):
-            if time.monotonic() > deadline:
-                raise FileHeld(os.pread(descriptor, 200, 0).decode(errors="replace") or "an unknown process")
-            time.sleep(0.2)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
-        yield
-    finally:
-        os.close(descriptor)  # lets go of the lock
-
-
-@contextlib.contextmanager
-def one_at_a_time(folder: Path) -> Iterator[None]:
-    """One process after the other, wherever several would make something in this folder; no lock file stays behind.
-
-    Where the file system locks no folders, all at once.
-    """
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 # --- processes -------------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
-"""Which Ray to join, whether it answers, and where a Ray of our own may lie. A note that others may write is only read.
+"""Which Ray to join, whether it answers, and where a Ray of our own may lie.
 
-Ray is imported inside functions: it takes 2 s.
+A note that others may write is only read.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import stat
 import sys
 import tempfile
 from pathlib import Path
+
+from sweeps import ray_internals
 
 ANSWERS_WITHIN_S = 6.0  # a Ray; nine tenths of that is for one that is far away or busy
 NOTE_BYTES = 300  # an address is shorter
@@ -84,24 +86,17 @@ def _connects(address: str) -> bool:
 
 
 def _is_ray(address: str) -> bool:
-    """Whether what listens there speaks as Ray's head does. ray.init would wait minutes for one that does not."""
-    import grpc
-    from ray._private.grpc_utils import init_grpc_channel
-    from ray.core.generated.gcs_service_pb2 import CheckAliveReply, CheckAliveRequest
+    """Whether what listens there is Ray's head, and not hung. ray.init would wait minutes for one that is neither.
 
-    channel = init_grpc_channel(address)
+    Raises NoCluster where it wants a token.
+    """
     try:
-        check = channel.unary_unary(
-            "/ray.rpc.NodeInfoGcsService/CheckAlive",
-            request_serializer=CheckAliveRequest.SerializeToString,
-            response_deserializer=CheckAliveReply.FromString,
-        )
-        check(CheckAliveRequest(), timeout=ANSWERS_WITHIN_S, wait_for_ready=True)
-    except grpc.RpcError as error:  # a head that wants a token, or is of another version, says so itself in ray.init
-        return error.code() in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
-    finally:
-        channel.close()
-    return True
+        return ray_internals.is_head(address, ANSWERS_WITHIN_S)
+    except ray_internals.WantsToken:
+        raise NoCluster(
+            f"{address}: this Ray cluster wants its token, and there is none here or another; copy ~/.ray/auth_token of"
+            " its head to this machine (mode 0600), and set RAY_AUTH_MODE=token"
+        ) from None
 
 
 # --- a Ray of our own ------------------------------------------------------------------------------------------------

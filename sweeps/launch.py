@@ -12,6 +12,8 @@ import os
 import random
 import shutil
 import socket
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,28 +23,35 @@ from typing import Any, Protocol
 
 import ray
 from ray import tune
+from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
+from sweeps import causes, ray_internals
 from sweeps import machines as machines_of  # before Ray is imported: it sets what Ray reads then
 from sweeps.campaign import Job
-from sweeps.failures import Failure, Interrupted, contained
-from sweeps.folder import MAX_FAILURES, Task, note_failure, noted_failure
+from sweeps.failures import Failure, Interrupted, Tries, contained, many_preemptions
+from sweeps.folder import Task, last_checkpoint, note_failure, noted_failure
 from sweeps.guard import asked_to_end, process_lives
+from sweeps.head import GONE_S, OWN_GONE_S, Head, places
 from sweeps.journal import read_journal
-from sweeps.machines import Machines, cluster
-from sweeps.packing import Arrangement, LauncherName, arrange
+from sweeps.machines import A_LOCAL_RAY, ALL_THERE_IS, Machines, Wanted, cluster
+from sweeps.packing import Arrangement, LauncherName, arrange, room
+from sweeps.preflight import Company
 from sweeps.progress import Progress
 from sweeps.puzzles import BuiltSet
 from sweeps.records.address import TrackingUnavailable
+from sweeps.records.models import trained
 from sweeps.records.types import PRUNED, Measurement, Owner, Status
 from sweeps.records.write import Tracker
 from trm_core import outcomes
+from trm_core.command_line import USER_ERROR, refuse
 from trm_core.solving import thought_file
 
 GIVE_BACK_EVERY_S = 1.0
 ASK_AGAIN_S = 2.0  # for a run that another launch makes, or while MLflow does not answer
 AGAIN_AT_ONCE = 4  # so many of those
 AGAIN = "give the same command again, it goes on from the last checkpoints"
+LAST_WORDS_S = 20.0  # for MLflow, once Ray is gone: Ray ends this process a minute after
 MORE_THAN_ENOUGH = 10**9  # trials: the queue says when it is empty
 
 
@@ -61,6 +70,7 @@ class Outcome:
     finished: tuple[str, ...] = ()  # here, or by another launch meanwhile
     failed: Mapping[str, str] = field(default_factory=dict)  # key → reason, one line
     interrupted: bool = False
+    preemptions: int = 0  # that runs went on from
     full_disk: tuple[str, ...] = ()  # of the failed: those that only lacked room
     not_begun: tuple[str, ...] = ()  # there was no budget for them
 
@@ -92,6 +102,8 @@ def launch(
     may_begin: Callable[[Job], bool] = lambda _: True,
     source: Source | None = None,
     expected: int = 0,
+    wanted: Wanted = ALL_THERE_IS,
+    on_end: Callable[[Job], None] = lambda _: None,
 ) -> Outcome:
     """Train every job, in this order, tell trackers and progress of it, and say how it ended.
 
@@ -99,20 +111,28 @@ def launch(
     has some, tags of its own for MLflow, by its key.
     may_begin: asked when there is room for a run; a job it says no to is asked for again when there is room once more,
     and is not begun if it stays so. source: further jobs, so many `expected`, with which sets, trackers and tags may
-    grow.
+    grow. wanted: of the machines, each of which is looked at first where there are several (preflight.py); runs follow
+    as they come and go. on_end: hears of every run that has ended.
     A failed run stops no other; one that another launch makes is waited for. Ctrl-C and SIGTERM end within seconds,
-    with what is unfinished KILLED; a second one ends at once. Raises NoCluster, NotEnoughMachines.
+    with what is unfinished KILLED; a second one ends at once. Raises NoCluster, NoGoodNode, NotEnoughMachines.
     """
     if not jobs and source is None:
         return Outcome()
-    watch = _Watch({job.key: job for job in jobs}, sets, out / "runs", trackers, progress, source, tags)
+    watch = _Watch({job.key: job for job in jobs}, sets, out / "runs", trackers, progress, source, tags, on_end)
     queue = _Queue(watch, jobs, may_begin)
     with asked_to_end(watch.interrupt):
         try:
             progress.say("starting Ray")
-            with cluster() as machines:
+            with contextlib.ExitStack() as stack:
+                where = stack.enter_context(cluster(ship_code=wanted.ship_code)).where
+                folders = sorted({of.folder.resolve().parent for of in sets.values()})
+                watched = Head(places(), watch.ray_is_gone, within_s=OWN_GONE_S if where == A_LOCAL_RAY else GONE_S)
+                stack.enter_context(watched)
+                company = stack.enter_context(Company(out, folders, progress.say, where, wanted))
+                machines = company.wait(watch.check)
                 arrangement = arrange(machines, max(expected, len(jobs)), launcher, workers, share)
                 progress.say(_in_words(arrangement, machines))
+                watch.room = lambda: room(arrangement, company.machines())
                 _fit(queue, arrangement, machines.device, out, watch)
         except Exception:  # Interrupted, in whatever Tune has wrapped it
             if not watch.interrupted and watch.broken is None:
@@ -120,8 +140,17 @@ def launch(
             watch.kill_running()
             if watch.broken is not None:
                 raise watch.broken from None
-    full = tuple(watch.full_disk)
-    return Outcome(tuple(watch.finished), watch.failed, watch.interrupted, full, tuple(queue.not_begun))
+    preemptions = sum(tries.preemptions for tries in watch.tries.values())
+    if preemptions:
+        progress.say(f"{many_preemptions(preemptions)}: no failures, each run went on from its last checkpoint")
+    return Outcome(
+        tuple(watch.finished),
+        watch.failed,
+        watch.interrupted,
+        preemptions=preemptions,
+        full_disk=tuple(watch.full_disk),
+        not_begun=tuple(queue.not_begun),
+    )
 
 
 def _fit(queue: _Queue, arrangement: Arrangement, device: str, out: Path, watch: _Watch) -> None:
@@ -148,15 +177,15 @@ def _fit(queue: _Queue, arrangement: Arrangement, device: str, out: Path, watch:
                     storage=storage,
                 )
 
-            needs = {"CPU": 0.0, "node:__internal_head__": 0.001}  # it only waits: a CPU of its own could deadlock
+            needs = {"CPU": 0.0, **ray_internals.HEAD}  # it only waits: a CPU of its own could deadlock
         watch.device, watch.workers, watch.share = device, arrangement.workers, arrangement.share
         watch.check()
         tune.Tuner(
             tune.with_resources(trial, needs),
             tune_config=tune.TuneConfig(
                 search_alg=queue,
+                scheduler=_Order(watch),
                 num_samples=MORE_THAN_ENOUGH,
-                max_concurrent_trials=arrangement.at_once,
                 reuse_actors=arrangement.launcher == "inline",
                 trial_name_creator=lambda trial: str(trial.config["key"]),
                 trial_dirname_creator=lambda trial: str(trial.config["key"]),
@@ -164,7 +193,7 @@ def _fit(queue: _Queue, arrangement: Arrangement, device: str, out: Path, watch:
             run_config=tune.RunConfig(
                 name="trials",
                 storage_path=str(storage),
-                failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
+                failure_config=tune.FailureConfig(max_failures=-1),  # the watch decides
                 callbacks=[watch],
                 stop=lambda _, result: watch.stops(result),
                 verbose=0,
@@ -179,6 +208,7 @@ class _Queue(Searcher):  # type: ignore[misc]  # Ray is not typed
     def __init__(self, watch: _Watch, jobs: Sequence[Job], may_begin: Callable[[Job], bool]) -> None:
         super().__init__()
         self.watch, self.waiting, self.may_begin = watch, list(jobs), may_begin
+        self._under_way: set[str] = set()  # Tune's trials
         self.elsewhere: dict[str, Owner | None] = {}  # of those waiting
         self.ask_again_s = ASK_AGAIN_S
         self._more_to_come = True
@@ -195,8 +225,11 @@ class _Queue(Searcher):  # type: ignore[misc]  # Ray is not typed
         if self.watch.interrupted:
             return Searcher.FINISHED
         self.waiting += self.watch.take_back()
+        if self._under_way and len(self._under_way) >= self.watch.room():
+            return None
         if self.watch.take_news() or time.monotonic() >= self._ask_at:
             if (job := self._next()) is not None or (self._take_more() and (job := self._next()) is not None):
+                self._under_way.add(trial_id)
                 return {"key": job.key, "task": self.watch.task(job)}
             self._ask_at = time.monotonic() + random.uniform(0.5, 1.5) * self.ask_again_s
         if self.elsewhere or (self.waiting and self.watch.running and any(map(self.may_begin, self.waiting))):
@@ -253,13 +286,29 @@ class _Queue(Searcher):  # type: ignore[misc]  # Ray is not typed
             self.watch.progress.say(f"{job.name}: {who} makes it; waiting for that")
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Told by the watch."""
+        """There is room for another; how it ended, the watch is told."""
+        self._under_way.discard(trial_id)
 
     def save(self, checkpoint_path: str) -> None:
         """Tune's own state is never restored."""
 
     def restore(self, checkpoint_path: str) -> None:
         """Never."""
+
+
+class _Order(FIFOScheduler):  # type: ignore[misc]  # Ray is not typed
+    """Tune asks here which trial is the next; one that has failed for good is not begun again."""
+
+    def __init__(self, watch: _Watch) -> None:
+        super().__init__()
+        self._watch = watch
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        """The first that waits."""
+        for trial in tuple(tune_controller.get_live_trials()):
+            if trial.status == trial.PENDING and trial.config["key"] in self._watch.stopped:
+                tune_controller.stop_trial(trial)
+        return super().choose_trial_to_run(tune_controller)
 
 
 class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
@@ -274,11 +323,13 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
         progress: Progress,
         source: Source | None = None,
         tags: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+        on_end: Callable[[Job], None] = lambda _: None,
     ) -> None:
-        self.tags = tags
+        self.tags, self.on_end = tags, on_end
         self.jobs, self.sets, self.runs, self.trackers, self.progress = dict(jobs), sets, runs, trackers, progress
         self.source = source
         self.device, self.workers, self.share = "cpu", 1, 1.0
+        self.room: Callable[[], int] = lambda: MORE_THAN_ENOUGH  # for so many runs at once, by now
         self.finished: list[str] = []
         self.failed: dict[str, str] = {}
         self.full_disk: list[str] = []
@@ -295,6 +346,9 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
         self._failures: dict[str, Failure] = {}  # reported by the run itself
         self._told: dict[str, int] = {}  # the last step that came through Tune
         self._gave_back_at = 0.0
+        self.tries: dict[str, Tries] = {}
+        self._nodes: dict[str, str] = {}  # Ray's names of the machines that runs are on
+        self._ending = threading.Lock()
 
     def __reduce__(self) -> tuple[type[tune.Callback], tuple[()]]:
         """Tune writes its callbacks to disk, to restore them one day: ours stays here, an empty one goes there."""
@@ -323,6 +377,25 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
     def end_for(self, error: Exception) -> None:
         """What all runs need went wrong: the launch is over, and says so with this error."""
         self.broken = self.broken or error
+
+    def ray_is_gone(self, what: str, why: str = "") -> None:
+        """Close all runs and end this process, from any thread: with Ray gone the main one may block for ever."""
+        if not self._ending.acquire(blocking=False):  # another thread is at it
+            threading.Event().wait()
+        self.end_for(RayGone(f"Ray's {what} does not answer any more; {AGAIN}{why and f' ({why})'}"))
+        try:
+            with contextlib.suppress(Exception):  # whoever still trains holds the folders that the next command wants
+                ray_internals.end_own_processes()
+            self.kill_running()
+            for tracker in set(self.trackers.values()):
+                for problem in tracker.close("KILLED", patience_s=LAST_WORDS_S):
+                    print(problem, file=sys.stderr)
+            self.progress.__exit__(None, None, None)
+            refuse(str(self.broken))
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:
+            os._exit(USER_ERROR)
 
     def kill_running(self) -> None:
         """What is under way counts as killed."""
@@ -355,6 +428,7 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
             except Exception as error:
                 self.end_for(error)
                 raise Interrupted from error
+        self.on_end(self.jobs[key])
 
     def begin(self, job: Job) -> str:
         """Claim a run: "ours"; "elsewhere", to be asked again; or "over", finished or failed by another launch."""
@@ -409,16 +483,15 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
         """Tune's loop has turned."""
         if self.interrupted:
             for trial in trials:
-                if trial.temporary_state.ray_actor is not None:
-                    ray.kill(trial.temporary_state.ray_actor)
+                if (actor := ray_internals.actor_of(trial)) is not None:
+                    ray.kill(actor)
         self.check()
         self.lost |= {key for key in self.running if key in self.trackers[key].lost()}
         if time.monotonic() - self._gave_back_at > GIVE_BACK_EVERY_S:
             try:
                 machines_of.give_back_what_the_dead_hold()
             except Exception as error:  # Ray's own, of many kinds: its head is gone
-                self.end_for(RayGone(f"Ray's head does not answer any more ({Failure.of(error).reason}); {AGAIN}"))
-                raise Interrupted from error
+                self.ray_is_gone("head", Failure.of(error).reason)
             self._gave_back_at = time.monotonic()
 
     @contained
@@ -430,6 +503,7 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
         if job.key in self.running:
             self.trackers[job.key].again(job.key)
         self.running.add(job.key)
+        self.tries.setdefault(job.key, Tries(last_checkpoint(self.runs / job.key)))
         self.progress.begin(job.key, job.name, job.run.train.steps, job.run.train_work())
 
     @contained
@@ -440,12 +514,19 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
             return
         self._log(key, [Measurement(*row) for row in result.get("rows", ())])
         if "device" in result:
-            self.trackers[key].tag(key, {"device": result["device"]})
+            self._nodes[key] = result.get("node", "")
+            where = {f"worker.{name}": text for name, text in result.get("worker", {}).items()}
+            self.trackers[key].tag(key, {"device": result["device"], **where})
         for torn in result.get("torn", ()):
             self._say_and_tag(key, "torn_checkpoint", torn)
+        if "preempted" in result:
+            self._preempted(key, result["preempted"])
         if "retry" in result:
             self._say_and_tag(key, "retry", result["retry"])
-            self.trackers[key].correct(key, result.get("settings", {}))
+        if "settled" in result:
+            self._say_and_tag(key, "settled", result["settled"])
+        if "settings" in result:
+            self.trackers[key].correct(key, result["settings"])
         if "failure" in result:
             self._failures[key] = Failure(result["kind"], result["failure"])
 
@@ -488,24 +569,50 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
             self._ended(key)
             return
         self.finished.append(key)
-        self.trackers[key].finish(key, "FINISHED", artefacts=self._artefacts(key))
+        model = trained(self.runs / key, self.sets[key].folder)
+        self.trackers[key].finish(key, "FINISHED", artefacts=self._artefacts(key), model=model)
         self.progress.end(key)
         self._ended(key)
 
     @contained
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+        """A run's process has ended, and Tune would begin it again."""
+        key = trial.config["key"]
+        if self.interrupted or key in self.lost | self.stopped:
+            return
+        why = causes.preempted(trial, self._nodes.pop(key, ""))
+        tries = self.tries[key]
+        again = tries.another(preempted=bool(why), checkpoint=last_checkpoint(self.runs / key))
+        if why:
+            self._preempted(key, why, counted=True)
+        if not again:
+            self._has_died(key, trial)
+            self.stopped.add(key)
+
+    def _preempted(self, key: str, why: str, *, counted: bool = False) -> None:
+        """counted: among the tries already; Train's controller counts for itself, and tells us."""
+        self.tries[key].preemptions += not counted
+        self._say_and_tag(key, "preempted", why)
+        self.trackers[key].tag(key, {"preemptions": str(self.tries[key].preemptions)})
+
+    @contained
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        """A run's process died once too often, or could not be started at all."""
+        """A run's process could not be started at all."""
         key = trial.config["key"]
         if self.interrupted or self._gone(key):
             return
+        self._has_died(key, trial)
+
+    def _has_died(self, key: str, trial: Any) -> None:
+        """A run's process died once too often."""
         if key not in self.running:
             self._start(self.jobs[key])
         folder, launch = self.runs / key, self.trackers[key].me.launch
         noted = noted_failure(folder, launch)
         if noted is None:
-            said = trial.get_error()
-            why = f"the last time Ray said: {said}" if said else "nobody said why: killed, or out of memory (see dmesg)"
-            died = ProcessDied(f"its process ended {trial.num_failures} times; {why}")
+            said = causes.of_trial(trial)
+            why = f"the last time {said}" if said else "nobody said why: killed, or out of memory (see dmesg)"
+            died = ProcessDied(f"{self.tries[key].in_words}; {why}")
             note_failure(folder, launch, died)
             noted = Failure.of(died)
         self._fail(key, noted)
@@ -540,7 +647,14 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
     def _artefacts(self, key: str) -> tuple[Path, ...]:
         """What is kept with the run in MLflow, where it is there."""
         folder = self.runs / key
-        kept = ("config.json", "failure.txt", "predictions/votes.csv", outcomes.NAME, thought_file.NAME)
+        kept = (
+            "config.json",
+            "metrics.jsonl",
+            "failure.txt",
+            "predictions/votes.csv",
+            outcomes.NAME,
+            thought_file.NAME,
+        )
         return tuple(folder / name for name in kept)
 
 

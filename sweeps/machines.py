@@ -13,13 +13,14 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sweeps import joining
+from sweeps import joining, ray_internals
 from sweeps.joining import NoCluster as NoCluster
 from sweeps.joining import RayNotStarted as RayNotStarted
+from sweeps.probe import OURS
 
 QUIET = {  # set before Ray is imported; what the user has set stays
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -38,6 +39,7 @@ for _name, _value in QUIET.items():
 OBJECT_STORE_BYTES = 200 * 1024**2  # rows are all that passes through it; Ray's default is a third of the memory
 ASKED_WITHIN_S = 20  # nvidia-smi
 NODES_ANSWER_WITHIN_S = 60  # a process starts on each first
+A_LOCAL_RAY = "a local Ray"  # one that this command has started for itself
 LOGICAL = "TRM_LOGICAL_GPUS"  # set to 1 where a Ray only counts GPUs: runs hold them, and compute on CPUs
 
 
@@ -53,6 +55,18 @@ class Machines:
     def device(self) -> str:
         """What runs compute on: "cuda" or "cpu"."""
         return "cuda" if self.gpus and os.environ.get(LOGICAL) != "1" else "cpu"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What was asked of the machines."""
+
+    gpus: int | None = None  # to be used; None: all there are. 0: CPUs alone
+    wait_s: float = 0.0  # for the first of them to come
+    ship_code: bool = False  # Ray brings the driver's code to machines that have other code, or none
+
+
+ALL_THERE_IS = Wanted()
 
 
 class Gpu(NamedTuple):
@@ -76,6 +90,10 @@ class Found:
         return self.cluster or this_machine(len(self.gpus))
 
 
+class NotEnoughGpus(ValueError):
+    """More GPUs were asked for than there are, and nobody brings any."""
+
+
 def find_machines(*, ask_nodes: bool = False) -> Found:
     """What a running Ray cluster has, else this machine. Starts no Ray. Raises NoCluster.
 
@@ -90,11 +108,24 @@ def find_machines(*, ask_nodes: bool = False) -> Found:
     return Found(tuple(gpu.name for gpu in gpus), None, least_free(gpus))
 
 
+def as_wanted(found: Found, wanted: Wanted) -> Found:
+    """What there is of what was wanted: fewer GPUs, or those that a cluster is still to bring. Raises NotEnoughGpus."""
+    if wanted.gpus is None:
+        return found
+    if wanted.gpus > len(found.gpus) and found.cluster is None:
+        there = f"{len(found.gpus)} GPU(s)" if found.gpus else "no GPU"
+        raise NotEnoughGpus(
+            f"--gpus {wanted.gpus}: this machine has {there}; join a cluster that brings more (RAY_ADDRESS), or"
+            f" {'ask for fewer' if found.gpus else 'leave it out'}"
+        )
+    gpus = (*found.gpus, *("",) * wanted.gpus)[: wanted.gpus]
+    grown = found.cluster and replace(found.cluster, cpus=max(found.cluster.cpus, wanted.gpus), gpus=wanted.gpus)
+    return replace(found, gpus=gpus, cluster=grown)
+
+
 def this_machine(gpus: int) -> Machines:
     """What a local Ray would have, without bringing one up."""
-    import ray
-
-    return Machines(cpus=int(ray._private.utils.get_num_cpus()), gpus=gpus, where="this machine")
+    return Machines(cpus=ray_internals.cpus_here(), gpus=gpus, where="this machine")
 
 
 def gpus_here() -> tuple[Gpu, ...]:
@@ -167,10 +198,11 @@ def _gpus_of_nodes() -> tuple[Gpu, ...]:
 
 
 @contextlib.contextmanager
-def cluster() -> Iterator[Machines]:
+def cluster(*, ship_code: bool = False) -> Iterator[Machines]:
     """A Ray to work with: the one this process has, else the cluster of RAY_ADDRESS or of `ray start`, else our own.
 
-    What it brought up or joined it leaves at the end. Raises NoCluster, RayNotStarted.
+    What it brought up or joined it leaves at the end. ship_code: to a cluster that is joined, in Ray's own store.
+    Raises NoCluster, RayNotStarted.
     """
     import ray
 
@@ -183,7 +215,7 @@ def cluster() -> Iterator[Machines]:
     try:
         if address is not None:
             try:
-                ray.init(address=address, **quiet)
+                ray.init(address=address, runtime_env=_our_code() if ship_code else None, **quiet)
             except (ConnectionError, RuntimeError, ValueError) as error:
                 raise NoCluster(
                     f"{address}: cannot join this Ray cluster ({' '.join(str(error).split())[:200]}); run"
@@ -198,20 +230,30 @@ def cluster() -> Iterator[Machines]:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)  # ray.init has put its own in its place
         _silence()
-        yield _machines(f"the Ray cluster at {address}" if address else "a local Ray")
+        yield _machines(f"the Ray cluster at {address}" if address else A_LOCAL_RAY)
     finally:
         gc.collect()  # handles of actors in circles: collected by another thread during shutdown they end this process
         ray.shutdown()
 
 
+def _our_code() -> dict[str, Any]:
+    """Ray's words for: before anything else, import what is imported here."""
+    home = Path(__file__).resolve().parents[1]
+    return {"py_modules": [str(home / name) for name in OURS]}
+
+
 def _start(**quiet: Any) -> None:
-    """A Ray of our own. Raises RayNotStarted."""
+    """A Ray of our own, in a process group of its own. Raises RayNotStarted.
+
+    A closed terminal, `timeout` and batch systems signal a whole group: Ray would be gone before this process could end
+    its runs, and the wait for it ends in Ray's abort a minute later. Whatever ends this process still ends Ray.
+    """
     import ray
 
     joining.check_limits()
     folder = joining.session_folder()
     try:
-        with _apart():
+        with ray_internals.own_process_group():
             ray.init(
                 address="local",
                 object_store_memory=OBJECT_STORE_BYTES,
@@ -227,6 +269,11 @@ def _start(**quiet: Any) -> None:
                 f"Ray did not start within 30 s ({load}); wait until less is running here, then give the same command"
                 " again"
             ) from None
+        if isinstance(error, OSError) and error.filename:
+            raise RayNotStarted(
+                f"Ray did not start: it cannot write {error.filename} ({error.strerror}); set HOME, or TMPDIR, to a"
+                " folder that can be written, then give the same command again"
+            ) from None
         logs = f"{folder or joining.note().parent}/session_latest/logs"
         raise RayNotStarted(
             f"Ray did not start on this machine ({said}); see that memory and disk have room, then give the same"
@@ -234,34 +281,11 @@ def _start(**quiet: Any) -> None:
         ) from None
 
 
-@contextlib.contextmanager
-def _apart() -> Iterator[None]:
-    """What Ray starts meanwhile is a process group of its own.
-
-    A closed terminal, `timeout` and batch systems signal a whole group: Ray would be gone before this process could end
-    its runs, and the wait for it ends in Ray's abort a minute later. Whatever ends this process still ends Ray.
-    """
-    from ray._private import services
-
-    usual = services.ConsolePopen
-
-    def started(*args: Any, **options: Any) -> Any:
-        return usual(*args, process_group=0, **options)
-
-    services.ConsolePopen = started
-    try:
-        yield
-    finally:
-        services.ConsolePopen = usual
-
-
 def _silence() -> None:
     """Keep Ray's words about a dead worker off the screen; the driver has its own. `log_to_driver` leaves these two."""
-    import ray
-
     for name in ("ray", "ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    ray._private.worker.print_to_stdstream = lambda *_, **__: None
+    ray_internals.keep_from_screen()
 
 
 def _machines(where: str) -> Machines:
@@ -278,17 +302,7 @@ def give_back_what_the_dead_hold() -> None:
     them. Ray's own cleaner asks the dashboard whether the controller lives, and gives up where there is none, or a
     second Ray on the machine.
     """
-    import ray
-    from ray.core.generated.gcs_pb2 import PlacementGroupTableData
-    from ray.util.placement_group import PlacementGroup, remove_placement_group
+    from ray.util.placement_group import remove_placement_group
 
-    job = ray.get_runtime_context().get_job_id()
-    for row in ray._private.state.state._connect_and_get_accessor().get_placement_group_table():
-        group = PlacementGroupTableData.FromString(row)
-        if (
-            ray.JobID(group.creator_job_id).hex() == job
-            and not ray.ActorID(group.creator_actor_id).is_nil()
-            and group.creator_actor_dead
-            and group.state != PlacementGroupTableData.REMOVED
-        ):
-            remove_placement_group(PlacementGroup(ray.PlacementGroupID(group.placement_group_id)))
+    for group in ray_internals.groups_of_the_dead():
+        remove_placement_group(group)

@@ -19,7 +19,7 @@ from sweeps import joining
 from sweeps.budget import Budget
 from sweeps.calibration import matrix_rate, measure_cpu
 from sweeps.campaign import Campaign, Job
-from sweeps.machines import Found
+from sweeps.machines import ALL_THERE_IS, Found, Wanted
 from sweeps.packing import AUTO, GpusPerRun, LauncherName, on_one_gpu, share_of_a_gpu
 from sweeps.plan import Consent, Plan, card_rate, gpu_rate, make_plan, needs_consent, recorded_rates
 from sweeps.prices import Card, Price, find_card
@@ -27,8 +27,9 @@ from sweeps.puzzles import CannotWrite, Sources
 from sweeps.records import address
 from sweeps.records.types import RunRecord
 from sweeps.screen import print_plan
+from trm_core.command_line import BadCommand
 from trm_core.config import DataSettings, RunConfig
-from trm_core.memory import peak_bytes
+from trm_core.memory import free_memory, peak_bytes, settled
 
 MEASURED_ABOVE_S = 600.0  # of runs; measuring a CPU takes some 8 s, and the matrix products err by a factor of two
 
@@ -54,6 +55,8 @@ class Means:
     found: Found
     command: str  # as it was typed, for the record
     only_plan: bool = False  # nothing is to be started
+    wanted: Wanted = ALL_THERE_IS
+    shard: tuple[int, int] | None = None  # the second of 8: (2, 8)
 
     @property
     def places(self) -> int:
@@ -106,6 +109,7 @@ def plan_of(
         inline=(on_cpu or share < 1) and means.workers == 1 and means.launcher != "train",
         price=means.price or (card.price if card else None),
         unit="core" if on_cpu else "GPU",
+        memory=_memory(means, share),
         notes=notes,
         test_puzzles=test_puzzles,
     )
@@ -115,9 +119,27 @@ def plan_of(
     roughly = make(matrix_rate("so little work begins sooner without; --plan measures them"))
     if not means.only_plan and means.budget is None and roughly.seconds < MEASURED_ABOVE_S:
         return roughly
-    if card is None:
-        print("measuring how fast this CPU trains", flush=True)
     return make(fallback, measured=measure_cpu(unknown, at_once))
+
+
+def refuse_cpus(means: Means, profile: str) -> None:
+    """A profile of full size is for GPUs, and never falls back to CPUs unless somebody means it. Raises BadCommand."""
+    if profile == "mini" or means.found.gpus or means.wanted.gpus == 0:
+        return
+    where = means.found.cluster.where if means.found.cluster else "this machine"
+    raise BadCommand(
+        f"{profile} is for GPUs and {where} has none; --profile mini is for CPUs, --gpus 0 means CPUs all the same, and"
+        " --gpus 8 --wait 20 waits for a cluster to bring some"
+    )
+
+
+def _memory(means: Means, share: float) -> int | None:
+    """Bytes that each run has where it is to be made; None where that is not known."""
+    if means.on is not None:
+        return None if means.on.gigabytes is None else means.on.gigabytes * 10**9
+    if means.found.gpus:
+        return None if means.found.free is None else means.found.free // on_one_gpu(share)
+    return None if means.found.cluster else free_memory()
 
 
 def _share(means: Means, runs: Sequence[RunConfig], n: int) -> float:
@@ -125,7 +147,7 @@ def _share(means: Means, runs: Sequence[RunConfig], n: int) -> float:
     cluster = means.found.cluster
     return share_of_a_gpu(
         means.gpus_per_run,
-        peak=max(map(peak_bytes, runs)),
+        peak=max(peak_bytes(settled(run, means.found.free)) for run in runs),
         free=means.found.free,
         runs=n,
         gpus=len(means.found.gpus),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from sweeps.machines import Machines
@@ -120,12 +120,14 @@ def arrange(
             if places and machines.cpus
             else f"{machines.where} has no {kind}; add a machine to the cluster"
         )
-    if shares:
-        places *= on_one_gpu(share)
-    at_once = min(places, machines.cpus) // workers
-    return Arrangement(
-        chosen, max(1, min(at_once, jobs)), workers, use_gpu=machines.gpus > 0, share=share if shares else 1.0
-    )
+    found = Arrangement(chosen, 0, workers, use_gpu=machines.gpus > 0, share=share if shares else 1.0)
+    return replace(found, at_once=max(1, min(room(found, machines), jobs)))
+
+
+def room(arrangement: Arrangement, machines: Machines) -> int:
+    """How many runs so arranged go on at once on machines that may have come or gone since; 0 where none does."""
+    places = machines.gpus * on_one_gpu(arrangement.share) if arrangement.use_gpu else machines.cpus
+    return min(places, machines.cpus) // arrangement.workers
 
 
 def largest(base: RunConfig, space: Sequence[Dimension]) -> RunConfig:

@@ -14,9 +14,10 @@ from sweeps.campaign import Job
 from sweeps.prices import CARDS, L40S_FLOPS_PER_S, Card, Price
 from sweeps.puzzles import PUBLISHED_TESTS
 from sweeps.records.types import RunRecord
-from sweeps.study import ProfileName, Row, Study
+from sweeps.study import EVERY_PROFILE, ProfileName, Row, Study
+from sweeps.words import whole_number
 from trm_core.config import BadSetting, DataSettings, RunConfig
-from trm_core.memory import peak_bytes
+from trm_core.memory import networks_on_a_gpu, peak_bytes, settled
 
 RAY_START_S = 10.0  # once: Ray comes up, and the first processes import torch
 TRAIN_START_S = 15.0  # of each run on Ray Train workers; 11 to 18 s were measured
@@ -27,6 +28,10 @@ ASK_ABOVE_GPU_HOURS = 1.0
 
 class NoSuchRow(ValueError):
     """An `--only` pattern that matches no row."""
+
+
+class BadShard(ValueError):
+    """A `--shard` that is no part of anything."""
 
 
 class Work(NamedTuple):
@@ -63,6 +68,7 @@ class PlannedRun:
     work: Work
     rate: Rate
     memory: int  # bytes at the peak, per worker, by formula
+    recomputes: bool = False  # in the backward, as asked for or as decided where that was left to "auto"
     workers: int = 1  # that share it; assumed to lose nothing by that
     start_s: float = 0.0  # before its first step
     share: float = 1.0  # that it has of a GPU, and of the GPU's speed
@@ -145,6 +151,17 @@ class Plan:
         return tuple(run for run in self.todo if self.memory is not None and run.memory > self.memory)
 
     @property
+    def recomputing(self) -> tuple[PlannedRun, ...]:
+        """What is left to do and, left to decide, recomputes in the backward to fit into the memory there is."""
+        return tuple(
+            run
+            for run in self.todo
+            if run.recomputes
+            and run.job.run.train.activation_checkpointing == "auto"
+            and run.memory <= (self.memory or 0)
+        )
+
+    @property
     def sources(self) -> tuple[str, ...]:
         """Where the estimates come from, each once."""
         return tuple(dict.fromkeys(run.rate.source for run in self.todo or self.runs))
@@ -170,12 +187,34 @@ class Consent(enum.Enum):
 # --- which runs ------------------------------------------------------------------------------------------------------
 
 
+def read_shard(text: str | None) -> tuple[int, int] | None:
+    """ "2/8" → (2, 8). Raises BadShard."""
+    if text is None:
+        return None
+    part, _, of = text.partition("/")
+    i, n = whole_number(part), whole_number(of)
+    if i is None or n is None or not 1 <= i <= n:
+        raise BadShard(f"--shard {text}: expected a part and of how many, as 2/8; parts count from 1")
+    return i, n
+
+
+def part_of(jobs: Mapping[str, Job], shard: tuple[int, int] | None) -> dict[str, Job]:
+    """One part of n of the jobs, by key: of each n that follow each other one, in turn, so that no part has all the
+    deepest rows. All of them without a shard.
+    """
+    i, n = shard or (1, 1)
+    return {key: job for at, (key, job) in enumerate(jobs.items()) if (at + at // n) % n == i - 1}
+
+
 def select_rows(study: Study, profile: ProfileName, patterns: Sequence[str] = ()) -> tuple[Row, ...]:
     """The profile's rows whose name matches any of the patterns, anywhere in it; all without a pattern.
 
     Raises NoSuchRow for a pattern that matches none.
     """
     rows = study.rows_of(profile)
+    if not rows:
+        able = " or ".join(one for one in EVERY_PROFILE if study.rows_of(one))
+        raise NoSuchRow(f"{study.name} has no row in profile {profile}; use {able}")
     for pattern in patterns:
         if not any(row.matches(pattern) for row in rows):
             names = "; ".join(row.name for row in rows)
@@ -203,7 +242,7 @@ def run_work(run: RunConfig, test_puzzles: int | None = None) -> Work:
         n_variants = run.data.augmentations + 1
         evaluated += n_test * (n_variants if train.votes is None else min(train.votes, n_variants))
     return Work(
-        training=float(train.steps) * train.batch_size * run.train_flops(),
+        training=run.train_work(),
         evaluation=float(evaluated) * (train.eval_N_sup or model.N_sup) * run.forward_flops(),
     )
 
@@ -300,9 +339,13 @@ def make_plan(
 
     def planned(job: Job) -> PlannedRun:
         rate = rates.get(job.row) or measured.get(job.run) or rates.get("", fallback)
-        work, peak = run_work(job.run, test_puzzles(job.run.data)), peak_bytes(job.run, workers=workers)
+        work, networks = run_work(job.run, test_puzzles(job.run.data)), networks_on_a_gpu(job.run)
+        if unit != "GPU":
+            networks = "plain"  # at most: compiled it is less
+        run = settled(job.run, memory, workers=workers, networks=networks)
+        peak = peak_bytes(run, workers=workers, networks=networks)
         start_s = INLINE_START_S if inline else TRAIN_START_S
-        return PlannedRun(job, job.key in done, work, rate, peak, workers, start_s, share)
+        return PlannedRun(job, job.key in done, work, rate, peak, run.train.recomputes, workers, start_s, share)
 
     return Plan(tuple(map(planned, jobs)), at_once, workers, share, RAY_START_S, price, unit, memory, tuple(notes))
 

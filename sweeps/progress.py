@@ -238,6 +238,10 @@ class Progress:
         """Seconds to an active run's end; None while nothing is known."""
         return self.study.active[key].left_s(self._clock()) if key in self.study.active else None
 
+    def all_left_s(self) -> float | None:
+        """Seconds to the end of all runs; None while nothing is known."""
+        return self.study.left_s(self._clock())
+
     def elsewhere(self, name: str, work: float, *, failure: str = "") -> None:
         """A run that waited was made by another launch."""
         self.study.leave_out(work, failed=bool(failure))

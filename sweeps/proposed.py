@@ -15,6 +15,7 @@ from sweeps.plan import Plan
 from sweeps.profiles import PROFILES
 from sweeps.pruning import Curve, Rule, given_up_at, report_on
 from sweeps.puzzles import BuiltSet, build_all, set_of
+from sweeps.records.address import TrackingUnavailable
 from sweeps.search_spec import Params, Pruning, Search
 from sweeps.sought import Sought, record_of
 from sweeps.study import Row
@@ -56,7 +57,9 @@ class Runs:
         self._curves: dict[str, dict[int, float]] = {}  # key → what pruning looks at, of runs under way
         self._rivals: dict[str, tuple[Rule, tuple[Curve, ...]] | None] = {}  # key → what it is held against
         self.open: set[str] = set()  # keys under way
-        self._to_tell: list[tuple[str, Result]] = []
+        self._to_tell: list[tuple[Job, Failure | None]] = []
+        self._proposal: Proposal | None = None  # handed out, and not recorded yet: MLflow was silent
+        self._rows: dict[tuple[int, bool], tuple[CampaignRow, tuple[CampaignRun, ...]]] = {}  # (trial, confirmed) →
 
     @contextlib.contextmanager
     def opened(self, storage: str) -> Iterator[Ledger]:
@@ -106,12 +109,9 @@ class Runs:
         rows: list[CampaignRow] = []
         runs: list[CampaignRun] = []
         for trial, again in (*((trial, False) for trial in trials if trial.keys), *((one, True) for one in confirmed)):
-            name = self.sought.row_name(trial.number, confirmed=again)
-            rows.append(CampaignRow(name=name, settings=self.run_of(trial.params, 0, confirmed=again)))
-            for seed in self.sought.confirming_seeds if again else self.search.trial_seeds:
-                run = self.run_of(trial.params, seed, confirmed=again)
-                data = self.sets[run.data].content_hash
-                runs.append(CampaignRun(row=name, seed=seed, data_seed=run.data.seed, data=data, key=run.key(data)))
+            row, of_row = self._row_of(trial, confirmed=again)
+            rows.append(row)
+            runs += of_row
         study = self.sought.study
         declared = [Row(name=row.name, base=self.search.row.base, puzzle=self.search.on) for row in rows]
         return Campaign(
@@ -127,8 +127,24 @@ class Runs:
             command=self.sought.command,
         )
 
+    def _row_of(self, trial: Trial, *, confirmed: bool) -> tuple[CampaignRow, tuple[CampaignRun, ...]]:
+        """A trial's row and its runs; worked out once, since the campaign grows by every trial."""
+        if (known := self._rows.get((trial.number, confirmed))) is not None:
+            return known
+        name = self.sought.row_name(trial.number, confirmed=confirmed)
+        seeds = self.sought.confirming_seeds if confirmed else self.search.trial_seeds
+        runs = []
+        for seed in seeds:
+            run = self.run_of(trial.params, seed, confirmed=confirmed)
+            data = self.sets[run.data].content_hash
+            runs.append(CampaignRun(row=name, seed=seed, data_seed=run.data.seed, data=data, key=run.key(data)))
+        row = CampaignRow(name=name, settings=self.run_of(trial.params, 0, confirmed=confirmed))
+        return self._rows.setdefault((trial.number, confirmed), (row, tuple(runs)))
+
     def _take_on(self, jobs: Sequence[Job]) -> None:
-        assert self.tracker is not None
+        if self.tracker is None:  # nothing is left to do, so nothing is recorded
+            assert not jobs
+            return
         self.tracker.extend(self.campaign)
         for job in jobs:
             self.sets_by_key[job.key] = self.sets[job.run.data]
@@ -140,7 +156,7 @@ class Runs:
         """The runs of the next trial."""
         if not self._tell():
             return ()
-        proposal = self.ledger.next()
+        proposal = self._proposal = self._proposal or self.ledger.next()
         if proposal is None:
             return () if self.ledger.left() or self.open else None
         self.campaign = self._campaign(self.ledger.trials())
@@ -149,17 +165,16 @@ class Runs:
         self._rivals |= dict.fromkeys((job.key for job in jobs), self._rivals_of(proposal))
         self.tags.update({job.key: {"trial": str(proposal.number)} for job in jobs})
         self.open |= {job.key for job in jobs}
+        self._proposal = None
         return jobs
 
     def ended(self, job: Job, failure: Failure | None) -> None:
         """A run has ended; Optuna hears of it once MLflow has it."""
-        from sweeps.trials import Result
-
         self.open.discard(job.key)
-        result = Result("failed", why=failure.reason) if failure is not None else self._result(job)
         self._curves.pop(job.key, None)
-        self._to_tell.append((job.key, result))
-        self._tell()
+        self._to_tell.append((job, failure))
+        with contextlib.suppress(TrackingUnavailable):  # it is told before the next trial begins
+            self._tell()
 
     def _rivals_of(self, proposal: Proposal) -> tuple[Rule, tuple[Curve, ...]] | None:
         """By which rule, and against which curves: they are settled when a trial begins, so no one's speed counts."""
@@ -191,24 +206,30 @@ class Runs:
         if self._to_tell and not self.tracker.settle(TOLD_WITHIN_S):
             return False
         while self._to_tell:
-            key, result = self._to_tell[0]
-            self.ledger.end(key, result)
+            job, failure = self._to_tell[0]
+            self.ledger.end(job.key, self._result(job, failure))
             self._to_tell.pop(0)
         return True
 
-    def _result(self, job: Job) -> Result:
-        """What a finished run says: its journal here, else its record in MLflow."""
+    def _result(self, job: Job, failure: Failure | None) -> Result:
+        """What a run says that has ended: its journal here, else its record in MLflow; a failed one, why."""
         from sweeps.journal import read_journal
         from sweeps.trials import Result
 
-        rows = read_journal(self.sought.out / "runs" / job.key / "metrics.jsonl")
+        if failure is not None:
+            return Result("failed", why=failure.reason)
+        rows, lost = [], "finished, and neither its journal nor MLflow has what it came to"
+        try:
+            rows = read_journal(self.sought.out / "runs" / job.key / "metrics.jsonl")
+        except OSError as error:  # a trouble of this run alone
+            lost = str(error)
         metric, pruning = self.search.objectives[0].metric, self.search.pruning
         looked_at = curve_in(rows, pruning.metric) if pruning else {}
         if (end := self._given_up_at(job, looked_at)) is not None:
             curve = curve_in([row for row in rows if row.step <= end], metric)
             return Result("pruned", (), curve, {step: value for step, value in looked_at.items() if step <= end})
         if not rows or rows[-1].step < job.run.train.steps:
-            return self.known(job.key) or Result("failed", why="finished elsewhere, and its record is gone")
+            return self.known(job.key) or Result("failed", why=lost)
         last = {name: value for row in rows for name, value in row.metrics.items()}
         return Result("complete", self.search.values(job.run, last), curve_in(rows, metric), looked_at)
 

@@ -8,6 +8,7 @@ have identifiers, so they are a part of it.
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import math
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from data_prep.places import not_elsewhere
 from sweeps.study import EVERY_PUZZLE, PuzzleName
 from trm_core.command_line import BadCommand
 from trm_core.config import DataSettings, setting_text
@@ -130,7 +132,10 @@ def _bare(text: str, puzzles: Collection[PuzzleName]) -> dict[PuzzleName, Source
 def _folder(text: str) -> Path:
     """The path of a folder, there or not. Raises BadCommand for one that may not even be looked at."""
     try:
+        not_elsewhere(text)
         Path(text).exists()
+    except argparse.ArgumentTypeError as error:
+        raise BadCommand(f"--data {error}") from None
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise BadCommand(f"--data {text[:60]}: cannot be looked at ({why}); name a folder that can be read") from None

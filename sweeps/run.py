@@ -28,21 +28,23 @@ if __package__ in (None, ""):  # run as a script, from wherever: the repository'
         )
         sys.exit(2)
 
-from data_prep.redaction import redacted
+from data_prep.places import local_path
+from data_prep.redaction import GONE, redacted
 from sweeps import explain
 from sweeps.budget import read_budget
 from sweeps.campaign import Campaign, declare, read_seeds
 from sweeps.changes import read_assignment, read_grid
 from sweeps.conduct import Asked, Ended, conduct, plan_only
 from sweeps.guard import termination_as_interrupt
-from sweeps.machines import Found, find_machines
+from sweeps.machines import Found, Wanted, as_wanted, find_machines
 from sweeps.means import Means
 from sweeps.names import check_names
 from sweeps.packing import AUTO, read_gpus_per_run
-from sweeps.plan import select_rows
+from sweeps.plan import read_shard, select_rows
 from sweeps.prices import find_card, read_price
 from sweeps.profiles import PROFILES, configure, find_profile
 from sweeps.puzzles import find_sources, source_overrides
+from sweeps.scratch import refuse_scratch
 from sweeps.screen import paragraph, print_files, print_plan, to_copy
 from sweeps.seek import check, plan_search, seek
 from sweeps.sought import Sought, record_of, study_of
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
     from sweeps.seek import Found as FoundTrials
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130  # and command_line.USER_ERROR
+MLFLOW_UI = "http://127.0.0.1:5000"  # where `mlflow ui` answers
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -74,6 +77,12 @@ def _main(arguments: Sequence[str]) -> int:
     if arguments[:1] == ["status"]:
         return _status(arguments[1:])
     options = _parser().parse_args(arguments)
+    if options.submit is not None or options.attach is not None:
+        from sweeps.submit.command import on_a_cluster
+
+        return on_a_cluster(options, arguments, [_python(), _from_here(Path(__file__))])
+    if options.bring is not None:
+        raise BadCommand("--bring is for --submit and --attach; say --out for runs made here")
     if options.list:
         explain.print_list()
     elif options.settings:
@@ -88,6 +97,8 @@ def _main(arguments: Sequence[str]) -> int:
         _print_pruning_report(options, arguments)
     elif options.search:
         return _search(options, arguments)
+    elif options.check:
+        return _check_machines(options)
     elif options.plan:
         _print_plan(options, arguments)
     else:
@@ -118,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
         "--trials", type=int, metavar="N", help="of a search, of each row with --tune (default: as it says itself)"
     )
     study.add_argument(
-        "--profile", metavar="NAME", help="mini, official or paper (default: official with a GPU, else mini)"
+        "--profile", metavar="NAME", help="mini, official, paper or fast (default: official with a GPU, else mini)"
     )
     _add_list(study, "--only", "PATTERN", "only rows with this in their name: 'k=3*'")
     study.add_argument(
@@ -139,7 +150,7 @@ def _parser() -> argparse.ArgumentParser:
     where = parser.add_argument_group("where, and on what")
     where.add_argument(
         "--out",
-        type=Path,
+        type=local_path,
         default=Path("results"),
         metavar="FOLDER",
         help="results, checkpoints, puzzles (default: results)",
@@ -167,11 +178,35 @@ def _parser() -> argparse.ArgumentParser:
         help="0.25: four runs share a GPU; auto: as many as its free memory is enough for (default: 1)",
     )
     where.add_argument(
+        "--gpus", type=int, metavar="N", help="use so many, of those that a cluster has or brings; 0: CPUs alone"
+    )
+    where.add_argument(
+        "--wait", type=float, metavar="MINUTES", help="with --gpus: for the first of them to come (default: 0)"
+    )
+    where.add_argument(
+        "--ship-code", action="store_true", help="let Ray bring this code to machines of a cluster that have other"
+    )
+    where.add_argument("--shard", metavar="I/N", help="only the I-th of N parts of the runs, for job arrays: 2/8")
+    where.add_argument(
         "--budget", metavar="2h", help="begin no run that would not end within it: 90m, 2h, or $50 with a --price"
     )
     where.add_argument("--yes", action="store_true", help="start more than one GPU-hour of work without being asked")
+    where.add_argument(
+        "--submit",
+        nargs="?",
+        const="cluster.yaml",
+        metavar="CLUSTER",
+        help="there, as a job: a cluster's file (default: cluster.yaml) or user@host; --out and --data are paths there",
+    )
+    where.add_argument(
+        "--attach", nargs="?", const="", metavar="JOB", help="follow a submitted job (default: the newest)"
+    )
+    where.add_argument(
+        "--bring", type=local_path, metavar="FOLDER", help="a submitted job's report comes here (default: results)"
+    )
     look = parser.add_argument_group("look, and start nothing")
     look.add_argument("--plan", action="store_true", help="print the runs and what they cost")
+    look.add_argument("--check", action="store_true", help="look at every machine that would make runs")
     look.add_argument("--on", metavar="CARD", help="plan for another device: h100, a100, l40s, rtx4090 or cpu")
     look.add_argument("--price", metavar="DOLLARS", help="per hour of a GPU, or of a core (default: --on's, dated)")
     look.add_argument(
@@ -235,7 +270,8 @@ def _means(options: argparse.Namespace, arguments: Sequence[str]) -> Means:
     workers = _workers(options)
     card = find_card(options.on) if options.on else None
     price = read_price(options.price) if options.price else card.price if card else None
-    found = find_machines(ask_nodes=options.gpus_per_run == AUTO)
+    wanted = _wanted(options)
+    found = as_wanted(find_machines(ask_nodes=options.gpus_per_run == AUTO), wanted)
     means = Means(
         out=options.out,
         data={},
@@ -250,8 +286,20 @@ def _means(options: argparse.Namespace, arguments: Sequence[str]) -> Means:
         found=found,
         command=redacted(shlex.join(["python", "sweeps/run.py", *arguments])),
         only_plan=options.plan,
+        wanted=wanted,
+        shard=read_shard(options.shard),
     )
     return replace(means, budget=read_budget(options.budget, price, means.places)) if options.budget else means
+
+
+def _wanted(options: argparse.Namespace) -> Wanted:
+    if options.gpus is not None and options.gpus < 0:
+        raise BadCommand(f"--gpus {options.gpus}: expected 0 or more")
+    if options.wait is not None and not options.gpus:
+        raise BadCommand("--wait is for the GPUs of --gpus N; say how many, or leave it out")
+    if options.wait is not None and not 0 <= options.wait < 10**6:
+        raise BadCommand(f"--wait {options.wait:g}: expected minutes, 0 or more")
+    return Wanted(options.gpus, 60 * (options.wait or 0.0), options.ship_code)
 
 
 def _workers(options: argparse.Namespace) -> int:
@@ -292,7 +340,7 @@ def _status(arguments: Sequence[str]) -> int:
         "study", nargs="?", metavar="STUDY", help="its runs, row by row (default: all studies, in short)"
     )
     parser.add_argument("--profile", metavar="NAME", help="mini, official or paper (default: all)")
-    parser.add_argument("--out", type=Path, default=Path("results"), metavar="FOLDER", help="default: results")
+    parser.add_argument("--out", type=local_path, default=Path("results"), metavar="FOLDER", help="default: results")
     options = parser.parse_args(arguments)
     return print_status(options.study, options.profile, options.out)
 
@@ -306,6 +354,16 @@ def _print_rows(options: argparse.Namespace) -> None:
     if options.diff:
         first, second = options.diff
         explain.print_diff(study, first, second, profile, changes)
+
+
+def _check_machines(options: argparse.Namespace) -> int:
+    from sweeps.preflight import look_at_all
+
+    refuse_scratch(options.out, {})
+    nodes = look_at_all(options.out, shipped=options.ship_code)
+    for node in nodes:
+        print(paragraph(f"{'bad ' if node.problems else 'good'}  {node.line}"))
+    return USER_ERROR if all(node.problems for node in nodes) else DONE
 
 
 def _print_plan(options: argparse.Namespace, arguments: Sequence[str]) -> None:
@@ -354,6 +412,8 @@ def _sought(options: argparse.Namespace, arguments: Sequence[str]) -> Sought:
     for name, given in (("--study", options.study), ("--grid", options.grid), ("--only", options.only)):
         if given:
             raise BadCommand(f"{name} with --search: a search has its own row and space; leave one of them out")
+    if options.shard:
+        raise BadCommand("--shard with --search: a search is one, its trials follow each other; leave it out")
     if options.seeds != "1" or options.data_seeds != "1":
         raise BadCommand("--seeds with --search: the search says how many seeds a trial has; leave it out")
     search = find_search(options.search)
@@ -376,7 +436,7 @@ def _print_pruning_report(options: argparse.Namespace, arguments: Sequence[str])
 
     options.search = options.pruning_report
     sought = _sought(options, arguments)
-    _settle_address(sought.out)
+    _settle_address(sought.out, sought.storage, searches=True)
     print(write_pruning_report(sought))
 
 
@@ -384,7 +444,7 @@ def _search(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     from sweeps.records.read import read_runs
 
     sought = _sought(options, arguments)
-    _settle_address(sought.out)
+    _settle_address(sought.out, sought.storage, searches=True)
     if options.plan:
         check(sought, may_lack_files=True)
         n_runs = sought.trials * sought.search.seeds
@@ -401,7 +461,7 @@ def _search(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         return written.folder
 
     found = seek(sought, report)
-    print(_where_the_runs_are())
+    print(_where_the_runs_are([found.campaign]))
     print(_where_the_trials_are(found.storage))
     _say_what_failed(found.failed, sought.out)
     if found.n_left:
@@ -418,6 +478,8 @@ def _tuning(options: argparse.Namespace, arguments: Sequence[str]) -> Tuning:
 
     if options.search:
         raise BadCommand("--search with --tune: a search has its own row, --tune takes those of --study; leave one out")
+    if options.shard:
+        raise BadCommand("--shard with --tune: a row's trials follow each other; leave it out")
     search = find_search(options.tune)
     return Tuning(
         asked=_asked(options, arguments, plan=options.plan),
@@ -430,7 +492,7 @@ def _tuning(options: argparse.Namespace, arguments: Sequence[str]) -> Tuning:
 
 def _tune(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     tuning = _tuning(options, arguments)
-    _settle_address(tuning.asked.out)
+    _settle_address(tuning.asked.out, tuning.storage, searches=True)
     if options.plan:
         check_tuning(tuning, may_lack_files=True)
         print_plan(plan_tuning(tuning))
@@ -459,7 +521,12 @@ def _tune(options: argparse.Namespace, arguments: Sequence[str]) -> int:
 
 
 def _where_the_trials_are(storage: str) -> str:
-    return to_copy("the trials", [_python(), "-m", "optuna_dashboard", storage])
+    """What opens them: Optuna's dashboard, a program of its own that this one does without."""
+    beside = Path(sys.executable).with_name("optuna-dashboard")
+    there = shutil.which("optuna-dashboard")
+    program = _from_here(beside) if beside.exists() and there is None else "optuna-dashboard"
+    label = "the trials" if beside.exists() or there else "the trials (pip install optuna-dashboard)"
+    return to_copy(label, [program, redacted(storage)])
 
 
 def _say_what_failed(failed: Mapping[str, str], out: Path) -> None:
@@ -468,11 +535,18 @@ def _say_what_failed(failed: Mapping[str, str], out: Path) -> None:
         print(paragraph(f"failed: {reason} (all of it: {out / 'runs' / key / 'failure.txt'})"), file=sys.stderr)
 
 
-def _settle_address(out: Path) -> None:
+def _settle_address(out: Path, storage: str | None = None, *, searches: bool = False) -> None:
+    """Where the runs are recorded, said once; that nothing lasting lies in Ray's scratch. Raises InScratch."""
     from sweeps.records import address
 
     if said := address.locate(out):
         print(paragraph(said))
+    files = {address.VARIABLE: address.sqlite_path(address.address())}
+    if searches:
+        from sweeps.search import default_storage
+
+        files["--optuna-storage"] = address.sqlite_path(storage or default_storage())
+    refuse_scratch(out, files)
 
 
 def _compare(ended: Ended, out: Path) -> None:
@@ -486,7 +560,7 @@ def _compare(ended: Ended, out: Path) -> None:
 
 def _last_words(asked: Asked, ended: Ended) -> int:
     """Where the runs are, what failed, what is left. Returns the exit code."""
-    print(_where_the_runs_are())
+    print(_where_the_runs_are(ended.campaigns))
     several = len(ended.campaigns) > 1
     failed = {
         job.key: replace(job, label=campaign.label if several else "")
@@ -508,13 +582,19 @@ def _last_words(asked: Asked, ended: Ended) -> int:
     return FAILED if ended.failed or ended.problems else DONE
 
 
-def _where_the_runs_are() -> str:
+def _where_the_runs_are(campaigns: Sequence[Campaign]) -> str:
+    """What opens MLflow's pages, and the address that opens them on the table."""
     from sweeps.records.address import address
+    from sweeps.records.shown import page_of
 
-    uri = address()
+    uri, page = address(), page_of(campaigns)
+    if uri.startswith("http"):
+        home = redacted(uri).replace(f"{GONE}@", "").rstrip("/")
+        return f"the runs: {home}{page}"
     if not uri.startswith("sqlite"):
         return f"the runs: {redacted(uri)}"
-    return to_copy("the runs", [_python(), "-m", "mlflow", "ui", "--backend-store-uri", uri])
+    command = to_copy("the runs", [_python(), "-m", "mlflow", "ui", "--backend-store-uri", uri])
+    return command + (f"\n  then open {MLFLOW_UI}{page}" if page else "")
 
 
 def _python() -> str:

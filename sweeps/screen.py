@@ -220,10 +220,15 @@ def _sentences(plan: Plan, seeds: str, room: int) -> list[str]:
                 f" {plan.price.source}."
             )
     if plan.too_large and plan.memory is not None:
+        less = "" if plan.too_large[0].recomputes else "train.activation_checkpointing=true, "
         said.append(
             f"{len(plan.too_large)} run(s) do not fit into the {gigabytes(plan.memory)} there are, as"
-            f" {plan.too_large[0].job.name}, and would be refused: train.activation_checkpointing=true, a smaller"
-            " train.batch_size, or more workers."
+            f" {plan.too_large[0].job.name}, and would be refused: {less}a smaller train.batch_size, or more workers."
+        )
+    if plan.recomputing and plan.memory is not None:
+        said.append(
+            f"{len(plan.recomputing)} run(s) fit into the {gigabytes(plan.memory)} there are by recomputing in the"
+            f" backward, as {plan.recomputing[0].job.name}: train.activation_checkpointing=auto; it moves no number."
         )
     said += [f"Times are estimates from {source}." for source in plan.sources]
     said += [*plan.notes, seeds, "Memory is the peak of one worker, by formula (trm_core/memory.py)."]
@@ -257,9 +262,14 @@ def say_what_is_left(
 
 
 def print_files(folder: Path, names: Sequence[str], say: Callable[[str], None] = print) -> None:
-    """Where a report lies: its folder, and below that its files."""
+    """Where a report lies: its folder, and below that its files; the forms of one share its name."""
     say(f"{folder}/")
-    for line in textwrap.wrap("  ".join(names), width() - 2, break_long_words=False, break_on_hyphens=False):
+    forms: dict[str, list[str]] = {}
+    for name in names:
+        stem, _, ending = name.rpartition(".")
+        forms.setdefault(stem, []).append(ending)
+    shown = [f"{stem}.{of[0]}" if len(of) == 1 else f"{stem}.{{{','.join(of)}}}" for stem, of in forms.items()]
+    for line in textwrap.wrap("  ".join(shown), width() - 2, break_long_words=False, break_on_hyphens=False):
         say(f"  {line}")
 
 

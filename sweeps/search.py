@@ -28,7 +28,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from data_prep.redaction import redacted
-from sweeps.guard import FileHeld, hold_file, one_at_a_time
+from sweeps.locks import FileHeld, hold_file, one_at_a_time
 from sweeps.records.address import address, host_and_port, one_line, sqlite_path
 from sweeps.search_spec import Choices, Dimension, Floats, Params, Search, Value, decide
 from sweeps.trials import Proposal, Result, State, Trial, known_to, mean_of
@@ -149,6 +149,7 @@ class Ledger:
         self._to_hand_out: list[int] = []  # of them
         self._ended: dict[str, Result] = {}  # runs whose trial has not
         self._under_way: set[str] = set()
+        self._over: dict[int, Trial] = {}  # those that have ended: nothing changes them any more
         there = self.trials()
         self._told = {trial.keys: _result(trial) for trial in there if trial.state != "running" and trial.keys}
         self._take_on(there)
@@ -156,7 +157,10 @@ class Ledger:
     def trials(self) -> tuple[Trial, ...]:
         """All trials there are, by number."""
         with explained(self._storage.url, "read its trials"):
-            return tuple(map(_trial, self._study.get_trials(deepcopy=False)))
+            found = self._study.get_trials(deepcopy=False)
+        new = {one.number: _trial(one) for one in found if one.number not in self._over}
+        self._over |= {number: trial for number, trial in new.items() if trial.state != "running"}
+        return tuple(self._over.get(one.number) or new[one.number] for one in found)
 
     def known_to(self, number: int) -> tuple[Trial, ...]:
         """The trials that have ended and that trial `number` may be compared with."""

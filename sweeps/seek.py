@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +16,16 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from sweeps.budget import refuse_too_small
-from sweeps.campaign import Campaign, Job
+from sweeps.campaign import BadCampaign, Campaign, Job
 from sweeps.machines import cluster
-from sweeps.means import Means, ask, check_place, leave_document, plan_of, results_in
+from sweeps.means import Means, ask, check_place, leave_document, plan_of, refuse_cpus, results_in
 from sweeps.packing import arrange, largest
 from sweeps.plan import Plan
 from sweeps.proposed import TOLD_WITHIN_S, Runs, Sets
 from sweeps.puzzles import BuiltSet, check_sources
 from sweeps.screen import paragraph, say_what_is_left
-from sweeps.sought import Sought
+from sweeps.snapshot import NAME, Snapshot
+from sweeps.sought import Sought, record_of
 from trm_core.command_line import BadCommand
 from trm_core.config import RunConfig
 
@@ -100,6 +102,7 @@ def seek(sought: Sought, report: Callable[[Found], Path | None]) -> Found:
     from sweeps.search import check_storage, default_storage
 
     base = check(sought)
+    refuse_cpus(sought, sought.profile)
     check_place(sought)
     storage = sought.storage or default_storage()
     check_storage(storage)
@@ -115,25 +118,42 @@ def seek(sought: Sought, report: Callable[[Found], Path | None]) -> Found:
         ask(sought, plan)
         leave_document(runs.campaign, sought.out)
         say: list[Callable[[str], None]] = [lambda text: print(text, file=sys.stderr)]
-        tracker = stack.enter_context(Tracker.open(runs.campaign, say=lambda text: say[-1](text)))
-        runs.tracker = tracker
-        with cluster() if plan.todo else contextlib.nullcontext():  # one Ray: a second in a process does not end well
+        if plan.todo or runs.confirm() or not is_recorded(runs.campaign):
+            runs.tracker = stack.enter_context(Tracker.open(runs.campaign, say=lambda text: say[-1](text)))
+        tracker = runs.tracker
+        with (
+            cluster(ship_code=sought.wanted.ship_code) if plan.todo else contextlib.nullcontext()
+        ):  # one Ray: a second in a process does not end well
             outcomes = [_launch(sought, runs, plan, (), say, source=runs)] if ledger.left() or runs.open else []
             if not any(outcome.interrupted for outcome in outcomes) and not ledger.left():
                 outcomes.append(_launch(sought, runs, plan, runs.confirm(), say, source=None))
         if any(outcome.interrupted for outcome in outcomes):
-            for problem in tracker.close("KILLED"):
+            for problem in tracker.close("KILLED") if tracker else ():
                 print(problem, file=sys.stderr)
             raise KeyboardInterrupt
-        tracker.settle(TOLD_WITHIN_S)
+        if tracker:
+            tracker.settle(TOLD_WITHIN_S)
         failed = {key: reason for outcome in outcomes for key, reason in outcome.failed.items()}
         trials = ledger.trials()
         n_left = sought.trials - sum(trial.state != "running" for trial in trials)
-        found = Found(tracker.campaign, trials, runs.best(), runs.confirmed(), failed, max(0, n_left), storage)
+        campaign = tracker.campaign if tracker else runs.campaign
+        leave_document(campaign, sought.out)  # with the runs that it has by now; it goes to MLflow with the report
+        found = Found(campaign, trials, runs.best(), runs.confirmed(), failed, max(0, n_left), storage)
         folder = report(found)
-        for problem in tracker.close("KILLED" if n_left > 0 else "FINISHED", folder):
+        for problem in tracker.close("KILLED" if n_left > 0 else "FINISHED", folder) if tracker else ():
             print(problem, file=sys.stderr)
         return found
+
+
+def is_recorded(campaign: Campaign) -> bool:
+    """Whether MLflow's document of this campaign has all of its runs; then a command that makes none opens no run."""
+    from sweeps.records.read import document_of
+
+    try:
+        found = document_of(campaign)
+    except BadCampaign:  # Tracker.open() says what is wrong with it, or writes it anew
+        return False
+    return found is not None and campaign.keys <= found.keys
 
 
 def _say(sought: Sought, plan: Plan) -> None:
@@ -143,6 +163,37 @@ def _say(sought: Sought, plan: Plan) -> None:
     else:
         done = f"{sought.trials} of {sought.trials} trials are done already, and the best are confirmed"
         print(paragraph(f"search {sought.name}: {done}"))
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """What the report of a search is made of while its runs go on, and where that lies."""
+
+    campaign: Campaign
+    folder: Path
+    snapshot: Snapshot
+
+    def leave(self) -> list[str]:
+        """Leave the snapshot there. Returns what writes the report. Raises OSError."""
+        return self.snapshot.leave(self.folder)
+
+    def forget(self) -> None:
+        """Nothing is to be written of it any more."""
+        with contextlib.suppress(OSError):
+            (self.folder / NAME).unlink(missing_ok=True)
+
+
+def unfinished(sought: Sought, runs: Runs, *, confirming: bool) -> Unfinished:
+    """A search as it stands. Raises TrackingUnavailable, StorageUnavailable."""
+    trials = runs.ledger.trials()
+    n_ended = sum(trial.state != "running" for trial in trials)
+    snapshot = Snapshot(
+        record=record_of(sought, trials, runs.confirmed() if confirming else None),
+        headline=f"{n_ended} of {sought.trials} trials have ended" + (", the best run again" if confirming else ""),
+        written_ms=round(1000 * time.time()),
+        anew=sought.command,
+    )
+    return Unfinished(runs.campaign, runs.campaign.folder(sought.out), snapshot)
 
 
 def make(
@@ -156,19 +207,39 @@ def make(
     share: float,
     may_begin: Callable[[Job], bool],
     say: list[Callable[[str], None]],
+    unfinished: Callable[[], Unfinished],
     source: Source | None = None,
     tags: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
 ) -> Outcome:
     """Launch these jobs, or those of a source, n runs of so much work in all, with their progress on the screen.
 
-    share: of a GPU that each has.
+    share: of a GPU that each has. unfinished: what its report is made of, which is written again as runs end.
     """
     from sweeps.launch import Outcome, launch
     from sweeps.progress import Progress
+    from sweeps.records.address import TrackingUnavailable
+    from sweeps.refresh import Refresher
+    from sweeps.search import StorageUnavailable
 
     if not jobs and source is None:
         return Outcome()
-    with Progress(runs=n, done=0, work=work) as progress:
+    newest: dict[str, Unfinished] = {}
+
+    def hear(_: Job) -> None:
+        with contextlib.suppress(TrackingUnavailable, StorageUnavailable):  # the next one will do
+            one = unfinished()
+            newest[one.campaign.id] = one
+            refresher.ended(one.campaign)
+
+    with (
+        Progress(runs=n, done=0, work=work) as progress,
+        Refresher(
+            means.out,
+            left_s=progress.all_left_s,
+            say=progress.say,
+            command=lambda campaign, _: newest[campaign.id].leave(),
+        ) as refresher,
+    ):
         say.append(progress.say)
         try:
             return launch(
@@ -184,9 +255,13 @@ def make(
                 may_begin=may_begin,
                 source=source,
                 expected=n,
+                wanted=means.wanted,
+                on_end=hear,
             )
         finally:
             say.pop()
+            for one in newest.values():
+                one.forget()
 
 
 def _launch(
@@ -208,6 +283,7 @@ def _launch(
         share=plan.share,
         may_begin=runs.spending(plan),
         say=say,
+        unfinished=lambda: unfinished(sought, runs, confirming=source is None),
         source=source,
         tags=runs.tags,
     )

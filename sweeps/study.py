@@ -12,10 +12,12 @@ from trm_core.config import RunConfig, Settings, find_setting
 
 BaseName = Literal["trm", "trm_att", "hrm", "direct"]
 PuzzleName = Literal["sudoku", "maze", "arc"]
-ProfileName = Literal["mini", "official", "paper"]
+ProfileName = Literal["mini", "official", "paper", "fast"]
 EVERY_BASE: tuple[BaseName, ...] = ("trm", "trm_att", "hrm", "direct")
 EVERY_PUZZLE: tuple[PuzzleName, ...] = ("sudoku", "maze", "arc")
-EVERY_PROFILE: tuple[ProfileName, ...] = ("mini", "official", "paper")
+EVERY_PROFILE: tuple[ProfileName, ...] = ("mini", "official", "paper", "fast")
+# the puzzles that a profile has settings for, where these are not all
+PUZZLES_OF: dict[ProfileName, tuple[PuzzleName, ...]] = {"fast": ("sudoku",)}
 
 
 class UnknownStudy(ValueError):
@@ -105,7 +107,9 @@ class Study(Settings):
     rows: Annotated[tuple[Row, ...], Field(min_length=1)]
     quoted: tuple[Quoted, ...] = ()  # printed apart from the rows that were run
     metric: str = "test/exact_accuracy"
-    layout: Literal["accuracy", "losses"] = "accuracy"  # "losses": first, last and least training loss of each row
+    # "losses": first, last and least training loss of each row; "speed": what it takes to come to an accuracy
+    layout: Literal["accuracy", "losses", "speed"] = "accuracy"
+    reach: Annotated[float, Field(gt=0, lt=1)] | None = None  # with "speed": that accuracy, on the validation puzzles
     note: str = ""  # printed under the table
     baseline: tuple[str, ...] = ()  # the row that the others are compared with; of several test sets one each
     claims: tuple[Claim, ...] = ()
@@ -127,6 +131,12 @@ class Study(Settings):
                 raise ValueError(f"study {self.name}: no row is named {name!r}; {nearest(name, names, 'rows')}")
         return self
 
+    @model_validator(mode="after")
+    def _a_table_of_speed_says_how_far(self) -> Self:
+        if (self.layout == "speed") != (self.reach is not None):
+            raise ValueError(f'study {self.name}: layout="speed" and reach go together; set both or neither')
+        return self
+
     def puzzle_of(self, row: Row) -> PuzzleName:
         """The row's puzzle: its own, or the study's."""
         return row.puzzle or self.puzzle
@@ -137,8 +147,9 @@ class Study(Settings):
         return any(row.paper is not None for row in self.rows)
 
     def rows_of(self, profile: ProfileName) -> tuple[Row, ...]:
-        """The rows that this profile runs."""
-        return tuple(row for row in self.rows if profile in row.profiles)
+        """The rows that this profile runs: those that are for it, on puzzles that it has settings for."""
+        puzzles = PUZZLES_OF.get(profile, EVERY_PUZZLE)
+        return tuple(row for row in self.rows if profile in row.profiles and self.puzzle_of(row) in puzzles)
 
 
 # --- the files -------------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from sweeps.campaign import Campaign, Job, id_in
 from sweeps.conduct import Asked, Ended, Reporter, conduct, with_runs
 from sweeps.conduct import check as check_study
 from sweeps.machines import cluster
-from sweeps.means import Means, ask, check_place, leave_document, plan_of, results_in
+from sweeps.means import Means, ask, check_place, leave_document, plan_of, refuse_cpus, results_in
 from sweeps.names import UntrueName, named_for
 from sweeps.packing import largest
 from sweeps.plan import Plan
@@ -32,7 +32,8 @@ from sweeps.proposed import TOLD_WITHIN_S, Runs, Sets
 from sweeps.puzzles import BuiltSet, check_sources
 from sweeps.screen import say_what_is_left
 from sweeps.search_spec import Confirmation, Dimension, Search
-from sweeps.seek import make, n_ended
+from sweeps.seek import Unfinished, is_recorded, make, n_ended
+from sweeps.snapshot import Snapshot
 from sweeps.sought import VALIDATION_ALONE, Sought, id_of, record_of
 from sweeps.study import Row, Study
 from sweeps.tune_record import TunedRow, TuningRecord
@@ -335,6 +336,7 @@ def tune(tuning: Tuning, report_published: Reporter, report: Callable[[Tuned], P
     from sweeps.search import check_storage, default_storage
 
     check(tuning)
+    refuse_cpus(tuning.asked, tuning.asked.profile)
     check_place(tuning.asked)
     check_storage(tuning.storage or default_storage())
     _check_budget(tuning)
@@ -355,24 +357,29 @@ def tune(tuning: Tuning, report_published: Reporter, report: Callable[[Tuned], P
         ask(asked, plan)
         may_begin = _spending(tuning, turns, plan)
         if any(turns.n_left.values()):
-            stack.enter_context(cluster())  # one Ray for all: a second one in a process does not end well
+            stack.enter_context(
+                cluster(ship_code=asked.wanted.ship_code)
+            )  # one Ray for all: a second one in a process does not end well
         published = conduct(asked, report_published)
         leave_document(turns.campaign, asked.out, tuning.folder)
         say: list[Callable[[str], None]] = [lambda text: print(text, file=sys.stderr)]
-        tracker = stack.enter_context(Tracker.open(turns.campaign, say=lambda text: say[-1](text)))
-        turns.record_with(tracker)
+        tracker = None
+        if any(turns.n_left.values()) or turns.confirm() or not is_recorded(turns.campaign):
+            tracker = stack.enter_context(Tracker.open(turns.campaign, say=lambda text: say[-1](text)))
+            turns.record_with(tracker)
         outcomes = []
         if turns.left():
-            outcomes.append(_make(tuning, turns, (), plan.share, may_begin, say, source=turns))
+            outcomes.append(_make(tuning, turns, (), plan.share, may_begin, say, published.campaigns[0], source=turns))
         if not any(outcome.interrupted for outcome in outcomes) and not turns.left():
-            outcomes.append(_make(tuning, turns, turns.confirm(), plan.share, may_begin, say))
+            outcomes.append(_make(tuning, turns, turns.confirm(), plan.share, may_begin, say, published.campaigns[0]))
         if any(outcome.interrupted for outcome in outcomes):
-            for problem in tracker.close("KILLED"):
+            for problem in tracker.close("KILLED") if tracker else ():
                 print(problem, file=sys.stderr)
             raise KeyboardInterrupt
-        tracker.settle(TOLD_WITHIN_S)
+        if tracker:
+            tracker.settle(TOLD_WITHIN_S)
         tuned = Tuned(
-            campaign=tracker.campaign,
+            campaign=tracker.campaign if tracker else turns.campaign,
             published=published,
             record=record_of_tuning(tuning, rows, published.campaigns[0]),
             failed={key: reason for outcome in outcomes for key, reason in outcome.failed.items()},
@@ -381,7 +388,7 @@ def tune(tuning: Tuning, report_published: Reporter, report: Callable[[Tuned], P
         )
         leave_document(tuned.campaign, asked.out, tuning.folder)
         folder = report(tuned)
-        for problem in tracker.close("KILLED" if tuned.n_left else "FINISHED", folder):
+        for problem in tracker.close("KILLED" if tuned.n_left else "FINISHED", folder) if tracker else ():
             print(problem, file=sys.stderr)
         return tuned
 
@@ -393,9 +400,21 @@ def _make(
     share: float,
     may_begin: Callable[[Job], bool],
     say: list[Callable[[str], None]],
+    published: Campaign,
     source: Turns | None = None,
 ) -> Outcome:
     """These jobs, or all trials that are left, as they are proposed."""
+
+    def unfinished() -> Unfinished:
+        ended = [sum(trial.state != "running" for trial in one.ledger.trials()) for one in turns.rows]
+        snapshot = Snapshot(
+            record=record_of_tuning(tuning, turns.rows, published),
+            headline=f"{sum(ended)} of {len(ended) * tuning.trials} trials have ended",
+            written_ms=round(1000 * time.time()),
+            anew=tuning.asked.command,
+        )
+        return Unfinished(turns.campaign, tuning.folder, snapshot)
+
     work = sum(job.run.train_work() for job in jobs)
     if source is not None:
         work = sum(one.n_left * one.base.train_work() for one in source.rows)
@@ -409,6 +428,7 @@ def _make(
         share=share,
         may_begin=may_begin,
         say=say,
+        unfinished=unfinished,
         source=source,
         tags=turns.tags,
     )

@@ -8,6 +8,8 @@ What a trial reports to the driver, each report one of these:
     {"rows", "torn"}        rows of the journal; what was said of torn checkpoints and of a damaged journal
     {"retry", "settings"}   why the run raised, and from where it goes on, in one line; settings that are others from
                             here on, by name, as text
+    {"settled", "settings"} what was left to "auto" and is decided as none expects, why, in one line; and as above
+    {"preempted"}           why its process had to end, in one line: of a run that begins again by itself
     {"failure", "kind"}     why it failed, in one line, and of which kind (failures.Kind); the last
 """
 
@@ -18,6 +20,7 @@ import gc
 import json
 import logging
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -30,12 +33,15 @@ import torch.distributed as dist
 
 from data_prep.puzzle_set import PuzzleSet
 from sweeps import journal as journals
-from sweeps.failures import RETRIES, Failure, Verdict, verdict_on_failure
-from sweeps.folder import LACK, MAX_FAILURES, Task, note_failure, note_lack, noted_failure, noted_lack
-from sweeps.guard import hold_folder
+from sweeps.failures import RETRIES, Failure, Preempted, Tries, Verdict, preemption_in, verdict_on_failure
+from sweeps.folder import LACK, Task, last_checkpoint, note_failure, note_lack, noted_failure, noted_lack
 from sweeps.journal import Journal, read_journal, write_whole
+from sweeps.locks import FolderHeld, Lease, hold_folder
+from sweeps.notice import Due, Notice
+from sweeps.probe import source_hash
 from sweeps.records.types import Measurement
 from trm_core import checkpoint
+from trm_core.config import RunConfig
 from trm_core.distributed import same_for_all, wait_for_all
 from trm_core.trainer import train
 
@@ -49,20 +55,23 @@ def train_run(
     *,
     rank: int = 0,
     workers: int = 1,
-    agreed: Callable[[bool], bool] = lambda due: due,
+    agreed: Callable[[int], int] = lambda asked: asked,
+    begun: Callable[[RunConfig, str], None] = lambda run, why: None,
+    noticed: Callable[[], str] = lambda: "",
 ) -> None:
     """Train one run in its folder, from its last checkpoint, and pass its rows on, every 2 s and at evaluations.
 
     A run that had ended there is not trained again: all its rows are passed on. Either way the weights that were
     evaluated are what stays of its checkpoints.
-    Rank 0 keeps the journal and the lock; the others only compute. agreed: makes `due` the same on all workers.
-    pass_on: rows, and what was said about torn files. Raises FolderHeld, and what trm_core.trainer.train raises.
+    Rank 0 keeps the journal and the lock; the others only compute. agreed: makes a number the largest of all workers'.
+    pass_on: rows, and what was said about torn files. begun: as train() calls it. noticed: why the run is to end after
+    this step, "" while it is not. Raises Preempted then, FolderHeld, and what train() raises.
     """
     torch.set_num_threads(task.threads)
     first_worker = rank == 0
     data = PuzzleSet.open(task.data, verify=False)
     task.folder.mkdir(parents=True, exist_ok=True)
-    with hold_folder(task.folder) if first_worker else contextlib.nullcontext(), _Torn() as torn:
+    with hold_folder(task.folder) if first_worker else contextlib.nullcontext() as lease, _Torn() as torn:
         wait_for_all()  # until the lock is held, another process may still write checkpoints here
         journal = Journal(task.folder / "metrics.jsonl") if first_worker else None
         ended = same_for_all("ended" if journal is not None and has_ended(task, journal.rows, data) else "") != ""
@@ -84,9 +93,15 @@ def train_run(
                 )
                 waiting += journal.add(row)
             evaluated = any(name.startswith(("validation/", "test/")) for name in metrics)  # the same on all workers
-            if evaluated or agreed(time.monotonic() - passed_on_at > PASS_ON_EVERY_S):
+            if agreed(int(evaluated or time.monotonic() - passed_on_at > PASS_ON_EVERY_S)):
                 rows, waiting, passed_on_at = waiting, [], time.monotonic()
                 pass_on(rows, torn.take())
+
+        by_clock = Due(noticed, agreed=agreed, every=1 if workers == 1 else task.run.train.log_every)
+
+        def due(step: int) -> bool:
+            _refuse_if_lost(lease, task.folder)
+            return by_clock.due(step)
 
         try:
             if not ended:
@@ -98,6 +113,9 @@ def train_run(
                     predictions=task.folder / "predictions",
                     outcomes=task.folder,
                     device=task.device,
+                    begun=begun,
+                    due=due,
+                    saved=by_clock.saved,
                 )
         finally:
             if waiting and workers == 1:  # it raised; with several workers only all together can pass on
@@ -106,6 +124,11 @@ def train_run(
             with journal.path.open("rb") as file:
                 os.fsync(file.fileno())  # before anything is dropped that it could be made from again
             checkpoint.keep_weights(_last_checkpoint(task))
+
+
+def _refuse_if_lost(lease: Lease | None, folder: Path) -> None:
+    if lease is not None and lease.lost:
+        raise FolderHeld(f"{folder}: taken over by another process while this one did not answer; it goes on there")
 
 
 def has_ended(task: Task, rows: Sequence[Measurement], data: PuzzleSet) -> bool:
@@ -167,17 +190,43 @@ def device_name(device: str) -> str:
     return torch.cuda.get_device_name() if device == "cuda" and torch.cuda.is_available() else "cpu"
 
 
+def whereabouts(device: str) -> dict[str, Any]:
+    """What a trial says first: on what it computes, where, and by which code."""
+    return {"device": device_name(device), "worker": {"host": socket.gethostname(), "code": source_hash()}}
+
+
+def _node() -> dict[str, str]:
+    """Ray's name for this machine."""
+    import ray
+
+    return {"node": ray.get_runtime_context().get_node_id()}
+
+
+class _Begun:
+    """Hears, when a run begins, whether it recomputes, and reports it where that was decided for it."""
+
+    def __init__(self, task: Task, report: Callable[[dict[str, Any]], None]) -> None:
+        self._report = report
+        # what was left open and never came to be decided would not have fitted either way
+        self.recomputes = task.run.train.activation_checkpointing != "false"
+
+    def __call__(self, run: RunConfig, why: str) -> None:
+        self.recomputes = run.train.recomputes
+        if why:
+            self._report({"settled": why, "settings": {RECOMPUTE: run.train.activation_checkpointing}})
+
+
 # --- inside a Tune trial ---------------------------------------------------------------------------------------------
 
 
-def train_alone(task: Task, report: Callable[[dict[str, Any]], None]) -> None:
+def train_alone(task: Task, report: Callable[[dict[str, Any]], None], noticed: Callable[[], str] = lambda: "") -> None:
     """Train a run in this very process, begin it again where that may help, and report what comes of it.
 
     Out of memory, it goes on with activation checkpointing, which is no part of its key and moves none of its numbers.
-    A failed run is a result: reported, and the others go on.
+    A failed run is a result: reported, and the others go on. noticed: as train_run asks. Raises Preempted.
     """
     reached = [_last_step(task.folder / "metrics.jsonl")]
-    step = reached[0]
+    step, begun = reached[0], _Begun(task, report)
 
     def pass_on(rows: list[Measurement], torn: list[str]) -> None:
         nonlocal step
@@ -186,13 +235,14 @@ def train_alone(task: Task, report: Callable[[dict[str, Any]], None]) -> None:
 
     while True:
         try:
-            train_run(task, pass_on)
+            train_run(task, pass_on, begun=begun, noticed=noticed)
             return
+        except Preempted:
+            raise  # the run goes on in another process
         except Exception as error:
             failure = Failure.of(error)
             reached.append(step)
-            recomputes = task.run.train.activation_checkpointing
-            verdict = verdict_on_failure(failure.kind, reached, recomputes=recomputes)
+            verdict = verdict_on_failure(failure.kind, reached, recomputes=begun.recomputes)
             if verdict is Verdict.GIVE_UP:
                 note_failure(task.folder, task.launch, error)
                 report(failure.told())
@@ -208,7 +258,7 @@ def train_alone(task: Task, report: Callable[[dict[str, Any]], None]) -> None:
 
 
 def _recomputing(task: Task) -> Task:
-    return replace(task, run=task.run.change({"train": {"activation_checkpointing": True}}))
+    return replace(task, run=task.run.change({"train": {"activation_checkpointing": "true"}}))
 
 
 def _recomputed(task: Task, reason: str) -> dict[str, Any]:
@@ -217,7 +267,7 @@ def _recomputed(task: Task, reason: str) -> dict[str, Any]:
 
 def _retried(task: Task, reason: str, how: str) -> dict[str, Any]:
     """What is reported of a run that raised and goes on."""
-    saved = checkpoint.last_step(task.folder / "checkpoints")
+    saved = last_checkpoint(task.folder)
     goes_on = "begins anew" if saved is None else f"goes on from step {saved}"
     return {"retry": f"{reason}; {goes_on} {how}"}
 
@@ -232,8 +282,9 @@ def train_inline(task: Task) -> None:
     """The inline launcher's trial: train in this very process."""
     from ray import tune
 
-    tune.report({"device": device_name(task.device)})
-    train_alone(task, tune.report)
+    tune.report(whereabouts(task.device) | _node())
+    with Notice() as notice:
+        train_alone(task, tune.report, notice.why)
     gc.collect()
     torch.cuda.empty_cache()  # the process may stay, without a run: what torch keeps for itself is not free for others
 
@@ -245,18 +296,27 @@ def train_with_workers(task: Task, *, workers: int, gpus: float, storage: Path) 
 
     Their reports come through a queue of our own, of any length. Ray's TuneReportCallback has one of length 1 that it
     reads only between two results: with a driver that is slow to take them (MLflow far away), the last report meets
-    the trial's end, and then is lost or blocks the trial for ever (seen with Ray 2.60).
+    the trial's end, and then is lost or blocks the trial for ever (seen with Ray 2.60). Like this trial and Train's
+    controller the queue is on the head: no worker's machine takes it along.
+
+    Whether a try that ended is followed by another is decided here (failures.Tries): Ray's own max_failures and
+    max_preemption_failures count tries that made progress too.
     """
     os.environ.setdefault(
         "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1"
     )  # a report waits for the next poll: 2 s by default
     from ray import tune
-    from ray.train import FailureConfig, RunConfig, ScalingConfig, UserCallback
+    from ray.train import (
+        ControllerError,
+        FailureConfig,
+        RunConfig,
+        ScalingConfig,
+        TrainingFailedError,
+        UserCallback,
+    )
     from ray.train.torch import TorchConfig, TorchTrainer
-    from ray.train.v2.api.exceptions import ControllerError, TrainingFailedError
-    from ray.util.queue import Queue
 
-    reports = Queue(actor_options={"num_cpus": 0})
+    reports = queue_here()
 
     class PassOn(UserCallback):  # type: ignore[misc]  # Ray is not typed
         """In Train's controller: what the first worker reported."""
@@ -268,37 +328,57 @@ def train_with_workers(task: Task, *, workers: int, gpus: float, storage: Path) 
         while (metrics := reports.get()) is not None:
             tune.report(metrics)
 
-    trainer = TorchTrainer(
-        train_worker,
-        train_loop_config={"task": task},
-        torch_config=TorchConfig(backend="nccl" if task.device == "cuda" else "gloo"),
-        scaling_config=ScalingConfig(
-            num_workers=workers, use_gpu=gpus > 0, resources_per_worker={"GPU": gpus} if gpus else None
-        ),
-        run_config=RunConfig(
-            name=task.key,  # a stable name: a new controller takes over from a dead one
-            storage_path=str(storage),
-            callbacks=[PassOn()],
-            failure_config=FailureConfig(max_failures=MAX_FAILURES),
-        ),
-    )
+    def fit() -> None:
+        TorchTrainer(
+            train_worker,
+            train_loop_config={"task": task},
+            torch_config=TorchConfig(backend="nccl" if task.device == "cuda" else "gloo"),
+            scaling_config=ScalingConfig(
+                num_workers=workers, use_gpu=gpus > 0, resources_per_worker={"GPU": gpus} if gpus else None
+            ),
+            run_config=RunConfig(
+                name=task.key,  # a stable name: a new controller takes over from a dead one
+                storage_path=str(storage),
+                callbacks=[PassOn()],
+                failure_config=FailureConfig(max_failures=0, max_preemption_failures=0),
+            ),
+        ).fit()
+
     passing_on = threading.Thread(target=pass_on, daemon=True)
     passing_on.start()
-    failure = None
+    tries, failure, ended = Tries(last_checkpoint(task.folder)), None, False
     try:
-        trainer.fit()
-    except ControllerError:
-        raise  # not the run's doing: Tune tries again
-    except TrainingFailedError as error:
-        failure = noted_failure(task.folder, task.launch)
-        if failure is None:
-            note_failure(task.folder, task.launch, error)
-            failure = Failure.of(error)
+        while not ended and failure is None:
+            try:
+                fit()
+                ended = True
+            except ControllerError:
+                raise  # not the run's doing: Tune tries again
+            except TrainingFailedError as error:
+                failure = noted_failure(task.folder, task.launch)
+                why = preemption_in(error)
+                if failure is not None:
+                    pass  # a worker has said that it has failed for good
+                elif not tries.another(preempted=bool(why), checkpoint=last_checkpoint(task.folder)):
+                    note_failure(task.folder, task.launch, error)
+                    failure = Failure.of(error)
+                elif why:
+                    reports.put({"preempted": why})
     finally:
         reports.put(None)
         passing_on.join()
     if failure is not None:
         tune.report(failure.told())
+
+
+def queue_here() -> Any:
+    """A queue whose actor is on this process's machine. By itself Ray puts an actor without needs on any of them."""
+    import ray
+    from ray.util.queue import Queue
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
 
 
 def train_worker(config: dict[str, Any]) -> None:
@@ -311,12 +391,12 @@ def train_worker(config: dict[str, Any]) -> None:
     rank, workers = context.get_world_rank(), context.get_world_size()
     device = ray.train.torch.get_device()
 
-    def agreed(due: bool) -> bool:
+    def agreed(asked: int) -> int:
         if workers == 1:
-            return due
-        answer = torch.tensor([due], dtype=torch.int32, device=device if dist.get_backend() == "nccl" else "cpu")
-        dist.broadcast(answer, src=0)
-        return bool(answer.item())
+            return asked
+        answer = torch.tensor([asked], dtype=torch.int32, device=device if dist.get_backend() == "nccl" else "cpu")
+        dist.all_reduce(answer, dist.ReduceOp.MAX)
+        return int(answer.item())
 
     def report(facts: dict[str, Any]) -> None:
         ray.train.report(facts)
@@ -325,14 +405,22 @@ def train_worker(config: dict[str, Any]) -> None:
         if (failure := noted_failure(task.folder, task.launch)) is not None:  # a retry of a failure that is meant
             report(failure.told())
             return
-        report({"device": device_name(task.device)})
-        train_alone(task, report)
+        report(whereabouts(task.device))
+        with Notice() as notice:
+            train_alone(task, report, notice.why)
     else:
-        train_beside_others(task, report, rank=rank, workers=workers, agreed=agreed)
+        with Notice() as notice:
+            train_beside_others(task, report, rank=rank, workers=workers, agreed=agreed, noticed=notice.why)
 
 
 def train_beside_others(
-    task: Task, report: Callable[[dict[str, Any]], None], *, rank: int, workers: int, agreed: Callable[[bool], bool]
+    task: Task,
+    report: Callable[[dict[str, Any]], None],
+    *,
+    rank: int,
+    workers: int,
+    agreed: Callable[[int], int],
+    noticed: Callable[[], str] = lambda: "",
 ) -> None:
     """One try of a worker among several; when any of them raises, Train ends them all and begins them again.
 
@@ -343,10 +431,11 @@ def train_beside_others(
     if failure is not None:  # a retry that Train makes of a failure that is meant
         report(failure.told())
         return
-    report({"device": device_name(task.device)})
+    report(whereabouts(task.device))
     if (reason := noted_lack(task)) is not None:
         task = _recomputing(task)
         report(_recomputed(task, reason))
+    begun = _Begun(task, report)
     try:
         train_run(
             task,
@@ -354,10 +443,14 @@ def train_beside_others(
             rank=rank,
             workers=workers,
             agreed=agreed,
+            begun=begun,
+            noticed=noticed,
         )
+    except Preempted:
+        raise
     except Exception as error:
         lacks = Failure.of(error).kind == "out of memory"
-        if lacks and not task.run.train.activation_checkpointing:
+        if lacks and not begun.recomputes:
             note_lack(task, error)
         elif lacks or not worth_another_try(error, workers):
             note_failure(task.folder, task.launch, error)

@@ -18,7 +18,8 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from data_prep.redaction import redacted
-from sweeps.guard import one_at_a_time
+from sweeps.locks import one_at_a_time
+from sweeps.words import clean
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -27,7 +28,10 @@ DEFAULT_ADDRESS = "sqlite:///mlflow.db"
 VARIABLE = "MLFLOW_TRACKING_URI"
 NOTE = "tracking.json"  # in the results folder: the SQLite file that its runs are recorded in
 ADVICE = "set MLFLOW_TRACKING_URI to a running server (http://host:5000) or to a file (sqlite:///mlflow.db)"
+LOCKED = "database is locked"  # SQLite's words, also where SQLAlchemy or MLflow repeats them
+LOCKED_FOR_S = 10.0
 PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
+_answered: dict[str, MlflowClient] = {}  # by address
 
 
 class TrackingUnavailable(ValueError):
@@ -122,7 +126,15 @@ def connect(uri: str) -> MlflowClient:
     with explained("look for experiments"), alone, _whole_or_gone(path):
         client = MlflowClient(tracking_uri=uri)
         client.search_experiments(max_results=1)
+    _answered[uri] = client
     return client
+
+
+def connected(uri: str) -> MlflowClient:
+    """The client that has answered in this process already, else `connect`: for what is asked of many runs in turn."""
+    path = sqlite_path(uri)
+    there = uri in _answered and (path is None or path.exists())  # MLflow would make an empty one
+    return _answered[uri] if there else connect(uri)
 
 
 @contextlib.contextmanager
@@ -159,10 +171,11 @@ def _check(uri: str) -> None:
         if path is None or not path.name:
             raise TrackingUnavailable(f"{uri}: no path (expected sqlite:///file or sqlite:////absolute/file); {ADVICE}")
         try:
-            with contextlib.closing(sqlite3.connect(path, timeout=10)) as database:
+            with contextlib.closing(sqlite3.connect(path, timeout=LOCKED_FOR_S)) as database:
                 database.execute("BEGIN IMMEDIATE")
         except sqlite3.Error as error:
-            raise TrackingUnavailable(_cannot_write(uri, path, str(error))) from None
+            locked = LOCKED in str(error)
+            raise TrackingUnavailable(_held(uri) if locked else _cannot_write(uri, path, str(error))) from None
         return
     host, port = host_and_port(uri)
     if scheme in getproxies() and not proxy_bypass(host):
@@ -190,6 +203,13 @@ def _cannot_write(uri: str, path: Path, why: str) -> str:
     return f"{uri}: cannot write {path} ({why}); expected a file in an existing, writable folder; {ADVICE}"
 
 
+def _held(uri: str) -> str:
+    return (
+        f"{redacted(uri)}: another process keeps it locked; see which (`fuser mlflow.db`, `lsof mlflow.db`: a copy, a"
+        " backup, an open editor of databases), let that end, then try again"
+    )
+
+
 @contextlib.contextmanager
 def explained(doing: str) -> Iterator[None]:
     """MLflow's errors, its store's, its migrations' and those of a database driver that is not there as one line."""
@@ -200,6 +220,8 @@ def explained(doing: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, CommandError, ImportError, OSError) as error:
+        if LOCKED in str(error):
+            raise TrackingUnavailable(_held(address())) from None
         if "disk is full" in str(error):
             raise TrackingUnavailable(f"{redacted(address())}: its disk is full; make room, then try again") from None
         raise TrackingUnavailable(
@@ -209,5 +231,5 @@ def explained(doing: str) -> Iterator[None]:
 
 
 def one_line(error: BaseException) -> str:
-    """An error's words in one short line, without passwords."""
-    return redacted(" ".join(str(error).split()))[:300]
+    """An error's words in one short line, without passwords and control characters; a server's words are anybody's."""
+    return clean(redacted(" ".join(str(error).split())))[:300]

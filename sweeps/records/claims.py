@@ -9,13 +9,14 @@ What stands in a tag is anybody's word: it is parsed, compared and shown, never 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
 import re
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 OWNER, TAKEN = "owner.", "taken."  # tags, with a launch's id behind them
+WRITER = "writer."  # likewise: of the launch that writes the campaign's document
 BEAT_S = 10.0  # between heartbeats
 STALE_S = 60.0  # a heartbeat that has not moved for so long, while it was watched, has stopped
 UNWATCHED_S = 20.0  # between two looks at it: the watch begins anew, since the store may have been away for both
@@ -47,28 +49,28 @@ def myself(launch: str) -> Owner:
     )
 
 
-def tag(owner: Owner) -> tuple[str, str]:
+def tag(owner: Owner, kind: str = OWNER) -> tuple[str, str]:
     """The tag that says so, with a heartbeat of now."""
     owner = replace(owner, beat_ms=_now_ms())
     facts = asdict(owner)
-    return OWNER + facts.pop("launch"), json.dumps(facts)
+    return kind + facts.pop("launch"), json.dumps(facts)
 
 
-def owners_in(tags: Mapping[str, str]) -> tuple[Owner, ...]:
+def owners_in(tags: Mapping[str, str], kind: str = OWNER) -> tuple[Owner, ...]:
     """The launches that claim a run and were not taken over; what is no claim of ours is passed over."""
     found = []
     for name, text in sorted(tags.items()):
-        launch = name.removeprefix(OWNER)
-        if name.startswith(OWNER) and re.fullmatch(r"[0-9a-f]{32}", launch) and TAKEN + launch not in tags:
+        launch = name.removeprefix(kind)
+        if name.startswith(kind) and re.fullmatch(r"[0-9a-f]{32}", launch) and TAKEN + launch not in tags:
             owner = _parsed(launch, text)
             if owner is not None:
                 found.append(owner)
     return tuple(found)
 
 
-def others_in(tags: Mapping[str, str], me: Owner) -> tuple[Owner, ...]:
+def others_in(tags: Mapping[str, str], me: Owner, kind: str = OWNER) -> tuple[Owner, ...]:
     """The launches but ours that claim a run."""
-    return tuple(owner for owner in owners_in(tags) if owner.launch != me.launch)
+    return tuple(owner for owner in owners_in(tags, kind) if owner.launch != me.launch)
 
 
 def _parsed(launch: str, text: str) -> Owner | None:
@@ -161,6 +163,28 @@ def claim(client: MlflowClient, run_id: str, me: Owner, heard: Heard) -> Owner |
         client.set_tag(run_id, TAKEN + dead.launch, me.launch)
         _delete(client, run_id, OWNER + dead.launch)
     return None
+
+
+@contextlib.contextmanager
+def alone(client: MlflowClient, run_id: str, me: Owner, heard: Heard) -> Iterator[None]:
+    """No other launch is in here, for this run, at the same time: claimed in the order above, waited for where taken.
+
+    A launch that died in here is passed over once its process or its heartbeat is seen to have stopped.
+    """
+    name, _ = tag(me, WRITER)
+    while True:
+        client.set_tag(run_id, *tag(me, WRITER))
+        others = others_in(client.get_run(run_id).data.tags, me, WRITER)
+        if heard.living(others) is None:
+            break
+        _delete(client, run_id, name)
+        time.sleep(random.uniform(0, JITTER_S))
+    try:
+        for dead in others:
+            _delete(client, run_id, WRITER + dead.launch)
+        yield
+    finally:
+        _delete(client, run_id, name)
 
 
 def is_lost(run: Run, me: Owner) -> bool:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from data_prep.redaction import redacted
 from sweeps import campaign as campaigns_of
 from sweeps.campaign import BadCampaign, Campaign
-from sweeps.records.address import TrackingUnavailable, address, connect, explained, sqlite_path
+from sweeps.records import columns
+from sweeps.records.address import TrackingUnavailable, address, connect, connected, explained, sqlite_path
 from sweeps.records.door import MOST, CampaignRecord, NotOurs, campaign_record, is_measurement, run_record
 from sweeps.records.types import CAMPAIGN_ROLE, KEY, REUSED_FROM, ROLE, Recorded, RunRecord
 from sweeps.words import clean
@@ -34,16 +35,17 @@ def read_runs(study: str, profile: str) -> list[RunRecord]:
 
     Raises TrackingUnavailable. A SQLite file that is not there holds no runs, and is not created.
     """
-    recorded = _of_study(study, profile)
+    recorded = of_study(study, profile)
     return list(one_per_key(recorded.runs).values())
 
 
-def runs_of(campaign: Campaign) -> tuple[Recorded, Recorded]:
+def runs_of(campaign: Campaign, of_study_read: Recorded | None = None) -> tuple[Recorded, Recorded]:
     """A campaign's runs, one per key, and the study's other runs in this profile. Raises TrackingUnavailable.
 
-    A run belongs by its key, wherever it stands; the campaign's own record of it before another's.
+    A run belongs by its key, wherever it stands; the campaign's own record of it before another's. of_study_read: what
+    `of_study` has read, where several campaigns of a study are asked for.
     """
-    found = _of_study(campaign.study.name, campaign.profile)
+    found = of_study(campaign.study.name, campaign.profile) if of_study_read is None else of_study_read
     ours = [run for run in found.runs if belongs(campaign, run)]
     best = one_per_key(ours, campaign.id)
     others = tuple(run for run in found.runs if run.key not in best)
@@ -107,39 +109,70 @@ def artefact(run_id: str, name: str) -> str | None:
 
     Raises TrackingUnavailable where MLflow does not know the run.
     """
-    client = connect(address())
+    client = connected(address())
     with explained(f"read {name} of run {run_id}"):
         origin = _origin(client, run_id)
     found = _downloaded(client, run_id, name)
     return _downloaded(client, origin, name) if found is None and origin else found
 
 
+def artefact_file(run_id: str, name: str, folder: Path) -> Path | None:
+    """A file that was kept with a run, or with the run that it stands for, laid into this folder; None: there is none.
+
+    Raises TrackingUnavailable where MLflow does not know the run.
+    """
+    client = connected(address())
+    with explained(f"read {name} of run {run_id}"):
+        origin = _origin(client, run_id)
+    found = _laid(client, run_id, name, folder)
+    return _laid(client, origin, name, folder) if found is None and origin else found
+
+
 def _downloaded(client: MlflowClient, run_id: str, name: str) -> str | None:
     """The text of a run's file; None where there is none, or one that nobody can have meant."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = _laid(client, run_id, name, Path(folder))
+        return None if path is None else path.read_text(encoding="utf-8", errors="replace")
+
+
+def _laid(client: MlflowClient, run_id: str, name: str, folder: Path) -> Path | None:
     from mlflow.exceptions import MlflowException
 
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            path = Path(client.download_artifacts(run_id, name, folder))
-            return path.read_text(encoding="utf-8", errors="replace") if path.stat().st_size <= LARGEST else None
-        except (MlflowException, OSError):  # a folder of that name, too
-            return None
+    try:
+        path = Path(client.download_artifacts(run_id, name, str(folder)))
+        return path if path.is_file() and path.stat().st_size <= LARGEST else None
+    except (MlflowException, OSError):
+        return None
+
+
+def experiment_id(study: str) -> str | None:
+    """Of the experiment that a study's runs are in, for an address; None where there is none yet.
+
+    Raises TrackingUnavailable.
+    """
+    if _nothing_there():
+        return None
+    client = connect(address())
+    with explained("look for an experiment"):
+        experiment = client.get_experiment_by_name(study)
+    return None if experiment is None else str(experiment.experiment_id)
 
 
 def one_per_key(records: Iterable[RunRecord], campaign: str = "") -> dict[str, RunRecord]:
     """The best record of each key: FINISHED before any other, the campaign's own, trained here.
 
-    Of several finished the one that was first, so that nothing which is written later moves a number; else the newest.
+    Of several the one that was first, which is also the one that launches go on with (by_age): nothing that is written
+    later moves a number or says how a run ended.
     """
 
-    def weight(run: RunRecord) -> tuple[object, ...]:
-        is_finished, at = run.status == "FINISHED", run.started.timestamp()
-        return (is_finished, run.campaign == campaign, not run.is_reused, -at if is_finished else at, run.run_id)
+    def rank(run: RunRecord) -> tuple[object, ...]:
+        return (run.status != "FINISHED", run.campaign != campaign, run.is_reused, run.started, run.run_id)
 
-    return {record.key: record for record in sorted(records, key=weight)}
+    return {record.key: record for record in sorted(records, key=rank, reverse=True)}
 
 
-def _of_study(study: str, profile: str) -> Recorded:
+def of_study(study: str, profile: str) -> Recorded:
+    """All runs of a study in a profile, several of a key among them, by one search. Raises TrackingUnavailable."""
     if _nothing_there():
         return Recorded(())
     client = connect(address())
@@ -148,8 +181,11 @@ def _of_study(study: str, profile: str) -> Recorded:
         if experiment is None:
             return Recorded(())
         check_is_active(experiment)
-        wanted = f"tags.profile = '{quoted(profile)}' AND tags.{KEY} LIKE '%'"
-        runs = list(search(client, [experiment.experiment_id], wanted))
+        try:
+            runs = columns.runs(client, experiment.experiment_id, profile, KEY)
+        except columns.NoColumns:
+            wanted = f"tags.profile = '{quoted(profile)}' AND tags.{KEY} LIKE '%'"
+            runs = list(search(client, [experiment.experiment_id], wanted))
     return _readable(runs, {experiment.experiment_id: study})
 
 

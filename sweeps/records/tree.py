@@ -23,6 +23,7 @@ from sweeps.records.types import (
     KEY,
     ROLE,
     ROW,
+    ROW_ORDER,
     ROW_ROLE,
     STEP,
     Owner,
@@ -37,8 +38,10 @@ if TYPE_CHECKING:
 
     from trm_core.config import RunConfig
 
+DOCUMENT_SHARE = 0.1  # of a launch's time
 BATCH = 1000  # metrics per request: MLflow's limit
-REREAD_AFTER_S = 0.5  # a document that is torn
+# What SQL stores say where two wrote the same new tag at once: SQLite, PostgreSQL, MySQL.
+ALREADY_THERE = ("IntegrityError", "UniqueViolation", "Duplicate entry")
 ROW_ID = "row_id"  # a row's name in letters that MLflow's filters take
 
 
@@ -54,6 +57,8 @@ class Tree:
         self.experiment_id = experiment(client, campaign.study.name)
         self.parent_id = ""
         self._rows: dict[str, str] = {}  # row → its run's id
+        self._behind = False  # the document lacks runs that we ask for
+        self._write_at = -math.inf  # before that it stays as it is
 
     def open(self) -> None:
         """The campaign's run is there, RUNNING and ours too, with the document; what the dead left is ended."""
@@ -96,29 +101,28 @@ class Tree:
         return str(run.info.run_id)
 
     def extend(self, campaign: Campaign) -> None:
-        """More runs of the same campaign."""
+        """More runs of the same campaign: a search asks run by run, and its document grows with each.
+
+        So it is written for no more than a tenth of the time; what it lacks then it has at the next run, or at the end.
+        """
         if not campaign.keys <= self.campaign.keys:
             self.campaign = self.campaign.extended(campaign)
+            self._behind = True
+        if self._behind and time.monotonic() >= self._write_at:
             self.write_document()
 
     def write_document(self) -> None:
-        """The document with the campaign's run, extended; twice where another launch wrote between our two looks."""
-        for look in range(4):
-            try:
-                there = read.read_document(self.client, self.parent_id)
-            except BadCampaign as error:
-                if isinstance(error, NewerCampaign):
-                    raise
-                if look == 0:  # torn, or another launch is writing it
-                    time.sleep(REREAD_AFTER_S)
-                    continue
-                there = None  # what it said of runs stands in their records
-            if there is not None and there.id == self.campaign.id:
-                if self.campaign.keys <= there.keys and there.command == self.campaign.command:
-                    self.campaign = there
-                    break
-                self.campaign = there.extended(self.campaign)
-            self.client.log_text(self.parent_id, self.campaign.text(), read.DOCUMENT)
+        """The document with the campaign's run, extended by what we ask for; one launch at a time writes it."""
+        began = time.monotonic()
+        self._write_document()
+        self._behind = False
+        self._write_at = time.monotonic() + (time.monotonic() - began) * (1 / DOCUMENT_SHARE - 1)
+
+    def _write_document(self) -> None:
+        if not self._is_written():
+            with claims.alone(self.client, self.parent_id, self.me, self.heard):
+                if not self._is_written():
+                    self.client.log_text(self.parent_id, self.campaign.text(), read.DOCUMENT)
         for name, text in {
             "seeds": _several(self.campaign.seeds),
             "data_seeds": _several(self.campaign.data_seeds),
@@ -126,7 +130,34 @@ class Tree:
             "command": self.campaign.command[:4000],
             "updated_ms": str(now_ms()),
         }.items():
-            self.client.set_tag(self.parent_id, name, text)
+            self._tell(name, text)
+
+    def _is_written(self) -> bool:
+        """Whether the document has all that we ask for; what else it has, we have from here on."""
+        try:
+            there = read.read_document(self.client, self.parent_id)
+        except NewerCampaign:
+            raise
+        except BadCampaign:  # torn, or being written; what it said of runs stands in their records
+            return False
+        if there is None or there.id != self.campaign.id:
+            return False
+        if self.campaign.keys <= there.keys and there.command == self.campaign.command:
+            self.campaign = there
+            return True
+        self.campaign = there.extended(self.campaign)
+        return False
+
+    def _tell(self, tag: str, text: str) -> None:
+        """A tag of the campaign's run. Another launch may be the first to write it between our look and our insert."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self.client.set_tag(self.parent_id, tag, text)
+        except MlflowException as error:
+            if not any(word in str(error) for word in ALREADY_THERE):
+                raise
+            self.client.set_tag(self.parent_id, tag, text)  # it is there now, and is changed
 
     def rows_run(self, row: str) -> str:
         """The id of a row's run, made where there is none."""
@@ -139,6 +170,7 @@ class Tree:
                 "study": self.campaign.study.name,
                 "profile": self.campaign.profile,
                 "mlflow.parentRunId": self.parent_id,
+                **self.common,
             }
             run, _ = claims.the_one(
                 self.client,
@@ -222,6 +254,8 @@ class Tree:
             "study": job.study,
             ROW: job.row,
             ROW_ID: row_id(job.row),
+            ROW_ORDER: self._place(job),
+            "command": self.campaign.command[:4000],
             "base": job.base,
             "profile": job.profile,
             "seed": str(job.seed),
@@ -233,8 +267,15 @@ class Tree:
             **tags,
         }
 
+    def _place(self, job: Job) -> str:
+        """Where a run stands in its table, as text that sorts."""
+        row = next((at for at, one in enumerate(self.campaign.rows) if one.name == job.row), len(self.campaign.rows))
+        return f"{row:04d}.{job.data_seed:04d}.{job.seed:04d}"
+
     def end(self, status: Status) -> None:
-        """The campaign's and its rows' runs end, unless another launch of it lives."""
+        """The document is whole; the campaign's and its rows' runs end, unless another launch of it lives."""
+        if self._behind:
+            self.write_document()
         parent = self.client.get_run(self.parent_id)
         claims.release(self.client, parent, self.me)
         others = claims.others_in(parent.data.tags, self.me)

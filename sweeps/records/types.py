@@ -13,6 +13,7 @@ State = Literal["finished", "running", "failed", "diverged", "killed"]
 # Tags by which a run of MLflow is told from others; the roles of those that are no training runs.
 ROLE, CAMPAIGN, ROW, KEY, LAUNCH = "role", "campaign", "row", "key", "launch"
 CAMPAIGN_ROLE, ROW_ROLE = "campaign", "row"
+ROW_ORDER = "row_order"  # where a run stands in its table: by row, then by seeds
 REUSED_FROM = "reused_from"  # a child that stands for a run which another campaign has trained
 STATE = "state"  # what MLflow has no status for: "diverged"
 PRUNED = "pruned"  # a state: KILLED by the search that made it; of nothing else is it an end

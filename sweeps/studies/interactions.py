@@ -17,8 +17,8 @@ from typing import Any
 from sweeps.study import BaseName, Claim, ProfileName, Row, Study
 
 RATES: dict[str, dict[ProfileName, float]] = {  # of learning, in each profile, where it is not the profile's own
-    "lr / 3": {"mini": 2e-3 / 3, "official": 1e-4 / 3, "paper": 1e-4 / 3},
-    "lr x 3": {"mini": 6e-3, "official": 3e-4, "paper": 3e-4},
+    "lr / 3": {"mini": 2e-3 / 3, "official": 1e-4 / 3, "paper": 1e-4 / 3, "fast": 1e-4},
+    "lr x 3": {"mini": 6e-3, "official": 3e-4, "paper": 3e-4, "fast": 9e-4},
 }
 
 

@@ -91,7 +91,7 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             self.wfile.flush()
             if hub.stall:
                 hub.stalled.set()
-                hub.ended.wait(60)
+                hub.ended.wait()
             hub.cut_after = None
             self.close_connection = True
 

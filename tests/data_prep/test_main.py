@@ -18,7 +18,6 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
-        timeout=120,
         check=False,
     )
 

@@ -97,10 +97,10 @@ def test_a_killed_fetch_is_never_used_and_the_next_goes_on_where_it_was(
     with serving(Hub("us/large", LARGE, cut_after=12 * MEGABYTE, stall=True)) as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.address)
         child = subprocess.Popen([sys.executable, "-c", FETCH, str(tmp_path)], cwd=ROOT, stderr=subprocess.DEVNULL)
-        assert hub.stalled.wait(60)
+        assert hub.stalled.wait()
         (partial,) = wait_for(lambda: [p for p in tmp_path.rglob("*.partial") if p.stat().st_size == 10 * MEGABYTE])
         os.kill(child.pid, signal.SIGKILL)
-        assert child.wait(60) == -9
+        assert child.wait() == -9
         assert list(tmp_path.rglob("*.csv")) == []
         hub.cut_after = None
         assert files_of(fetch(described(hub), cache=tmp_path)) == LARGE
@@ -109,12 +109,10 @@ def test_a_killed_fetch_is_never_used_and_the_next_goes_on_where_it_was(
 
 
 def wait_for(find: Callable[[], list[Path]]) -> list[Path]:
-    """What is found, once something is; a second process needs its time."""
-    for _ in range(1000):
-        if found := find():
-            return found
+    """What is found, once something is."""
+    while not (found := find()):
         time.sleep(0.01)
-    raise AssertionError("nothing was found in 10 s")
+    return found
 
 
 @pytest.mark.parametrize("by", ["the hub", "the table"])
@@ -263,7 +261,7 @@ def test_the_command_fetches_and_without_a_network_ends_in_one_line(sudoku_extre
         return subprocess.run(
             [sys.executable, "-m", "data_prep", "sudoku", *asked],
             cwd=ROOT, env={**os.environ, **where},
-            capture_output=True, text=True, timeout=120, check=False,
+            capture_output=True, text=True, check=False,
         )  # fmt: skip
 
     with serving(Hub("sapientinc/sudoku-extreme", files_of(sudoku_extreme))) as hub:

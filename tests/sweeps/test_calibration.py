@@ -24,10 +24,20 @@ TINY = RunConfig.parse(
 )
 
 
+@pytest.fixture(autouse=True)
+def nothing_is_remembered_and_nobody_waits_for_a_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    monkeypatch.setattr(calibration, "GIVE_UP_AFTER_S", 1e6)
+
+
 def test_rows_that_differ_in_depth_and_seed_alone_share_a_measurement() -> None:
     assert len({shape(run) for run in RUNS}) == 2  # HRM and TRM
     assert shape(TINY) == shape(TINY.change({"model": {"T": 2, "n": 9}, "train": {"seed": 3, "steps": 7}}))
-    assert shape(TINY) != shape(TINY.change({"train": {"batch_size": 2}}))
+    for section, change in (
+        ("train", {"batch_size": 2}), ("model", {"n_heads": 1, "head_channels": 4}), ("model", {"positions": "learned"})
+    ):  # fmt: skip
+        assert shape(TINY) != shape(TINY.change({section: change}))
+    assert shape(TINY.change({"model": {"n_heads": 2, "head_channels": 6}})) != shape(TINY)
 
 
 def test_every_run_gets_the_rate_of_its_shape(monkeypatch: pytest.MonkeyPatch) -> None:

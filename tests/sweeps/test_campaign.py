@@ -142,7 +142,7 @@ def test_a_document_of_the_version_before_claims_reads_as_one_without_any() -> N
         update={"claims": (Claim(says="B is better", rising=(("A", "B"),)),), "baseline": ("A",)}
     )
     document = json.loads(campaign(claimed).text())
-    assert document["version"] == VERSION == 2
+    assert document["version"] == VERSION == 3
     assert read(json.dumps(document), "here").study.claims[0].says == "B is better"
     for name in ("claims", "baseline"):
         del document["study"][name]

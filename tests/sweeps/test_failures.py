@@ -5,15 +5,23 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from ray.exceptions import ActorDiedError, ActorUnavailableError, NodeDiedError, RayActorError, RayTaskError
+from ray.train import PreemptionError, PreemptionInfo, WorkerGroupError
 
 from sweeps.failures import (
+    MAX_FAILURES,
+    MAX_PREEMPTIONS,
     REASON_LENGTH,
     Failure,
     Interrupted,
     Kind,
+    Preempted,
+    Tries,
     Verdict,
     contained,
+    is_of_a_lost_process,
     kind_of,
+    preemption_in,
     verdict_on_failure,
 )
 from trm_core.checkpoint import BadCheckpoint, CheckpointNotWritten
@@ -146,3 +154,100 @@ def test_an_interruption_passes() -> None:
     with pytest.raises(Interrupted):
         watch.on_trial_result(iteration=1, trials=[], trial=TRIAL)
     assert watch.stopped == []
+
+
+# --- Ray's wrappers --------------------------------------------------------------------------------------------------
+
+
+def test_of_trains_workers_the_one_that_knows_why_speaks_else_the_first() -> None:
+    from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
+
+    peer, lacking = RuntimeError("connection closed by peer"), MemoryError("CUDA out of memory: 2 GiB")
+    failure = Failure.of(WorkerGroupError("Training failed", {0: peer, 1: lacking}))
+    assert failure == Failure("out of memory", "MemoryError: CUDA out of memory: 2 GiB")
+    assert Failure.of(WorkerGroupError("two", {1: peer, 0: ValueError("x")})).reason == "ValueError: x"
+    missing = RuntimeError("Distributed package doesn't have NCCL built in")
+    assert Failure.of(ControllerError(missing)).reason == "RuntimeError: Distributed package doesn't have NCCL built in"
+    assert Failure.of(WorkerGroupError("none", {})).reason.startswith("WorkerGroupError: Training failed")
+
+
+def test_an_error_that_is_its_own_cause_is_looked_into_a_few_times_only() -> None:
+    error = RuntimeError("round")
+    error.cause = error  # type: ignore[attr-defined]
+    assert Failure.of(error).reason == "RuntimeError: round"
+
+
+# --- a process that ended under a run --------------------------------------------------------------------------------
+
+
+def tried(*ends: tuple[bool, int | None], first: int | None = None) -> tuple[list[bool], Tries]:
+    """Whether each end (preempted, last checkpoint) is followed by another try."""
+    tries = Tries(first)
+    return [tries.another(preempted=preempted, checkpoint=checkpoint) for preempted, checkpoint in ends], tries
+
+
+def test_a_process_may_die_twice_without_a_new_checkpoint() -> None:
+    again, tries = tried(*[(False, 50)] * (MAX_FAILURES + 1), first=50)
+    assert again == [True] * MAX_FAILURES + [False]
+    assert tries.in_words == f"its process ended {MAX_FAILURES + 1} times without a new checkpoint in between"
+
+
+def test_a_run_that_comes_further_each_time_may_lose_its_process_as_often_as_it_likes() -> None:
+    again, tries = tried(*[(False, step) for step in range(100)])
+    assert all(again)
+    assert tries.in_vain == 0
+
+
+def test_a_new_checkpoint_forgives_what_came_before_and_an_older_one_does_not() -> None:
+    dead = (False, 10)
+    assert tried(dead, dead, dead, (False, 20), (False, 20), (False, 20), (False, 20))[0] == [True] * 6 + [False]
+    assert tried((False, 4), (False, None), first=10)[1].in_vain == 2
+
+
+def test_a_preemption_is_no_failure_and_is_counted_apart() -> None:
+    again, tries = tried(*[(False, 5), (True, 5)] * 2, (True, 9), first=5)
+    assert all(again)
+    assert (tries.preemptions, tries.in_vain) == (3, 0)
+    again, tries = tried((False, 5), (True, 5), (False, 5), (False, 5), first=5)
+    assert again == [True, True, True, False]
+    assert tries.in_words.endswith("(1 preemption not counted)")
+
+
+def test_a_run_that_is_preempted_again_and_again_before_its_first_checkpoint_is_given_up_at_last() -> None:
+    again, tries = tried(*[(True, None)] * (MAX_PREEMPTIONS + 1))
+    assert again == [True] * MAX_PREEMPTIONS + [False]
+    assert Tries(None).in_words == "its process could not be started"
+    assert tries.in_words.startswith(f"it was preempted {MAX_PREEMPTIONS + 1} times")
+
+
+TOLD = Preempted("told to end; a checkpoint of step 7 is written")
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (TOLD, str(TOLD)),
+        (RayTaskError("train", "trace", TOLD), str(TOLD)),
+        (WorkerGroupError("failed", {0: RuntimeError("connection closed by peer"), 1: TOLD}), str(TOLD)),
+        (PreemptionError(PreemptionInfo(None, {"a": [0]})), "its machine was taken away"),
+        (RayActorError(preempted=True), "its machine was taken away"),
+        (
+            WorkerGroupError("failed", {1: RayActorError(preempted=True), 0: RuntimeError()}),
+            "its machine was taken away",
+        ),
+        (RayActorError(error_msg="The actor died because its node has died. Node Id: a"), "its machine has died"),
+        (NodeDiedError("gone"), "its machine has died"),
+        (ActorDiedError(), ""),
+        (RuntimeError("CUDA error"), ""),
+        (WorkerGroupError("failed", {0: ActorDiedError()}), ""),
+        (None, ""),
+    ],
+)
+def test_a_machine_that_went_is_told_from_a_process_that_died(error: BaseException | None, why: str) -> None:
+    assert preemption_in(error) == why
+
+
+def test_of_a_process_that_is_gone_or_out_of_reach_the_machine_is_asked() -> None:
+    assert is_of_a_lost_process(ActorUnavailableError("connection reset", None))
+    assert is_of_a_lost_process(ActorDiedError())
+    assert not is_of_a_lost_process(RuntimeError("its own"))

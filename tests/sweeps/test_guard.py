@@ -8,49 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.guard import (
-    FolderHeld,
-    asked_to_end,
-    hold_folder,
-    one_at_a_time,
-    process_lives,
-    termination_as_interrupt,
-    this_machine,
-)
-from tests.sweeps.records.stores import another_process, hear
-
-HOLDS = (
-    "import sys, time; from pathlib import Path; from sweeps.guard import hold_folder\n"
-    "with hold_folder(Path(sys.argv[1])): print('held', flush=True); input()\n"
-)
-
-
-def test_a_folder_that_another_process_holds_is_refused_with_its_name(tmp_path: Path) -> None:
-    holder = another_process(HOLDS, str(tmp_path))
-    assert hear(holder) == "held"
-    with pytest.raises(FolderHeld, match=f"process {holder.pid} on"), hold_folder(tmp_path, wait_s=0):
-        pass
-    holder.kill()
-    holder.communicate()
-    with hold_folder(tmp_path):  # whatever ends its holder lets go of it
-        pass
-
-
-def test_a_folder_that_is_let_go_of_while_one_waits_is_had(tmp_path: Path) -> None:
-    holder = another_process(HOLDS, str(tmp_path))
-    assert hear(holder) == "held"
-    assert holder.stdin is not None
-    holder.stdin.write("\n")
-    holder.stdin.flush()
-    with hold_folder(tmp_path):
-        assert f"process {os.getpid()} on" in (tmp_path / ".lock").read_text()
-    holder.communicate()
-
-
-def test_one_at_a_time_leaves_no_file_behind(tmp_path: Path) -> None:
-    with one_at_a_time(tmp_path):
-        pass
-    assert list(tmp_path.iterdir()) == []
+from sweeps.guard import asked_to_end, process_lives, termination_as_interrupt, this_machine
 
 
 def test_a_process_lives_until_it_has_ended() -> None:
@@ -92,8 +50,12 @@ def test_nohup_stays_nohup() -> None:
 
 def test_the_first_ctrl_c_asks_to_end_and_the_second_ends() -> None:
     asked: list[str] = []
-    with asked_to_end(lambda: asked.append("once")):
-        os.kill(os.getpid(), signal.SIGINT)
-        assert asked == ["once"]
-        assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts beside itself ignores it
+    try:
+        with asked_to_end(lambda: asked.append("once")):
+            os.kill(os.getpid(), signal.SIGINT)
+            assert asked == ["once"]
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)

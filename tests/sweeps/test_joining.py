@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import re
 import resource
+import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -18,6 +20,7 @@ import pytest
 
 from sweeps import joining
 from sweeps.joining import NoCluster, RayNotStarted, check_limits, noted_address, running_cluster, session_folder
+from tests.faults import processes
 
 
 @pytest.fixture(params=["silent", "http"])
@@ -113,13 +116,60 @@ def test_a_session_lies_where_ray_puts_it_if_that_will_do(named: pytest.MonkeyPa
     assert session_folder() is None
 
 
-@pytest.mark.parametrize("folder", ["", "relative", "/nowhere/at/all", "/proc", f"/tmp/{'x' * 73}"])
+LONG = 78  # characters, as batch systems make them
+
+
+def too_long(below: Path) -> str:
+    """A folder that is there, with as long a path."""
+    folder = Path(f"{below}/{'x' * (LONG - 1 - len(str(below)))}")
+    folder.mkdir()
+    assert len(str(folder)) == LONG
+    return str(folder)
+
+
+@pytest.mark.parametrize("folder", ["", "relative", "/nowhere/at/all", "/proc", "long"])
 def test_a_temporary_folder_that_is_empty_not_there_or_too_long_for_sockets_is_passed_over(
     folder: str, named: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     named.chdir(tmp_path)
-    named.setenv("TMPDIR", folder)
-    assert session_folder() == "/tmp/ray"
+    with tempfile.TemporaryDirectory(dir="/tmp") as short:
+        named.setenv("TMPDIR", too_long(Path(short)) if folder == "long" else folder)
+        assert session_folder() == "/tmp/ray"
+
+
+OUR_OWN = """
+import sys
+from sweeps.machines import cluster
+with cluster():
+    import ray
+    print(ray.get_runtime_context().gcs_address, ray.get(ray.remote(lambda: "works").remote()), flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.kills
+def test_a_long_tmpdir_is_no_trouble_and_a_head_that_hangs_is_named_or_passed_over(
+    note: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as short:
+        environment = {name: text for name, text in os.environ.items() if name not in ("RAY_TMPDIR", "RAY_ADDRESS")}
+        environment |= {"TMPDIR": too_long(Path(short)), "RAY_ADDRESS": "local"}
+        with subprocess.Popen([sys.executable, "-c", OUR_OWN], env=environment, stdin=-1, stdout=-1, text=True) as ray:
+            assert ray.stdout is not None
+            address, works = ray.stdout.readline().split()
+            assert works == "works"
+            (head,) = processes.with_role("gcs", ray.pid)
+            os.kill(head, signal.SIGSTOP)
+            try:
+                note.write_text(address)
+                assert running_cluster() is None
+                monkeypatch.setenv("RAY_ADDRESS", address)
+                with pytest.raises(NoCluster, match=f"{re.escape(address)}: what answers there is no Ray, or one that"):
+                    running_cluster()
+            finally:
+                os.kill(head, signal.SIGCONT)
+                ray.communicate()
+        assert ray.returncode == 0
 
 
 def test_where_no_folder_will_do_it_is_one_line(named: pytest.MonkeyPatch) -> None:

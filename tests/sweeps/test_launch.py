@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,12 +25,14 @@ from ray.tune.search import Searcher
 from data_prep.arc import build_arc
 from data_prep.puzzle_set import PuzzleSet
 from sweeps.campaign import Job
-from sweeps.failures import Failure, Interrupted
+from sweeps.failures import MAX_FAILURES, Failure, Interrupted
 from sweeps.folder import Task, earlier_failure, note_failure
-from sweeps.guard import hold_folder
 from sweeps.journal import Journal, read_journal
 from sweeps.launch import Outcome, _Queue, _Watch
 from sweeps.launch import launch as launch_study
+from sweeps.locks import hold_folder
+from sweeps.packing import LauncherName
+from sweeps.probe import source_hash
 from sweeps.progress import Progress
 from sweeps.puzzles import BuiltSet
 from sweeps.records.address import TrackingUnavailable
@@ -55,6 +60,7 @@ class Shelf:
     def __init__(self, **who: str) -> None:
         self.who, self.interrupted, self.silent, self.said = who, False, False, io.StringIO()
         self.running: set[str] = set()
+        self.places = 99
         self.coming: list[list[Job]] = []  # from a source, call by call; an empty one: wait
         self.progress = Progress(runs=9, done=0, work=1.0, stream=self.said)
 
@@ -65,6 +71,9 @@ class Shelf:
         if what == "ours":
             self.running.add(job.key)
         return what
+
+    def room(self) -> int:
+        return self.places
 
     def owner(self, job: Job) -> Owner:
         return Owner("0" * 32, host="another", pid=7)
@@ -101,6 +110,26 @@ def asked(of: _Queue, times: int) -> list[str | None]:
 
 def test_the_queue_gives_every_job_once_in_its_order_and_then_ends() -> None:
     assert asked(queue(Shelf(), "a", "b"), 3) == ["a", "b", Searcher.FINISHED]
+
+
+def test_no_more_runs_go_on_at_once_than_there_is_room_for_and_room_may_come_and_go() -> None:
+    shelf = Shelf()
+    shelf.places = 1
+    line = queue(shelf, "a", "b", "c", "d")
+    first, second = line.suggest("1"), line.suggest("2")
+    assert (first["key"], second) == ("a", None)
+    shelf.places = 2  # a machine has come
+    assert line.suggest("2")["key"] == "b"
+    assert line.suggest("3") is None
+    shelf.places = 0  # both have gone
+    line.on_trial_complete("1")
+    assert line.suggest("3") is None
+    line.on_trial_complete("2", error=True)
+    assert line.suggest("3")["key"] == "c"  # Tune has none under way now: it waits for a place itself
+    line.on_trial_complete("3")
+    assert line.suggest("4")["key"] == "d"
+    line.on_trial_complete("4")
+    assert line.suggest("5") == Searcher.FINISHED
 
 
 def test_a_job_that_another_launch_makes_is_passed_over_said_once_asked_for_again_and_dropped_when_it_is_over() -> None:
@@ -217,7 +246,7 @@ def test_every_worker_reads_checkpoints_only_once_the_folder_is_held(
             assert worker.stdout.readline() == "ready\n"
         time.sleep(1)  # long enough for a worker that does not wait to see an empty folder
         train(tiny_run, data, lambda *_: None, checkpoints=folder / "checkpoints", device="cpu")
-    ends = [(worker.communicate(timeout=60), worker.returncode) for worker in workers]
+    ends = [(worker.communicate(), worker.returncode) for worker in workers]
     assert [code for _, code in ends] == [0, 0], ends
     assert [row.step for row in read_journal(folder / "metrics.jsonl")] == [12]  # nothing left but to evaluate
 
@@ -235,6 +264,17 @@ class Here:
 
     def job(self, run: RunConfig, seed: int = 0) -> Job:
         return job(run, seed, row=f"row {seed}", data=self.data.content_hash)
+
+    @contextmanager
+    def watching(self, *jobs: Job) -> Iterator[tuple[_Watch, Tracker]]:
+        """What a launch of these jobs watches its trials with, and where it records them."""
+        with (
+            Progress(runs=len(jobs), done=0, work=1.0, stream=self.shown) as progress,
+            Tracker.open(campaign(a_study("row 0", "row 1", "row 2")), say=progress.say) as tracker,
+        ):
+            by_key = {job.key: job for job in jobs}
+            sets = dict.fromkeys(by_key, BuiltSet(self.puzzles, self.data.content_hash, len(self.data.test)))
+            yield _Watch(by_key, sets, self.out / "runs", dict.fromkeys(by_key, tracker), progress), tracker
 
     def launch(self, jobs: Sequence[Job], **options: Any) -> Outcome:
         with (
@@ -268,6 +308,21 @@ class Here:
         thread = threading.Thread(target=wait, daemon=True)
         thread.start()
         return thread
+
+
+def kill_once(patch: pytest.MonkeyPatch, *, after_step: int) -> list[int]:
+    """The first trial that reports a later step dies there, since it waits until its report is taken. Who it was."""
+    hear = _Watch.on_trial_result
+    killed: list[int] = []
+
+    def kill(watch: _Watch, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any]) -> None:
+        hear(watch, iteration, trials, trial, result)
+        if not killed and any(row.step > after_step for row in result.get("rows", ())):
+            killed.append(result["pid"])
+            os.kill(result["pid"], signal.SIGKILL)
+
+    patch.setattr(_Watch, "on_trial_result", kill)
+    return killed
 
 
 def timeless(metrics: dict[str, float]) -> dict[str, float]:
@@ -308,26 +363,41 @@ def test_what_ray_lost_of_a_runs_rows_is_taken_from_its_journal_when_it_ends(
     assert [step for step, _ in read_curve(run.run_id, "train/loss")] == [2, 4, 6]
 
 
+def test_a_run_that_was_decided_to_recompute_says_so_on_the_screen_and_in_its_settings(
+    puzzles: Path, mlflow_here: Path, tmp_path: Path, tiny_run: RunConfig
+) -> None:
+    here = Here(puzzles, tmp_path)
+    recomputes, does_not = here.job(tiny_run), here.job(tiny_run, 1)
+    name, why = "train.activation_checkpointing", "train.activation_checkpointing=true, for a step needs more"
+    with here.watching(recomputes, does_not) as (watch, tracker):
+        for job in (recomputes, does_not):
+            trial = SimpleNamespace(config={"key": job.key})
+            assert watch.begin(job) == "ours"
+            watch.on_trial_start(0, [], trial)
+            if job is recomputes:
+                watch.on_trial_result(0, [], trial, {"settled": why, "settings": {name: "true"}})
+            watch.on_trial_complete(0, [], trial)
+        assert tracker.close("FINISHED") == []
+    runs = here.in_mlflow()
+    assert [runs[job.key].params[name] for job in (recomputes, does_not)] == ["true", "false"]
+    assert runs[recomputes.key].tags["settled"] == why
+    assert f"row 0 seed 0: {why}" in " ".join(here.shown.getvalue().split())
+
+
 def test_a_run_whose_journal_cannot_be_read_at_its_end_has_failed_alone(
     puzzles: Path, mlflow_here: Path, tmp_path: Path, tiny_run: RunConfig
 ) -> None:
     here = Here(puzzles, tmp_path)
     bad, good = here.job(tiny_run), here.job(tiny_run, 1)
     (tmp_path / "runs" / bad.key / "metrics.jsonl").mkdir(parents=True)
-    with (
-        Progress(runs=2, done=0, work=1.0, stream=here.shown) as progress,
-        Tracker.open(campaign(a_study("row 0", "row 1", "row 2")), say=progress.say) as tracker,
-    ):
-        jobs = {job.key: job for job in (bad, good)}
-        sets = dict.fromkeys(jobs, BuiltSet(puzzles, here.data.content_hash, len(here.data.test)))
-        watch = _Watch(jobs, sets, tmp_path / "runs", dict.fromkeys(jobs, tracker), progress)
-        for job in jobs.values():
+    with here.watching(bad, good) as (watch, tracker):
+        for job in (bad, good):
             trial = SimpleNamespace(config={"key": job.key})
             assert watch.begin(job) == "ours"
             watch.on_trial_start(0, [], trial)
             watch.on_trial_result(0, [], trial, {"rows": [(2, 2000, {"train/loss": 0.5})]})
         assert not watch.stops({"config": {"key": bad.key}})
-        for job in jobs.values():
+        for job in (bad, good):
             watch.on_trial_complete(0, [], SimpleNamespace(config={"key": job.key}))
         assert watch.stops({"config": {"key": bad.key}})
         assert tracker.close("FINISHED") == []
@@ -405,22 +475,44 @@ def test_a_run_that_raises_has_failed_with_a_reason_and_the_others_finish(here: 
 
 
 @pytest.mark.ray
+@pytest.mark.kills
+def test_a_run_whose_process_dies_every_time_says_where_and_how(here: Here, tiny_run: RunConfig) -> None:
+    long = here.job(tiny_run.set(["train.steps=100000", "train.eval_every=100000", "train.checkpoint_every=100000"]))
+    lock, killed = here.out / "runs" / long.key / ".lock", set[int]()
+
+    def kill_each() -> None:
+        while len(killed) <= MAX_FAILURES:
+            with contextlib.suppress(FileNotFoundError):
+                holder = re.search(r"process (\d+) ", lock.read_text())
+                if holder is not None and int(holder[1]) not in killed:
+                    killed.add(int(holder[1]))
+                    os.kill(int(holder[1]), signal.SIGKILL)
+            time.sleep(0.05)
+
+    killer = threading.Thread(target=kill_each, daemon=True)
+    killer.start()
+    outcome = here.launch([long])
+    killer.join()
+    reason = outcome.failed[long.key]
+    assert reason.startswith(
+        f"ProcessDied: its process ended {MAX_FAILURES + 1} times without a new checkpoint in between; the last time on"
+    )
+    assert "None" not in reason
+    assert "SIGKILL" in reason or "died" in reason or "exit" in reason.lower(), reason
+    assert reason in (lock.parent / "failure.txt").read_text()
+
+
+@pytest.mark.ray
 def test_a_killed_process_resumes_and_ends_with_the_metrics_of_an_undisturbed_run_and_no_step_twice(
-    here: Here, tiny_run: RunConfig, mlflow_here: Path
+    here: Here, tiny_run: RunConfig, mlflow_here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tests.sweeps.records.stores import points
 
     long = here.job(tiny_run.set(["train.steps=200", "train.eval_every=100", "train.checkpoint_every=10"]))
     folder = here.out / "runs" / long.key
-
-    def kill() -> None:
-        holder = re.search(r"process (\d+) ", (folder / ".lock").read_text())
-        assert holder is not None
-        os.kill(int(holder[1]), signal.SIGKILL)
-
-    killer = here.when_journal_has(long, 25, kill)
+    killed = kill_once(monkeypatch, after_step=50)
     outcome = here.launch([long])
-    killer.join()
+    assert len(killed) == 1
     assert outcome.finished == (long.key,)
     assert "its process died; it goes on from its last checkpoint" in here.shown.getvalue()
     (run,) = here.in_mlflow().values()
@@ -429,6 +521,32 @@ def test_a_killed_process_resumes_and_ends_with_the_metrics_of_an_undisturbed_ru
     steps = [step for step, _ in points(mlflow_here, run.run_id)]
     assert steps == list(range(2, 201, 2))
     assert [row.step for row in read_journal(folder / "metrics.jsonl")] == steps
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("launcher", ["inline", pytest.param("train", marks=pytest.mark.kills)])
+def test_a_run_whose_process_is_told_to_end_saves_and_goes_on_elsewhere_and_that_is_no_failure(
+    launcher: LauncherName, here: Here, tiny_run: RunConfig
+) -> None:
+    long = here.job(tiny_run.set(["train.steps=300", "train.eval_every=150", "train.checkpoint_every=1000"]))
+    folder = here.out / "runs" / long.key
+
+    def end() -> None:
+        holder = re.search(r"process (\d+) ", (folder / ".lock").read_text())
+        assert holder is not None
+        os.kill(int(holder[1]), signal.SIGTERM)  # as a spot machine, or SLURM
+
+    killer = here.when_journal_has(long, 5, end)
+    outcome = here.launch([long], launcher=launcher)
+    killer.join()
+    assert outcome == Outcome(finished=(long.key,), preemptions=1)
+    said = " ".join(here.shown.getvalue().split())
+    assert "its process was told to end (SIGTERM); a checkpoint of step" in said
+    assert "1 preemption: no failures" in said
+    (run,) = here.in_mlflow().values()
+    assert run.tags["preemptions"] == "1"
+    assert run.tags["preempted"].startswith("its process was told to end (SIGTERM)")
+    assert timeless(run.metrics) == here.expected(long)
 
 
 @pytest.mark.ray
@@ -449,18 +567,13 @@ def test_a_torn_checkpoint_is_said_and_tagged_and_the_one_before_it_used(here: H
 def test_an_interrupted_study_ends_at_once_with_its_runs_killed_and_goes_on_when_told_again(
     here: Here, tiny_run: RunConfig
 ) -> None:
-    jobs = [here.job(tiny_run.set(["train.steps=3000", "train.eval_every=3000"]), seed) for seed in range(3)]
+    endless = tiny_run.set(["train.steps=1000000", "train.eval_every=1000000"])
+    jobs = [here.job(endless, seed) for seed in range(3)]
     signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored where the tests run
-    asked: list[float] = []
 
-    def interrupt() -> None:
-        asked.append(time.monotonic())
-        os.kill(os.getpid(), signal.SIGINT)
-
-    here.when_journal_has(jobs[0], 15, interrupt)
+    here.when_journal_has(jobs[0], 15, lambda: os.kill(os.getpid(), signal.SIGINT))
     before = signal.getsignal(signal.SIGINT)
     outcome = here.launch(jobs)
-    assert time.monotonic() - asked[0] < 10
     assert signal.getsignal(signal.SIGINT) is before
     assert outcome.interrupted
     assert outcome.finished == ()
@@ -495,6 +608,7 @@ def test_two_ray_train_workers_end_where_the_inline_launcher_ends_however_slow_t
     (run,) = here.in_mlflow().values()
     assert run.status == "FINISHED"
     assert run.tags["device"] == "cpu"
+    assert (run.tags["worker.host"], run.tags["worker.code"]) == (socket.gethostname(), source_hash())
     expected = here.expected(only)
     assert timeless(run.metrics) == pytest.approx(expected, rel=1e-3, abs=1e-3)  # two ranks add up in another order
     assert [step for step, _ in read_curve(run.run_id, "train/loss")] == [2, 4, 6, 8, 10, 12]
@@ -506,16 +620,7 @@ def test_two_ray_train_workers_end_where_the_inline_launcher_ends_however_slow_t
 def test_a_killed_trial_of_ray_train_gives_back_what_it_held_and_the_run_goes_on(
     here: Here, tiny_run: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hear = _Watch.on_trial_result
-    killed: list[int] = []
-
-    def kill_once(watch: _Watch, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any]) -> None:
-        hear(watch, iteration, trials, trial, result)
-        if "rows" in result and not killed:
-            killed.append(result["pid"])
-            os.kill(result["pid"], signal.SIGKILL)
-
-    monkeypatch.setattr(_Watch, "on_trial_result", kill_once)
+    kill_once(monkeypatch, after_step=0)
     long = here.job(tiny_run.set(["train.steps=60", "train.eval_every=30"]))
     outcome = here.launch([long], launcher="train", workers=2)  # both CPUs: the next try waits for the first's
     assert outcome == Outcome(finished=(long.key,))

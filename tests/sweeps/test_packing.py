@@ -184,7 +184,7 @@ def test_twenty_trials_are_packed_on_counted_gpus_as_planned_and_all_end(tmp_pat
     environment = {name: text for name, text in os.environ.items() if not name.startswith(("RAY_ADDRESS", "MLFLOW"))}
     environment |= {"PYTHONPATH": root, "RAY_AUTH_MODE": "token", "OMP_NUM_THREADS": "1"}
     environment.pop("CUDA_VISIBLE_DEVICES", None)
-    program = [sys.executable, "-m", "tests.sweeps.logical_gpus", "6", "8"]
+    program = [sys.executable, "-m", "tests.sweeps.logical_gpus", "6", "8", "6"]
     with subprocess.Popen(program, env=environment, stdin=-1, stdout=-1, text=True, cwd=root) as ray:
         assert ray.stdout is not None
         address = ray.stdout.readline().strip()

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import cast
 
 import pytest
 
@@ -10,6 +11,7 @@ from sweeps.plan import (
     INLINE_START_S,
     RAY_START_S,
     TRAIN_START_S,
+    BadShard,
     Consent,
     NoSuchRow,
     Plan,
@@ -22,6 +24,8 @@ from sweeps.plan import (
     make_plan,
     makespan,
     needs_consent,
+    part_of,
+    read_shard,
     recorded_rates,
     recorded_settings,
     run_work,
@@ -346,3 +350,21 @@ def test_without_a_gpu_the_work_counts_as_on_an_l40s(hours: float, consent: Cons
 def test_a_mini_study_starts_unasked_and_an_official_one_does_not(profile: ProfileName, consent: Consent) -> None:
     plan = make_plan(jobs_of(99, 3, profile), set(), {}, gpu_rate())
     assert needs_consent(plan, 0, yes=False, is_terminal=False) is consent
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 12, 40])
+def test_the_parts_of_the_work_are_all_of_it_each_run_in_one_and_no_part_has_all_the_deepest(n: int) -> None:
+    jobs = {f"{seed} {row}": job for seed in range(2) for row, job in enumerate(6 * [cast(Job, None)])}
+    parts = [part_of(jobs, (i, n)) for i in range(1, n + 1)]
+    assert sorted(key for part in parts for key in part) == sorted(jobs)
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+    if n in (2, 3):
+        assert all(len({key.split()[1] for key in part}) == len(part) for part in parts), "a row's seeds in other parts"
+    assert part_of(jobs, None) == jobs
+
+
+def test_a_part_is_named_by_two_numbers() -> None:
+    assert (read_shard("2/8"), read_shard(None)) == ((2, 8), None)
+    for bad in ("", "2", "0/8", "9/8", "2/", "a/b", "²/8", "1/0", "-1/2", "1/2/3", "9" * 5000):
+        with pytest.raises(BadShard, match="expected a part and of how many, as 2/8"):
+            read_shard(bad)

@@ -16,6 +16,7 @@ from sweeps.records.read import read_runs
 from sweeps.records.types import RunRecord
 from sweeps.search import read_trials
 from sweeps.trials import Trial
+from tests.sweeps.records.stores import ENDS, query
 
 STORAGE = "sqlite:///optuna.db"
 SMALL = [
@@ -113,8 +114,10 @@ def test_a_search_ends_confirmed_trains_nothing_again_and_is_extended(
     said = capsys.readouterr().out
     (page,) = here.rglob("results/mini/search_tiny/**/page.html")
     assert f"{page.parent.relative_to(here)}/" in said
+    ends = query(mlflow_here, ENDS)
 
     assert command.main(tiny) == 0
+    assert query(mlflow_here, ENDS) == ends, "no run of MLflow's is begun again where nothing is left to do"
     assert _trials() == first
     assert _runs() == (runs, confirmed), "nothing is trained twice"
     assert "6 of 6 trials are done already, and the best are confirmed" in " ".join(capsys.readouterr().out.split())
@@ -150,7 +153,8 @@ def test_a_search_in_a_process_of_its_own_ends_well(here: Path, mlflow_here: Pat
     """Its Ray is its own too: a second one for the confirmation would end the process before the report."""
     script = Path(command.__file__)
     arguments = [sys.executable, str(script), *_declare(here), "--trials", "1"]
-    answer = subprocess.run(arguments, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=180)
+    own = os.environ | {"RAY_ADDRESS": "local"}  # whatever Ray somebody has running on this machine
+    answer = subprocess.run(arguments, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=own)
     assert answer.returncode == 0, answer.stderr
     assert "On this process's Ray" in answer.stdout, "one for both"
     assert list(here.rglob("results/mini/search_tiny/**/page.html"))
@@ -211,8 +215,8 @@ def test_a_search_that_prunes_proposes_and_prunes_the_same_however_often_its_dri
         (here / "tiny.py").write_text((here / "tiny.py").read_text().replace("best=2", "best=1"))
         storage = f"sqlite:///{here / 'optuna.db'}"
         tiny[tiny.index(STORAGE)] = storage
-        environment = {name: text for name, text in os.environ.items() if name != "RAY_ADDRESS"}
-        environment |= {"MLFLOW_TRACKING_URI": f"sqlite:///{here / 'mlflow.db'}", "CUDA_VISIBLE_DEVICES": ""}
+        environment = os.environ | {"RAY_ADDRESS": "local", "CUDA_VISIBLE_DEVICES": ""}
+        environment |= {"MLFLOW_TRACKING_URI": f"sqlite:///{here / 'mlflow.db'}"}
         of_search = [sys.executable, str(Path(command.__file__)), *tiny]
         for n in kills:
             with subprocess.Popen(of_search, cwd=here, env=environment, stdin=-3, stdout=-3, stderr=-3) as driver:

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -115,7 +116,12 @@ def test_every_row_is_a_run_in_every_profile_that_keeps_it(study: Study, row: Ro
 @pytest.mark.parametrize("profile", PROFILES)
 def test_all_runs_of_a_study_in_all_profiles_have_different_keys(study: Study, profile: ProfileName) -> None:
     runs = [configure(study, row, profile, seed) for row in study.rows_of(profile) for seed in (0, 1)]
-    assert len({run.key("h") for run in runs}) == len(runs) > 0
+    assert len({run.key("h") for run in runs}) == len(runs)
+
+
+def test_every_study_has_rows_in_the_profiles_that_have_settings_for_its_puzzle() -> None:
+    without = {(study.name, profile) for study in all_studies() for profile in PROFILES if not study.rows_of(profile)}
+    assert without <= {("arc_agi", "fast"), ("tutorial", "fast"), ("speed", "paper"), ("speed", "fast")}
 
 
 @pytest.mark.parametrize(("k", "T", "hrm_depth", "hrm", "trm_depth", "trm"), TABLE_3)
@@ -340,7 +346,7 @@ def test_table_5_learns_from_the_published_subsets_for_100k_epochs_of_each_and_m
 def test_the_tutorials_rows_have_its_layers_recursions_losses_and_ten_epochs(name: str) -> None:
     (layers, T, n, has_ema, depth), (initial, final, minimum, improvement) = TUTORIAL[name]
     study, row = find_study("tutorial"), _row("tutorial", name)
-    for profile in PROFILES:
+    for profile in ("mini", "official", "paper"):
         run = configure(study, row, profile, 0)
         assert (run.model.n_layers, run.model.T, run.model.n, run.optim.ema is not None) == (layers, T, n, has_ema)
         assert (run.model.depth, run.model.mixer, run.train.log_every) == (depth, "attention", 1)
@@ -551,3 +557,35 @@ def test_a_row_more_in_every_study_breaks_none_of_these_tests(tmp_path: Path) ->
     )
     assert answer.returncode == 0, answer.stdout
     assert "[tutorial, mini, one more] PASSED" in answer.stdout
+
+
+# --- speed ------------------------------------------------------------------------------------------------------------
+
+
+def _ladder(profile: ProfileName) -> list[dict[str, object]]:
+    """The settings of each row of speed's ladder."""
+    study = find_study("speed")
+    rows = [row for row in study.rows_of(profile) if row.name == "official" or row.name.startswith("and ")]
+    return [configure(study, row, profile, 0).flat() for row in rows]
+
+
+def test_speeds_ladder_goes_from_trm_in_official_to_trm_in_fast() -> None:
+    trm, ladder = _row("components", "TRM (T=3, n=6)"), _ladder("official")
+    ends: tuple[tuple[dict[str, object], ProfileName], ...] = ((ladder[0], "official"), (ladder[-1], "fast"))
+    for here, profile in ends:
+        there = configure(find_study("components"), trm, profile, 0).flat()
+        differs = {name for name in here if here[name] != there[name]}
+        assert differs <= {"train.eval_every", "train.eval_puzzles"}, "how often it is looked at moves no weight"
+
+
+@pytest.mark.parametrize("profile", ["mini", "official"])
+def test_speed_changes_training_and_neither_puzzles_nor_the_networks(profile: ProfileName) -> None:
+    ladder = _ladder(profile)
+    changed = {name for name in ladder[0] if len({str(run[name]) for run in ladder}) > 1}
+    assert {name for name in changed if not name.startswith(("optim.", "train."))} <= {
+        "model.puzzle_prefix",
+        "model.N_sup",
+    }
+    assert all(above != below for above, below in pairwise(ladder))
+    tested = {run["train.eval_N_sup"] or run["model.N_sup"] for run in ladder}
+    assert tested == {16}, "all rows are tested at one depth"

@@ -25,6 +25,7 @@ from sweeps.search_spec import Choices, Dimension, Integers, Objective, Search, 
 from sweeps.study import find_study
 from sweeps.tune import FIRST_SEED, Tuning, Turns, check, plan_tuning
 from sweeps.tune_record import TunedRow, TuningRecord
+from tests.sweeps.records.stores import ENDS, query
 from tests.sweeps.searches import small, trial
 from trm_core.command_line import BadCommand
 from trm_core.config import BadSetting
@@ -293,7 +294,9 @@ def test_two_rows_are_tuned_alike_by_command_and_the_same_command_again_trains_n
     assert _count(tmp_path / "mlflow.db", children) == 2 * (2 + 3 + 2)
 
     texts = {path: path.read_bytes() for path in report.rglob("*") if path.is_file()}
+    ends = query(tmp_path / "mlflow.db", ENDS)
     assert command.main(COMMAND) == 0
+    assert query(tmp_path / "mlflow.db", ENDS) == ends, "no run of MLflow's is begun again"
     assert "started" not in capsys.readouterr().out
     assert {path: path.read_bytes() for path in report.rglob("*") if path.is_file()} == texts
     assert _count(tmp_path / "mlflow.db", children) == 2 * (2 + 3 + 2)

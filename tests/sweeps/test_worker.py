@@ -21,6 +21,7 @@ from trm_core import __main__ as trm_core_command
 from trm_core import checkpoint, official
 from trm_core.checkpoint import BadCheckpoint, CheckpointNotWritten
 from trm_core.config import RunConfig
+from trm_core.memory import peak_bytes
 from trm_core.outcomes import hash_of_test_set, read_outcomes
 from trm_core.trainer import train
 
@@ -178,7 +179,7 @@ def test_two_workers_given_a_run_that_had_ended_train_nothing(task: Task, tmp_pa
         )
         for rank in range(2)
     ]
-    said = [json.loads(worker.communicate(timeout=60)[0]) for worker in workers]
+    said = [json.loads(worker.communicate()[0]) for worker in workers]
     assert said == [[list(row) for row in first], []]
 
 
@@ -237,7 +238,7 @@ class OutOfMemory:
 
     def __call__(self, run: RunConfig, data: PuzzleSet, report: Any, **options: Any) -> dict[str, float]:
         def failing(step: int, metrics: Mapping[str, float], path: Path | None) -> None:
-            if step > self.at_step and (self.always or not run.train.activation_checkpointing):
+            if step > self.at_step and (self.always or not run.train.recomputes):
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
             report(step, metrics, path)
 
@@ -269,6 +270,38 @@ def test_a_run_that_is_out_of_memory_all_the_same_fails_as_that_after_one_retry_
     assert sum("retry" in report for report in reports) == (0 if recomputes else 1)
     assert reports[-1]["kind"] == "out of memory"
     assert "kind out of memory" in (task.folder / "failure.txt").read_text()
+
+
+def test_where_memory_is_short_a_run_says_before_its_first_step_that_it_recomputes_and_why(
+    task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = replace(task, run=task.run.change({"model": {"n": 12}}))
+    whole = rows_of(replace(task, folder=tmp_path / "whole"))
+    monkeypatch.setattr("trm_core.trainer.free_memory", lambda: peak_bytes(task.run) - 1)
+    reports = reports_of(task)
+    (settled,) = (report for report in reports if "settled" in report)
+    assert settled["settings"] == {"train.activation_checkpointing": "true"}
+    assert settled["settled"].startswith("train.activation_checkpointing=true, for a step needs 0.")
+    assert reports.index(settled) < min(at for at, report in enumerate(reports) if "rows" in report)
+    assert not any("failure" in report or "retry" in report for report in reports)
+    assert timeless(read_journal(task.folder / "metrics.jsonl")) == timeless(whole)
+
+
+def test_what_was_decided_to_recompute_and_is_out_of_memory_all_the_same_is_not_tried_again(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = replace(task, run=task.run.change({"model": {"n": 12}}))
+    monkeypatch.setattr("trm_core.trainer.free_memory", lambda: peak_bytes(task.run) - 1)
+    monkeypatch.setattr("sweeps.worker.train", OutOfMemory(at_step=0, always=True))
+    *_, failure = reports = reports_of(task)
+    assert failure["kind"] == "out of memory"
+    assert not any("retry" in report for report in reports)
+
+
+def test_a_run_that_fits_no_way_is_not_tried_again(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trm_core.trainer.free_memory", lambda: 1000)
+    (failure,) = reports_of(task)
+    assert failure["failure"].startswith("NotEnoughMemory: depth ")
 
 
 def tries_of(task: Task, most: int = 4) -> list[list[dict[str, Any]]]:

@@ -11,9 +11,11 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from sweeps.records.types import Measurement
 from sweeps.records.write import Tracker
@@ -24,6 +26,8 @@ OURS = (  # children that stand for no other's run
     " WHERE r.lifecycle_stage = 'active' AND NOT EXISTS"
     " (SELECT 1 FROM tags o WHERE o.run_uuid = r.run_uuid AND o.key = 'reused_from')"
 )
+
+ENDS = "SELECT run_uuid, status, end_time FROM runs ORDER BY 1"  # of all runs, the campaigns' and the rows' among them
 
 
 def rows(*steps: int, loss: float = 1.0) -> list[Measurement]:
@@ -109,7 +113,7 @@ def together(processes: Sequence[subprocess.Popen[str]]) -> list[str]:
 
 
 def ended(process: subprocess.Popen[str]) -> None:
-    errors = process.communicate(timeout=120)[1]
+    errors = process.communicate()[1]
     assert process.returncode == 0, errors
 
 
@@ -132,13 +136,26 @@ class Server:
         quiet = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
         with (self.folder / "server.log").open("w") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env=quiet, start_new_session=True)
-        for _ in range(600):
+        while self.process.poll() is None:
             try:
                 with urllib.request.urlopen(f"{self.address}/health", timeout=5):
                     return
             except OSError:
                 time.sleep(0.1)
         raise AssertionError((self.folder / "server.log").read_text())
+
+    @contextlib.contextmanager
+    def up(self, patch: pytest.MonkeyPatch) -> Iterator[Server]:
+        """It runs, and is the MLflow that everything here speaks to."""
+        self.start()
+        try:
+            patch.setenv("MLFLOW_TRACKING_URI", self.address)
+            yield self
+        finally:
+            self.kill()
+
+    def stop(self) -> None:
+        os.killpg(self.process.pid, signal.SIGSTOP)
 
     def kill(self) -> None:
         os.killpg(self.process.pid, signal.SIGKILL)

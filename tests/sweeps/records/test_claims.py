@@ -54,7 +54,7 @@ class Turns:
     def wait(self) -> None:
         name = threading.current_thread().name
         with self.turned:
-            assert self.turned.wait_for(lambda: self._next() in ("", name), timeout=60)
+            self.turned.wait_for(lambda: self._next() in ("", name))
             if self.order:
                 self.order.pop(0)
             self.turned.notify_all()
@@ -153,6 +153,54 @@ def test_who_was_taken_over_writes_no_more_and_may_claim_again_when_the_run_is_f
     assert [owner.launch for owner in owners_in(store.tags)] == [A.launch]
     assert not claims.is_lost(store.get_run("a run"), A)
     assert take(store, B) is not None
+
+
+# --- one at a time ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dead", [False, True], ids=["free", "left by a dead launch"])
+def test_in_whatever_order_two_launches_come_each_is_alone_in_turn(dead: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claims, "JITTER_S", 0.0)
+    for first in combinations(range(8), 4):  # of one that is alone at once: tag, look, what it does there, untag
+        store = Store(turns=Turns("a" if at in first else "b" for at in range(8)))
+        if dead:
+            store.tags |= dict([tag(C, claims.WRITER)])
+        inside: list[str] = []
+        seen: list[tuple[str, ...]] = []
+
+        def launch(
+            me: Owner, name: str, store: Store = store, inside: list[str] = inside, seen: list[Any] = seen
+        ) -> None:
+            assert store.turns is not None
+            heard = Heard()
+            heard.lives = _all_but_c_live  # type: ignore[method-assign]
+            with claims.alone(cast(Any, store), "a run", me, heard):
+                inside.append(name)
+                store.turns.wait()
+                seen.append(tuple(inside))
+                inside.remove(name)
+            store.turns.end()
+
+        threads = [threading.Thread(target=launch, args=(me, name), name=name) for me, name in ((A, "a"), (B, "b"))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(seen) == [("a",), ("b",)], first
+        assert store.tags == {}
+
+
+def test_what_fails_while_a_launch_is_alone_lets_the_next_one_in() -> None:
+    store = Store()
+
+    def fails() -> None:
+        with claims.alone(cast(Any, store), "a run", A, Heard()):
+            assert list(store.tags) == [claims.WRITER + A.launch]
+            raise OSError("full")
+
+    with pytest.raises(OSError, match="full"):
+        fails()
+    assert store.tags == {}
 
 
 # --- who lives -------------------------------------------------------------------------------------------------------

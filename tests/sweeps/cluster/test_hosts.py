@@ -1,0 +1,30 @@
+"""The test hosts themselves: a set of them does not meet what is left of the one before."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.sweeps.cluster.hosts import hosts, lacking
+
+pytestmark = [pytest.mark.cluster, pytest.mark.skipif(bool(lacking()), reason=lacking())]
+
+
+def test_a_namespace_that_outlives_its_host_is_not_in_the_next_ones_way(tmp_path: Path) -> None:
+    with hosts(1, tmp_path / "before") as (before,):
+        held = open(f"/var/run/netns/{before.name}", "rb")  # as what dies slowly there, or the kernel's own time
+    with held, hosts(2, tmp_path / "after") as (one, other):
+        asked = "import socket, sys; socket.create_connection((sys.argv[1], 9))"
+        said = subprocess.run(one.command(sys.executable, "-c", asked, other.address), capture_output=True, text=True)
+    assert "ConnectionRefusedError" in said.stderr  # by the other host, which is there
+
+
+def test_a_host_that_cannot_be_made_is_told_in_ips_own_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.sweeps.cluster.hosts._sets", iter([99, 99]))
+    with hosts(1, tmp_path / "one"):
+        with pytest.raises(ChildProcessError, match=r"ip link add .*File exists"), hosts(1, tmp_path / "other"):
+            raise AssertionError("two sets of one name")
+        monkeypatch.undo()
