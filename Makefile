@@ -6,8 +6,9 @@ REFERENCE ?= tests/fixtures/golden64
 INPUTS ?= 2000
 ROUNDS ?= 50
 SEED ?= 0
+CLUSTER ?= cluster.yaml
 
-.PHONY: demo test test-kills fuzz chaos check parity lint format install clean
+.PHONY: demo test test-kills test-browser test-cluster cluster-up cluster-check cluster-status cluster-down fuzz chaos check parity lint format install clean
 .DEFAULT_GOAL := help
 
 help: ## what there is to make
@@ -17,10 +18,28 @@ demo: .venv/installed ## the paper's Table 3, small, on this machine
 	$(BIN)/python sweeps/run.py --study recursion_depth --profile mini
 
 test: .venv/installed ## the tests, on two cores
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not kills"
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not kills and not browser and not cluster"
 
 test-kills: .venv/installed ## the tests that kill and wait, one at a time
 	$(BIN)/python -m pytest -m kills
+
+test-browser: .venv/installed ## a small study's pages, and MLflow's, looked at in a Chromium where there is one
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser
+
+test-cluster: .venv/installed ## the tests of cluster files that start several machines, or AWS's stand-in
+	$(BIN)/python -m pytest -m cluster
+
+cluster-check: .venv/installed ## look at a cluster's file, start nothing: make cluster-check CLUSTER=cluster/onprem.yaml
+	$(BIN)/python -m sweeps.cluster check $(CLUSTER)
+
+cluster-up: .venv/installed ## token, commit, versions, then ray up: make cluster-up CLUSTER=cluster.yaml
+	$(BIN)/python -m sweeps.cluster up $(CLUSTER)
+
+cluster-status: .venv/installed ## what is up, and the tunnels to its pages
+	$(BIN)/python -m sweeps.cluster status $(CLUSTER)
+
+cluster-down: .venv/installed ## ray down
+	$(BIN)/python -m sweeps.cluster down $(CLUSTER)
 
 fuzz: .venv/installed ## every command on hostile arguments and broken files: make fuzz INPUTS=2000 SEED=0
 	$(BIN)/python -m tests.faults.fuzz --inputs $(INPUTS) --seed $(SEED)
@@ -29,7 +48,7 @@ chaos: .venv/installed ## a small study, its processes killed and stopped as it 
 	$(BIN)/python -m tests.faults.chaos --rounds $(ROUNDS) --seed $(SEED)
 
 check: lint ## format, lint, strict types, fast tests
-	$(BIN)/python -m pytest -m "not ray and not slow and not kills"
+	$(BIN)/python -m pytest -m "not ray and not slow and not kills and not browser and not cluster"
 
 parity: .venv/installed ## equality with the released code's numbers: make parity [REFERENCE=FOLDER]
 	$(BIN)/python -m trm_core.parity $(REFERENCE)

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import atexit
+import contextlib
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +28,7 @@ TINY: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 THIRD_PARTY = (  # warnings that others give about others; each is narrow, all else stays an error
+    "ignore:.*Any type hint is inferred as AnyType:UserWarning",  # mlflow 3.17, about its own classes
     "ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning",  # mlflow 3.17 with SQLAlchemy 2.1
 )
 
@@ -33,6 +37,11 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a core for each process, before torch
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 starves runs beside the other process of the suite
+
+
+if "PYTEST_XDIST_WORKER" not in os.environ:  # a folder of caches that begins empty and is every process's of the suite
+    os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="caches-of-tests-")
+    atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -89,7 +98,10 @@ def ray_here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
     if "PYTEST_XDIST_WORKER" in os.environ:  # all processes of a run have this parent folder in common
         (tmp_path_factory.getbasetemp().parent / "ray_is_up").mkdir()  # fails where the tests of Ray are not one group
-    with cluster():
+    with contextlib.ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("RAY_ADDRESS", "local")  # whatever Ray somebody has running on this machine
+            stack.enter_context(cluster())
         yield
 
 

@@ -15,9 +15,14 @@ PACKAGES = ("data_prep", "trm_core", "sweeps", "reports")  # in reading order: e
 EXCEPTIONS = {("sweeps/run.py", "reports")}
 
 DOORS = {  # a file, or every file of a folder
-    "torch": {"trm_core", "sweeps/worker.py"},  # the worker sets threads and speaks to its peers
-    # find one, bring one up, Tune, Train
-    "ray": {"sweeps/joining.py", "sweeps/machines.py", "sweeps/launch.py", "sweeps/worker.py"},
+    # the worker sets threads and speaks to its peers; on another machine torch is asked what GPUs it sees
+    "torch": {"trm_core", "sweeps/worker.py", "sweeps/probe.py"},
+    # bring one up or join one, look at its machines, ask whether it is there, Tune, what its dead say, Train, jobs, and
+    # what it does not promise to keep
+    "ray": {
+        *("sweeps/machines.py", "sweeps/preflight.py", "sweeps/head.py", "sweeps/launch.py", "sweeps/causes.py"),
+        *("sweeps/worker.py", "sweeps/submit/jobs.py", "sweeps/ray_internals.py"),
+    },
     "mlflow": {"sweeps/records"},
     "optuna": {"sweeps/search.py", "sweeps/search_figures.py"},  # what it proposes, what it draws
 }
@@ -105,7 +110,8 @@ def test_trm_core_and_data_prep_know_no_orchestration(package: str) -> None:
         "sweeps.search_spec, sweeps.trials, sweeps.searches.lr_wd, sweeps.searches.recursion",
         "reports, reports.report, reports.__main__",
         "reports.search_report, reports.search_page, reports.pruning_report, sweeps.search_record, sweeps.pruning",
-        "trm_core.config, trm_core.outcomes",
+        "trm_core.config, trm_core.outcomes, trm_core.pyfunc",
+        "sweeps.cluster.__main__, sweeps.cluster.check, sweeps.cluster.launcher",
         "trm_core.solving.thought_file, trm_core.solving.picture, trm_core.solving.page",
     ],
 )
