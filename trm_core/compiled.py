@@ -18,6 +18,7 @@ import shutil
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import IO
@@ -28,7 +29,7 @@ from torch import Tensor
 from trm_core import fused
 from trm_core.caches import own_folder
 from trm_core.config import BadSetting, RunConfig
-from trm_core.layers import Layer
+from trm_core.layers import SwiGLU
 from trm_core.model import Model
 
 # Operations of a run's training from which compiling pays on a CPU, some three minutes of a core's: it takes up to half
@@ -68,9 +69,9 @@ def compile_networks(model: Model, sizes: Collection[int]) -> None:
     _keep_code_here()
     torch._dynamo.config.recompile_limit = 64  # precisions, sizes and gradient modes share one code object
     for network in {model.f_z, model.f_y}:
-        for layer in network.layers:
-            assert isinstance(layer, Layer)
-            layer.fuses = fused.is_there()
+        for module in network.modules():
+            if isinstance(module, SwiGLU):
+                module.fuses = fused.is_there()
         call = torch.compile(network, fullgraph=True, dynamic=False)
         model.compiled |= dict.fromkeys(((network, size) for size in sizes), call)
 
@@ -78,7 +79,7 @@ def compile_networks(model: Model, sizes: Collection[int]) -> None:
 def compile_run(model: Model, evaluated: Model, run: RunConfig, device: torch.device, *, workers: int) -> None:
     """Both models' networks, and a step of training and one of evaluation in advance: no number moves by it."""
     sizes = (run.train.batch_size // workers, run.train.batch_size)  # in training, at evaluation
-    with one_at_a_time(shape_of(run, device)):
+    with one_at_a_time(shape_of(run, device)), _of_its_own_affairs():
         for each in {model, evaluated}:
             compile_networks(each, sizes)
         outputs = _on_nothing(model, sizes[0])
@@ -87,6 +88,19 @@ def compile_run(model: Model, evaluated: Model, run: RunConfig, device: torch.de
         torch.autograd.grad(total, weights, allow_unused=True)
         with torch.inference_mode():
             _on_nothing(evaluated, sizes[1])
+
+
+@contextlib.contextmanager
+def _of_its_own_affairs() -> Iterator[None]:
+    """What torch's compiler warns of while it works, and nobody here can act on, is not said."""
+    with warnings.catch_warnings():
+        for words in (
+            "TensorFloat32 tensor cores .* available but not enabled",  # float32 is meant to be that
+            r".*torch\.jit\.script_method.* is deprecated",  # by an import of its own
+            "The .grad attribute of a Tensor that is not a leaf",
+        ):
+            warnings.filterwarnings("ignore", message=words)
+        yield
 
 
 def _on_nothing(model: Model, B: int) -> list[Tensor]:

@@ -1,9 +1,12 @@
-"""The MLP mixer and the norm behind it in one Triton kernel, bfloat16 on CUDA: what is [L, B·D] is read once.
+"""What Triton computes of a compiled network on CUDA in bfloat16: the MLP mixer with its norm, the channels' SwiGLU.
 
-The plain products write gate and up, 2·I rows of B·D numbers each, and read them again: on a GPU most of the mixer's
-time, and most of what the backward keeps. Here a block of columns stays on the chip from x to its norm, nothing wide
-is written, and the backward computes gate and up anew. It is the same formula (layers.py, SwiGLU.along_the_first and
-rms_norm), rounded less often; tests hold it to the plain path, in Triton's interpreter where there is no GPU.
+A GPU spends most of a plain layer's time on writing and reading what is wide: gate and up, 2·I numbers a row. Here
+- the mixer is one kernel with the norm behind it (fused_kernel.py): a block of columns stays on the chip from x to its
+  norm, nothing wide is written, and the backward computes gate and up anew;
+- the channels' gate and up are multiplied where their products end, and not written at all, where no gradient is asked
+  for; where one is, its backward writes both of their gradients in one pass (glu_kernel.py).
+It is the same formula (layers.py), rounded less often; tests hold it to the plain path, in Triton's interpreter where
+there is no GPU.
 """
 
 from __future__ import annotations
@@ -17,8 +20,9 @@ from torch import Tensor
 
 from trm_core.memory import FUSED_INNER, FUSED_POSITIONS
 
-# Columns and inner rows of a block, warps, stages: the fastest measured on an H200 (docs/performance.md).
-FORWARD, BACKWARD = (128, 64, 8, 3), (128, 32, 8, 3)
+# The fastest blocks measured on an H200 (docs/performance.md).
+FORWARD, BACKWARD = (128, 32, 8, 3, 128), (64, 32, 4, 3, None)  # columns and inner rows, warps, stages, registers
+PRODUCT = (128, 64, 64, 4, 3)  # rows, inner columns and channels, warps, stages
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"  # on any device in any precision, slowly: for tests
 
 
@@ -28,9 +32,21 @@ def is_there() -> bool:
 
 
 def serves(x: Tensor, inner: int) -> bool:
-    """Whether the kernel takes x [L, …] with this inner width; elsewhere the plain products do."""
-    of_its_kind = (x.is_cuda and x.dtype == torch.bfloat16) or INTERPRETED
-    return of_its_kind and len(x) <= FUSED_POSITIONS and inner % FUSED_INNER == 0
+    """Whether the mixer's kernel takes x [L, …] with this inner width; elsewhere the plain products do."""
+    whole = x[0].numel() % 8 == 0  # a row begins where 16 bytes do
+    return _of_its_kind(x) and len(x) <= FUSED_POSITIONS and inner % FUSED_INNER == 0 and whole
+
+
+def serves_channels(x: Tensor, inner: int) -> bool:
+    """Whether the channels' kernels take x [..., D] with this inner width."""
+    return _of_its_kind(x) and inner % FUSED_INNER == 0 and x.shape[-1] % FUSED_INNER == 0
+
+
+def _of_its_kind(x: Tensor) -> bool:
+    return (x.is_cuda and x.dtype == torch.bfloat16) or INTERPRETED
+
+
+# --- the MLP mixer and its norm ---------------------------------------------------------------------------------------
 
 
 @torch.library.custom_op("trm_core::mix_and_norm", mutates_args=())
@@ -52,23 +68,22 @@ def _(x: Tensor, gate_up: Tensor, down: Tensor, epsilon: float) -> tuple[Tensor,
 @torch.library.custom_op("trm_core::mix_and_norm_backward", mutates_args=())
 def backward(
     gradient: Tensor, x: Tensor, y: Tensor, scale: Tensor, gate_up: Tensor, down: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of x and of the sum that is normed, both [L, N]; the hidden [I, N]; gradients of gate and up [2·I, N].
-
-    gradient: of y. Gate and up are computed again.
-    """
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradients of x [L, N], gate_up [2·I, L] and down [L, I] from y's. Gate and up are computed again."""
     from trm_core.fused_kernel import launch_backward
 
-    return launch_backward(gradient.contiguous(), x.contiguous(), y, scale, gate_up, down, BACKWARD)
+    x = x.contiguous()
+    of_x, of_sum, hidden, of_both = launch_backward(gradient.contiguous(), x, y, scale, gate_up, down, BACKWARD)
+    # Products whose rows are long: L numbers a row, often an odd number of them, a GPU multiplies at half the speed.
+    return of_x, torch.mm(x, of_both.t()).t(), torch.mm(of_sum, hidden.t())
 
 
 @backward.register_fake
 def _(
     gradient: Tensor, x: Tensor, y: Tensor, scale: Tensor, gate_up: Tensor, down: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    inner, N = down.shape[1], x.shape[1]
-    of_x, of_sum = (torch.empty_like(x, memory_format=torch.contiguous_format) for _ in range(2))
-    return of_x, of_sum, x.new_empty(inner, N), x.new_empty(2 * inner, N)
+) -> tuple[Tensor, Tensor, Tensor]:
+    of_x = torch.empty_like(x, memory_format=torch.contiguous_format)
+    return of_x, gate_up.new_empty(gate_up.shape[1], len(gate_up)).t(), down.new_empty(down.shape)
 
 
 def _keep(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, float], output: tuple[Tensor, Tensor]) -> None:
@@ -77,8 +92,7 @@ def _keep(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, float], output: tuple[
 
 def _backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
     x, gate_up, down, y, scale = ctx.saved_tensors
-    of_x, of_sum, hidden, of_both = backward(gradient, x, y, scale, gate_up, down)
-    return of_x, torch.mm(of_both, x.t()), torch.mm(of_sum, hidden.t()), None
+    return *backward(gradient, x, y, scale, gate_up, down), None
 
 
 mix_and_norm.register_autograd(_backward, setup_context=_keep)
@@ -87,3 +101,63 @@ mix_and_norm.register_autograd(_backward, setup_context=_keep)
 def aligned(weight: Tensor) -> Tensor:
     """The same [2·I, L], its long side contiguous: a GPU's fast products take no rows of an odd number of bfloat16."""
     return weight.t().contiguous().t()
+
+
+# --- the channels' SwiGLU ---------------------------------------------------------------------------------------------
+
+
+def hidden_of(x: Tensor, gate_up: Tensor) -> Tensor:
+    """silu(W_gate x) · W_up x: [..., D] → [..., I]. gate_up: [2·I, D], of x's dtype."""
+    if torch.is_grad_enabled():
+        return glu(torch.nn.functional.linear(x, gate_up))  # type: ignore[no-any-return]
+    return product_and_glu(x, gate_up)  # type: ignore[no-any-return]
+
+
+@torch.library.custom_op("trm_core::product_and_glu", mutates_args=())
+def product_and_glu(x: Tensor, gate_up: Tensor) -> Tensor:
+    """hidden_of, of which no gradient is asked for: gate and up are never written."""
+    from trm_core.glu_kernel import launch_product
+
+    return launch_product(x.contiguous(), gate_up.contiguous(), PRODUCT)
+
+
+@product_and_glu.register_fake
+def _(x: Tensor, gate_up: Tensor) -> Tensor:
+    return x.new_empty(*x.shape[:-1], len(gate_up) // 2)
+
+
+@torch.library.custom_op("trm_core::glu", mutates_args=())
+def glu(both: Tensor) -> Tensor:
+    """silu(gate) · up: [..., 2·I], gate first → [..., I]."""
+    from trm_core.glu_kernel import launch_glu
+
+    return launch_glu(both.contiguous())
+
+
+@glu.register_fake
+def _(both: Tensor) -> Tensor:
+    return both.new_empty(*both.shape[:-1], both.shape[-1] // 2)
+
+
+@torch.library.custom_op("trm_core::glu_backward", mutates_args=())
+def glu_backward(gradient: Tensor, both: Tensor) -> Tensor:
+    """The gradient of both [..., 2·I] from the hidden's [..., I], in one pass."""
+    from trm_core.glu_kernel import launch_glu_backward
+
+    return launch_glu_backward(gradient.contiguous(), both.contiguous())
+
+
+@glu_backward.register_fake
+def _(gradient: Tensor, both: Tensor) -> Tensor:
+    return torch.empty_like(both, memory_format=torch.contiguous_format)
+
+
+def _keep_both(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _of_both(ctx: Any, gradient: Tensor) -> Tensor:
+    return glu_backward(gradient, *ctx.saved_tensors)  # type: ignore[no-any-return]
+
+
+glu.register_autograd(_of_both, setup_context=_keep_both)

@@ -51,11 +51,14 @@ class SwiGLU(nn.Module):
 
     def __init__(self, width: int, inner: int) -> None:
         super().__init__()
+        self.fuses = False  # where the network is compiled (compiled.py)
         self.gate_up = Linear(width, 2 * inner)
         self.down = Linear(inner, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., width] → [..., width]."""
+        if self.fuses and fused.serves_channels(x, self.down.weight.shape[1]):
+            return self.down(fused.hidden_of(x, self.gate_up.weight.to(x.dtype)))  # type: ignore[no-any-return]
         gate, up = self.gate_up(x).chunk(2, dim=-1)
         return self.down(F.silu(gate) * up)  # type: ignore[no-any-return]
 
@@ -147,7 +150,6 @@ class Layer(nn.Module):
 
     def __init__(self, settings: ModelSettings, positions: int) -> None:
         super().__init__()
-        self.fuses = False  # where the network is compiled (compiled.py)
         self.mix: Attention | SwiGLU = (  # the MLP runs over the sequence axis, with no position encoding (section 4.5)
             Attention(settings, positions)
             if settings.mixer == "attention"
@@ -171,7 +173,7 @@ class Layer(nn.Module):
         """[L, B, D] → [L, B, D]: the mixer's norm runs over the positions too, as in the released code."""
         mix = self.mix
         assert isinstance(mix, SwiGLU)
-        if self.fuses and fused.serves(x, mix.down.weight.shape[1]):
+        if mix.fuses and fused.serves(x, mix.down.weight.shape[1]):
             weights = (linear.weight.to(x.dtype) for linear in (mix.gate_up, mix.down))
             mixed, _ = fused.mix_and_norm(x.flatten(1), *weights, RMS_EPS)
             return mixed.view_as(x)  # type: ignore[no-any-return]
