@@ -1,9 +1,10 @@
 """What cards train at and cost, as data: what `--on NAME` prices a plan with. All of it as of 2026-11-26.
 
-One rate was measured, by others: the released TRM-MLP run, 2.1e18 operations as RunConfig counts them, took about 18 h
-on one L40S: 33 TFLOP/s, 9 % of its peak, so memory and not arithmetic sets the pace. The other cards' rates are
-assumptions: the L40S's times the ratio of the makers' memory bandwidths (864 GB/s there). What was measured comes
-before any of them: a run that is finished on a card tells its rate there (plan.recorded_rates).
+Two rates were measured. A compiled step of this code on an H200: 380 TFLOP/s (docs/performance.md). And, by others, the
+released TRM-MLP run, 2.1e18 operations as RunConfig counts them, about 18 h on one L40S: 33 TFLOP/s, 9 % of its peak, so
+memory and not arithmetic sets the pace. The other cards' rates are assumptions: that of the card that is nearest in
+kind, times the ratio of the makers' memory bandwidths. A finished run comes before any of them: it tells its card's
+rate (plan.recorded_rates).
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import math
 import re
 from dataclasses import dataclass
 
-L40S_FLOPS_PER_S = 33e12
-L40S_GB_PER_S = 864
+H200_FLOPS_PER_S, H200_GB_PER_S = 380e12, 4800
+L40S_FLOPS_PER_S, L40S_GB_PER_S = 33e12, 864
 
 
 class UnknownCard(ValueError):
@@ -45,34 +46,48 @@ class Card:
     gigabytes: int | None = None  # of its memory; None: the machine's
 
 
-def _scaled(gb_per_s: float) -> float:
+def _like_the_l40s(gb_per_s: float) -> float:
     """The rate of a card of this memory bandwidth."""
     return L40S_FLOPS_PER_S * gb_per_s / L40S_GB_PER_S
 
 
-def _assumed(name: str, gb_per_s: int, flops_per_s: float) -> str:
+def _like_the_h200(gb_per_s: float) -> float:
+    return H200_FLOPS_PER_S * gb_per_s / H200_GB_PER_S
+
+
+def _assumed(name: str, gb_per_s: int, like: str) -> str:
+    of, there = {"H200": (H200_FLOPS_PER_S, H200_GB_PER_S), "L40S": (L40S_FLOPS_PER_S, L40S_GB_PER_S)}[like]
     return (
-        f"an assumption: {flops_per_s / 1e12:.0f} TFLOP/s on {name}, which is the L40S's 33 times the ratio of memory"
-        f" bandwidths ({gb_per_s:,} to {L40S_GB_PER_S} GB/s); small runs reach less"
+        f"an assumption: {of * gb_per_s / there / 1e12:.0f} TFLOP/s on {name}, which is the {like}'s {of / 1e12:.0f} times"
+        f" the ratio of memory bandwidths ({gb_per_s:,} to {there:,} GB/s); small runs reach less"
     )
 
 
 CARDS: tuple[Card, ...] = (
     Card(
+        "h200",
+        "H200",
+        H200_FLOPS_PER_S,
+        "a measurement on an H200, 2026-11-26: a compiled bf16 step of TRM-MLP or TRM-Att at D=512, batch 768, 380 TFLOP/s;"
+        " small runs reach less",
+        Price(6.35, "RunPod, on demand, as deploybase.ai's guide of 2026-03-10 has it"),
+        141,
+    ),
+    Card(
         "h100",
         "H100",
-        _scaled(3350),
+        _like_the_h200(3350),
         # others trained it with 8 H100-class cards in 40 min: some 110 TFLOP/s each
-        _assumed("an H100 SXM", 3350, _scaled(3350)),
+        _assumed("an H100 SXM", 3350, "H200"),
         Price(3.99, "RunPod, Secure Cloud, H100 SXM, on demand, read 2026-11-09"),
         80,
     ),
     Card(
         "a100",
         "A100",
-        _scaled(2039),
+        _like_the_l40s(2039),
         # a baseline of others took 10.9 h on one: some 53 TFLOP/s, with settings of their own
-        _assumed("an A100 SXM 80 GB", 2039, _scaled(2039)),
+        _assumed("an A100 SXM 80 GB", 2039, "L40S"),
         Price(1.79, "RunPod, Secure Cloud, A100 SXM 80 GB, on demand, read 2026-11-09"),
         80,
     ),
@@ -87,8 +102,8 @@ CARDS: tuple[Card, ...] = (
     Card(
         "rtx4090",
         "RTX 4090",
-        _scaled(1008),
-        _assumed("an RTX 4090", 1008, _scaled(1008)),
+        _like_the_l40s(1008),
+        _assumed("an RTX 4090", 1008, "L40S"),
         Price(0.29, "OpenRelay, read 2026-09-20"),
         24,
     ),

@@ -36,6 +36,7 @@ from trm_core.model import Model
 # a minute where nothing is kept yet, and saves a quarter to a third.
 PAYS_FROM = 1e13
 COMPILERS = ("g++", "clang++", "c++")
+OPERATIONS = [Path(__file__).with_name(name) for name in ("fused.py", "fused_kernel.py", "glu_kernel.py")]
 ANOTHER_COMPILES_S = 900.0  # longer than any shape took; some file systems keep the lock of a machine that has died
 
 
@@ -144,12 +145,19 @@ def _keep_code_here() -> Path:
     """The folder of compiled code, this user's alone: what lies there is executed, so never where others can write."""
     from torch._inductor import codecache
 
-    folder = _folder_of_code()
+    folder, tag = _folder_of_code(), torch.compiler.config.cache_key_tag
+    # torch keeps a graph under the names of its operations: what a version of ours makes of them is not another's.
+    if not tag.endswith(operations := _digest(OPERATIONS)):
+        torch.compiler.config.cache_key_tag = tag + operations
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)
     os.environ.setdefault("TRITON_CACHE_DIR", str(folder / "triton"))
     headers = folder / "precompiled_headers"  # which torch keeps in a shared /tmp, whatever is chosen for the rest
     codecache._HEADER_DIR, codecache._HEADER_LOCK_DIR = str(headers), str(headers / "locks")
     return folder
+
+
+def _digest(files: Collection[Path]) -> str:
+    return hashlib.sha256(b"".join(file.read_bytes() for file in sorted(files))).hexdigest()[:16]
 
 
 def _folder_of_code() -> Path:

@@ -108,7 +108,7 @@ RUN: dict[str, Words] = {
     "--workers": count(),
     "--budget": one("2h|90m|$5|1s|0h|1e9h"),
     "--price": one("2|0.5|-1|$3"),
-    "--on": one("h100|a100|l40s|rtx4090|cpu"),
+    "--on": one("h200|h100|a100|l40s|rtx4090|cpu"),
     "--trials": count(),
     "--optuna-storage": one(f"sqlite:///optuna.db|sqlite:///new.db|optuna.journal|{WITH_A_PASSWORD}"),
     "--yes": nothing,

@@ -459,6 +459,25 @@ def test_the_folder_that_torch_chose_by_itself_is_not_the_users_choice(
     assert _kept_in().parent == home / "trm-ablations"
 
 
+def test_what_another_version_of_our_operations_left_is_not_found(
+    code: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kept_graphs_found() -> int:
+        with one_at_a_time("any"):
+            torch._dynamo.reset()
+            counters.clear()
+            torch.compile(torch.sin, dynamic=False)(torch.ones(7))
+            return int(counters["inductor"]["fxgraph_cache_hit"] + counters["aot_autograd"]["autograd_cache_hit"])
+
+    kept_graphs_found()
+    assert kept_graphs_found() > 0
+    (tmp_path / "fused.py").write_text("# another")
+    monkeypatch.setattr("trm_core.compiled.OPERATIONS", [tmp_path / "fused.py"])
+    monkeypatch.setattr(torch.compiler.config, "cache_key_tag", "")
+    assert kept_graphs_found() == 0
+    assert kept_graphs_found() > 0
+
+
 def test_one_shape_is_compiled_by_one_process_at_a_time_and_another_shape_beside_it(home: Path) -> None:
     def is_held(file: Path) -> bool:
         with file.open("w") as lock:
