@@ -1,10 +1,10 @@
 """What cards train at and cost, as data: what `--on NAME` prices a plan with. All of it as of 2026-11-26.
 
-Two rates were measured. A compiled step of this code on an H200: 380 TFLOP/s (docs/performance.md). And, by others, the
-released TRM-MLP run, 2.1e18 operations as RunConfig counts them, about 18 h on one L40S: 33 TFLOP/s, 9 % of its peak, so
-memory and not arithmetic sets the pace. The other cards' rates are assumptions: that of the card that is nearest in
-kind, times the ratio of the makers' memory bandwidths. A finished run comes before any of them: it tells its card's
-rate (plan.recorded_rates).
+Two rates were measured. A compiled step of this code on an H200: 380 TFLOP/s (docs/performance.md). And, by others,
+the released TRM-MLP run, 2.1e18 operations as RunConfig counts them, about 18 h on one L40S: 33 TFLOP/s, 9 % of its
+peak, so memory and not arithmetic sets the pace. The other cards' rates are assumptions: that of the card that is
+nearest in kind, times the ratio of the makers' memory bandwidths. A finished run comes before any of them: it tells
+its card's rate (plan.recorded_rates).
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ def _like_the_h200(gb_per_s: float) -> float:
 def _assumed(name: str, gb_per_s: int, like: str) -> str:
     of, there = {"H200": (H200_FLOPS_PER_S, H200_GB_PER_S), "L40S": (L40S_FLOPS_PER_S, L40S_GB_PER_S)}[like]
     return (
-        f"an assumption: {of * gb_per_s / there / 1e12:.0f} TFLOP/s on {name}, which is the {like}'s {of / 1e12:.0f} times"
-        f" the ratio of memory bandwidths ({gb_per_s:,} to {there:,} GB/s); small runs reach less"
+        f"an assumption: {of * gb_per_s / there / 1e12:.0f} TFLOP/s on {name}, which is the {like}'s {of / 1e12:.0f}"
+        f" times the ratio of memory bandwidths ({gb_per_s:,} to {there:,} GB/s); small runs reach less"
     )
 
 
@@ -68,8 +68,8 @@ CARDS: tuple[Card, ...] = (
         "h200",
         "H200",
         H200_FLOPS_PER_S,
-        "a measurement on an H200, 2026-11-26: a compiled bf16 step of TRM-MLP or TRM-Att at D=512, batch 768, 380 TFLOP/s;"
-        " small runs reach less",
+        "a measurement on an H200, 2026-11-26: a compiled bf16 step of TRM-MLP or TRM-Att at D=512, batch 768, 380"
+        " TFLOP/s; small runs reach less",
         Price(6.35, "RunPod, on demand, as deploybase.ai's guide of 2026-03-10 has it"),
         141,
     ),
