@@ -33,7 +33,7 @@ def is_there() -> bool:
 
 def serves(x: Tensor, inner: int) -> bool:
     """Whether the mixer's kernel takes x [L, …] with this inner width; elsewhere the plain products do."""
-    whole = x[0].numel() % 8 == 0  # a row begins where 16 bytes do
+    whole = x.numel() // len(x) % 8 == 0  # a row begins where 16 bytes do
     return _of_its_kind(x) and len(x) <= FUSED_POSITIONS and inner % FUSED_INNER == 0 and whole
 
 

@@ -99,7 +99,8 @@ def networks_on_a_gpu(run: RunConfig) -> Networks:
     if run.train.compile == "off":
         return "plain"
     m, L = run.model, run.sequence
-    fits = run.train.precision == "bf16" and L <= FUSED_POSITIONS and m.inner_width(L) % FUSED_INNER == 0
+    whole = m.inner_width(L) % FUSED_INNER == 0 and m.D % 8 == 0
+    fits = run.train.precision == "bf16" and L <= FUSED_POSITIONS and whole
     return "fused" if m.mixer == "mlp" and fits else "compiled"
 
 

@@ -113,10 +113,15 @@ def test_a_gpus_networks_are_fused_where_the_kernel_takes_them() -> None:
         {},
         {"data": {"puzzle": "maze"}},
         {"model": {"inner_multiple": 32}},
+        {"model": {"D": 20, "n_heads": 2}, "train": {"batch_size": 3}},
         {"train": {"precision": "fp32"}},
     ):
         run = RunConfig().change(change)
-        x = FakeOnCuda(run.sequence, torch.bfloat16 if run.train.precision == "bf16" else torch.float32)
+        x = FakeOnCuda(
+            run.sequence,
+            run.train.batch_size * run.model.D,
+            torch.bfloat16 if run.train.precision == "bf16" else torch.float32,
+        )
         takes = serves(x, run.model.inner_width(run.sequence))  # type: ignore[arg-type]
         assert networks_on_a_gpu(run) == ("fused" if takes else "compiled"), change
     assert networks_on_a_gpu(RunConfig().change({"model": {"mixer": "attention"}})) == "compiled"
@@ -128,11 +133,14 @@ class FakeOnCuda:
 
     is_cuda = True
 
-    def __init__(self, length: int, dtype: torch.dtype) -> None:
-        self.length, self.dtype = length, dtype
+    def __init__(self, length: int, columns: int, dtype: torch.dtype) -> None:
+        self.length, self.columns, self.dtype = length, columns, dtype
 
     def __len__(self) -> int:
         return self.length
+
+    def numel(self) -> int:
+        return self.length * self.columns
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
