@@ -156,12 +156,15 @@ class Reader:
 @contextlib.contextmanager
 def no_collector() -> Iterator[None]:
     """Python's collector of cycles looks through all objects again and again while MLflow makes a hundred for each run,
-    and a figure some thousands: a fifth of what reading takes, a tenth of what drawing does."""
+    and a figure some thousands: a fifth of what reading takes, a tenth of what drawing does. statsmodels calls it by
+    name, so what is already there, most of it modules, is put out of its sight too."""
     was = gc.isenabled()
     gc.disable()
+    gc.freeze()
     try:
         yield
     finally:
+        gc.unfreeze()
         if was:
             gc.enable()
 

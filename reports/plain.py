@@ -26,7 +26,11 @@ def csv_text(header: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
     out, texts = io.StringIO(), Texts()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([texts[name] for name in header])
-    writer.writerows([texts[cell] if isinstance(cell, str) else cell for cell in line] for line in lines)
+    columns = [
+        [texts[cell] if isinstance(cell, str) else cell for cell in column] if any(map(_is_text, column)) else column
+        for column in zip(*lines, strict=True)
+    ]
+    writer.writerows(zip(*columns, strict=True))
     return out.getvalue()
 
 
@@ -40,6 +44,10 @@ class Texts(dict[str, str]):
         text = clean(cell).strip()
         found = self[cell] = f"'{text}" if text.startswith(FORMULA) and not _is_number(text) else text
         return found
+
+
+def _is_text(cell: object) -> bool:
+    return isinstance(cell, str)
 
 
 def _is_number(text: str) -> bool:

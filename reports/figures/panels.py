@@ -9,6 +9,7 @@ from typing import Literal
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
@@ -170,19 +171,17 @@ def name_ends(
     points = [panel.transData.transform((x, y)) for _, x, y in ends]
     pixels = dpi_of(panel) / 72
     heights = spread_apart([float(y) for _, y in points], 10.5 * pixels, panel.bbox.y0, panel.bbox.y1)
-    beside = {"leader": 13.0, "edge": 5.0, "point": 8.0}
-    leader = {"arrowstyle": "-", "linewidth": 0.5, "shrinkA": 1, "shrinkB": 2, "relpos": (0, 0.5)}
-    for (label, x, y), (left, low), height, colour in zip(ends, points, heights, colours, strict=True):
-        panel.annotate(
-            label,
-            (x, y),
-            xytext=(beside[at] + (0 if at == "point" else (panel.bbox.x1 - left) / pixels), (height - low) / pixels),
-            textcoords="offset points",
-            va="center",
-            color=colour,
-            fontsize=8,
-            annotation_clip=False,
-            arrowprops={**leader, "color": colour} if at == "leader" else None,
+    beside = {"leader": 13.0, "edge": 5.0, "point": 8.0}[at] * pixels
+    figure = panel.figure
+    inches, dots = figure.dpi_scale_trans, dpi_of(panel)  # the panels' size in inches is settled
+    leaders = []
+    for (label, *_), (left, low), height, colour in zip(ends, points, heights, colours, strict=True):
+        x = beside + (left if at == "point" else panel.bbox.x1)
+        panel.text(x / dots, height / dots, label, transform=inches, va="center", color=colour, fontsize=8)
+        leaders.append([(left / dots, low / dots), ((x - 4 * pixels) / dots, height / dots)])
+    if at == "leader":
+        panel.add_collection(
+            LineCollection(leaders, colors=colours, linewidths=0.5, transform=inches, clip_on=False), autolim=False
         )
 
 

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from matplotlib.collections import PolyCollection
 
 from reports import stats
 from reports.figures import learning
@@ -142,7 +143,7 @@ def test_the_band_of_a_curve_is_as_wide_as_the_puzzles_of_each_evaluation_leave_
     assert panel(table, few, exact).lines[0].band == (), "one evaluation does not say how many it asked"
     figure = learning.draw_learning_curves(learning.learning_curves(table, curves))
     assert figure is not None
-    bands = [len(axes.collections) for axes in figure.axes if axes.get_visible()]
+    bands = [sum(isinstance(one, PolyCollection) for one in of.collections) for of in figure.axes if of.get_visible()]
     assert bands == [2, 1], "the seeds' own, and the puzzles'"
 
 

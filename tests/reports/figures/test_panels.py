@@ -12,6 +12,8 @@ from reports.figures.panels import (
     fitted,
     in_per_cent,
     logarithmic_ticks,
+    name_ends,
+    panels,
     price_axis,
     spread_apart,
 )
@@ -28,6 +30,25 @@ def test_names_stay_inside_their_panel_where_there_is_room() -> None:
     assert spread_apart([9.0, 9.5, 10.0], 2.0, 0.0, 10.0) == pytest.approx([6.0, 8.0, 10.0])
     assert spread_apart([0.0, 0.5], 2.0, 0.0, 10.0) == pytest.approx([0.0, 2.0])
     assert spread_apart([5.0, 5.0, 5.0], 6.0, 0.0, 10.0) == pytest.approx([-2.0, 4.0, 10.0]), "no room: below"
+
+
+@pytest.mark.parametrize("dpi", [72, 200])
+def test_each_leader_goes_from_its_lines_end_to_its_name_at_any_resolution(dpi: int) -> None:
+    figure, ((panel,),) = panels(1, 1, width=2, height=1.5, room=1)
+    panel.set_xlim(0, 10)
+    panel.set_ylim(0, 1)
+    ends = [("one", 10.0, 0.5), ("other", 8.0, 0.5)]
+    name_ends(panel, ends, ["#000000", "#111111"])
+    figure.set_dpi(dpi)
+    figure.canvas.draw()
+    (leaders,) = panel.collections
+    for text, leader, (name, x, y) in zip(panel.texts, leaders.get_paths(), ends, strict=True):
+        assert text.get_text() == name
+        start, end = leaders.get_transform().transform(leader.vertices)
+        assert start == pytest.approx(panel.transData.transform((x, y)))
+        box = text.get_window_extent()
+        assert 2 < (box.x0 - end[0]) / dpi * 72 < 6, "points between a leader and its name"
+        assert box.y0 < end[1] < box.y1
 
 
 @pytest.mark.parametrize(
