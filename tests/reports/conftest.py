@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from reports.comparison import Comparison, compare
 from reports.curves import with_losses, with_votes
 from reports.types import Table
 from sweeps.study import Losses, Quoted, Row, Study
+from tests.reports.compared import LR, tables
 from tests.reports.records import depth_row, record, table_of
 
 
@@ -138,3 +142,26 @@ def losses(losses_study: Study) -> Table:
     curves = [[(10, 2.0), (20, 0.9), (30, 1.0)], [(10, 1.8), (20, 1.0), (30, 1.1)], [(10, 1.5), (20, 1.5)]]
     table = table_of(losses_study, "official", records)
     return with_losses(table, {(run.run_id, "train/lm_loss"): c for run, c in zip(records, curves, strict=True)})
+
+
+@pytest.fixture
+def by_lr(study: Study) -> Comparison:
+    """The best on validation is the worst on the test set."""
+    return compare(
+        tables(
+            study,
+            {
+                LR[0]: {"TRM k=1": (0.75, 0.111), "HRM k=1": (0.5, 0.222)},
+                LR[1]: {"TRM k=1": (0.5, 0.333), "HRM k=1": (0.5, 0.444)},
+                LR[2]: {"TRM k=1": (0.25, 0.555)},
+            },
+        )
+    )
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The results folder beside an empty store of our own, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    return tmp_path / "results"

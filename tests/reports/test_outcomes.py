@@ -13,7 +13,7 @@ from reports import outcomes as outcomes_of
 from reports.outcomes import read_all, solved, with_outcomes
 from reports.tables import outcomes as sheets
 from reports.types import Table
-from reports.write.outcomes_csv import depths_csv, halting_csv, paired_csv
+from reports.write.outcomes_csv import paired_csv
 from sweeps.study import Row, Study
 from tests.reports.records import DATA, record, table_of
 from trm_core.outcomes import NAME, Outcomes, Place, write_outcomes
@@ -189,27 +189,3 @@ def test_a_check_that_says_otherwise_than_the_test_is_a_note(
     assert difference.is_real  # no seed moved anything, and the accuracies differ
     (note,) = sheets.disagreements(doubtful)
     assert "disagrees with the test of b" in note
-
-
-def test_what_halting_is_worth_and_accuracy_by_steps_are_means_over_the_seeds_that_all_tell() -> None:
-    def more(first: float) -> dict[str, float]:
-        by_step = {f"test/exact_accuracy/step_{step:02d}": first + 0.1 * at for at, step in enumerate((1, 2, 4))}
-        halting = dict(zip(sheets.HALTING.values(), (0.9, 0.05, 0.6, 2.5), strict=True))
-        return by_step | halting | {sheets.AT_DEPTH: 200.0}
-
-    runs = [record(STUDY, "a", 0.5, seed=seed, more=more(0.2 + 0.2 * seed)) for seed in (0, 1)]
-    table = table_of(STUDY, "mini", [*runs, record(STUDY, "b", 0.5, more=more(0.4)), record(STUDY, "b", 0.5, seed=1)])
-    assert sheets.has_halting(table)
-    assert [[cell.text for cell in line] for line in sheets.halting(table).lines] == [
-        ["a", "90.0", "5.0", "60.0", "2.5"]
-    ]
-    depths = sheets.depths(table)
-    assert depths.columns == ("Row", "1", "2", "4")
-    assert [[cell.text for cell in line] for line in depths.lines] == [["a", "30.0", "40.0", "50.0"]]
-    assert "of the same 200 test puzzles" in sheets.depths_caption(table)
-    told = list(csv.DictReader(depths_csv(table).splitlines()))
-    assert [(line["row"], line["supervision_steps"]) for line in told] == [("a", "1"), ("a", "2"), ("a", "4")]
-    assert [float(line["accuracy"]) for line in told] == pytest.approx([0.3, 0.4, 0.5])
-    first, second = csv.DictReader(halting_csv(table).splitlines())
-    assert (first["q_halt_accuracy"], second["q_halt_accuracy"]) == ("0.9", "")
-    assert not sheets.has_halting(table_of(STUDY, "mini", [record(STUDY, "a", 0.5)]))

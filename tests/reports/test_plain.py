@@ -7,7 +7,8 @@ import io
 
 import pytest
 
-from reports.compare import compare, markdown, rows_csv, terminal
+from reports.comparison import compare
+from reports.comparison_tables import markdown, rows_csv, terminal
 from reports.links import links
 from reports.page import page
 from reports.plain import csv_text, one_line, plain

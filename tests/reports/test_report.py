@@ -15,7 +15,6 @@ from mlflow import MlflowClient
 
 from reports import report
 from reports.__main__ import main
-from reports.compare import write_comparison
 from reports.curves import with_losses
 from reports.figures import every
 from reports.figures.files import inline
@@ -158,14 +157,6 @@ def test_reports_loads_neither_torch_nor_ray() -> None:
 STUDY = find_study("recursion_depth")
 ROWS = ("TRM k=3, T=3", "HRM k=1, T=1")
 COMMAND = ["recursion_depth", "--out"]
-
-
-@pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The results folder beside an empty store of our own, in the current folder."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
-    return tmp_path / "results"
 
 
 def run(study: Study, profile: ProfileName, changes: Sequence[str], scores: Mapping[tuple[str, int], float | None], *,
@@ -361,21 +352,6 @@ def test_a_document_cannot_name_a_folder_outside_the_results(store: Path) -> Non
     for label in ("../../elsewhere", "..", "/etc"):
         with pytest.raises(BadCampaign, match="label"):
             read(campaign.model_copy(update={"label": label}).text(), "campaign.json")
-
-
-def test_two_campaigns_are_compared_from_mlflow_alone_with_the_same_bytes(
-    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    grid = [run(STUDY, "mini", [f"optim.lr={lr}"], {(ROWS[0], 0): score}) for lr, score in ((0.02, 0.7), (0.01, 0.8))]
-    written = write_comparison(grid, store)
-    assert written.folder.parent == store / "mini" / "recursion_depth"
-    first = files_below(written.folder)
-    assert set(first) == set(written.files)
-    assert main([*COMMAND, str(tmp_path / "b"), "--compare", "all"]) == 0
-    assert written.text in capsys.readouterr().out
-    assert files_below(tmp_path / "b" / written.folder.relative_to(store)) == first
-    assert main([*COMMAND, str(tmp_path / "c"), "--compare", "lr=0.01", "lr=0.02"]) == 0
-    assert files_below(tmp_path / "c" / written.folder.relative_to(store)) == first
 
 
 def test_a_document_that_mlflow_has_lost_is_read_from_the_results_folder_and_that_is_said(

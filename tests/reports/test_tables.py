@@ -11,7 +11,6 @@ import pytest
 from reports import words as wording
 from reports.page import page
 from reports.table import Cell, Part, Sheet
-from reports.tables import losses as losses_module
 from reports.tables import rows
 from reports.tables.laid_out import sheet
 from reports.types import Table
@@ -19,7 +18,7 @@ from reports.write import csv_files, frames, latex
 from reports.write.markdown import markdown
 from reports.write.terminal import terminal, terminal_sheet
 from sweeps.profiles import PROFILES
-from sweeps.study import ProfileName, Study, find_study
+from sweeps.study import ProfileName, Study
 from tests.reports.records import record, table_of
 
 
@@ -381,64 +380,3 @@ def test_in_a_terminal_numbers_stand_below_each_other_whether_they_are_marked_or
 
 
 # --- the paper's tables, as it prints them ----------------------------------------------------------------------------
-
-
-def papers_cells(study: str) -> list[list[str]]:
-    """A study's table in official, without any run and without our columns."""
-    found = sheet(table_of(find_study(study), "official"))
-    kept = [at for at, name in enumerate(found.columns) if found.whose(at) != "ours"]
-    return [[found.columns[at] for at in kept], *([line[at].text for at in kept] for line in found.lines)]
-
-
-def test_table_1_has_accuracy_depth_passes_and_parameters() -> None:
-    header, *lines = papers_cells("components")
-    assert header == ["Method", "paper", "Depth", "NFP", "# Params"]
-    assert lines[:3] == [
-        ["HRM", "55.0", "24", "2", "27M"],
-        ["TRM (T=3, n=6)", "87.4", "42", "1", "5M"],
-        ["w/ ACT", "86.1", "42", "2", "5M"],
-    ]
-    assert [line[4] for line in lines[3:]] == ["10M", "5M", "10M", "7M", "5M", "5M"]
-
-
-def test_table_2_has_the_number_of_features() -> None:
-    assert papers_cells("latent_features") == [
-        ["Method", "# of features", "paper"],
-        ["TRM y, z", "2", "87.4"],
-        ["TRM multi-scale z", "n+1 = 7", "77.6"],
-        ["TRM single z", "1", "71.9"],
-    ]
-
-
-def test_table_3_has_hrm_beside_trm() -> None:
-    header, first, *_, last = papers_cells("recursion_depth")
-    assert header == ["k", "T", "Depth", "paper", "Depth", "paper"]
-    assert first == ["1", "1", "8†", "46.4", "6†", "63.2"]
-    assert last == ["6", "6", "168", "57.5", "156", "OOM"]
-
-
-@pytest.mark.parametrize(
-    ("study", "first", "mlp"),
-    [
-        ("puzzles", ["DeepSeek R1", "671B", "0.0", "0.0"], ["TRM-MLP", "5M/19M", "87.4", "0.0"]),
-        ("arc_agi", ["DeepSeek R1", "671B", "15.8", "1.3"], ["TRM-MLP", "19M", "29.6", "2.4"]),
-    ],
-)
-def test_tables_4_and_5_begin_with_the_quoted_rows_and_have_parameters(
-    study: str, first: list[str], mlp: list[str]
-) -> None:
-    header, *lines = papers_cells(study)
-    assert header == ["Method", "# Params", "paper", "paper"]
-    assert [cell for cell in lines[0] if cell] == first
-    assert lines[-1] == mlp
-
-
-def test_the_tutorials_table_has_its_settings_and_prints_its_numbers_as_they_stand_there() -> None:
-    header, *lines = papers_cells("tutorial")
-    assert header == ["Configuration", "layers", "T", "n", "EMA", "depth", *losses_module.LOSSES]
-    assert lines[1] == ["No EMA", "2", "3", "6", "no", "42", "1.789", "1.042", "1.041", "41.7"]
-    assert lines[3] == ["Bigger brain", "4", "3", "3", "yes", "48", "1.789", "1.007", "1.007", "43.7"]
-
-
-def test_what_the_paper_quotes_keeps_its_columns_under_its_title(two_puzzles: Table) -> None:
-    assert [len(line) for line in sheet(two_puzzles).lines] == [6] * 5
