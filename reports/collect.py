@@ -80,7 +80,7 @@ def collect(
         facts=facts_of(campaign, rows),
         notes=not_the_published_set(rows, comparable=not warning and campaign.study.has_paper_numbers)
         + why_paths_differ(rows)
-        + notes_on_spreads(rows, pools)
+        + notes_on_spreads(rows, pools, losses=campaign.study.layout == "losses")
         + notes_on_runs(campaign, rows)
         + not_in_this_table(left, unreadable),
         leak=leak,

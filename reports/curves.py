@@ -86,9 +86,10 @@ def with_votes(table: Table, found: Mapping[str, Sequence[Sequence[float]]]) -> 
 
     found: run id → (variants that vote, pass@1, pass@2), ascending.
     """
-    curves, lacking = [], []
+    curves, lacking, asked = [], [], 0
     for row in table.rows:
         runs = [run for run in row.runs if run.accuracy is not None and row.puzzle == "arc"]
+        asked += len(runs)
         lacking += [f"{row.name}, {run.seeds}" for run in runs if run.run_id not in found]
         by_seed = [{int(votes): scores for votes, *scores in found[run.run_id]} for run in runs if run.run_id in found]
         if by_seed and (common := sorted(set.intersection(*(set(seed) for seed in by_seed)))):
@@ -99,5 +100,6 @@ def with_votes(table: Table, found: Mapping[str, Sequence[Sequence[float]]]) -> 
             curves.append(VoteCurve(row.name, len(by_seed), tuple(common), pass_at))
     notes: tuple[str, ...] = ()
     if lacking:
-        notes = (f"Accuracy against the number of votes is not known of {'; '.join(lacking)}: {NO_VOTES}.",)
+        of = "any run" if asked == len(lacking) > 1 else "; ".join(lacking)
+        notes = (f"Accuracy against the number of votes is not known of {of}: {NO_VOTES}.",)
     return replace(table, vote_curves=tuple(curves), notes=table.notes + notes)

@@ -18,9 +18,13 @@ from sweeps.study import PuzzleName
 NOT_POSSIBLE = "not possible"  # a row that the campaign's changes cannot be for
 
 
-def notes_on_spreads(rows: Sequence[TableRow], pools: Sequence[Pool]) -> tuple[str, ...]:
-    """The notes on how far runs of a row lie apart: by what rule, and which of the two seeds does it."""
+def notes_on_spreads(rows: Sequence[TableRow], pools: Sequence[Pool], *, losses: bool = False) -> tuple[str, ...]:
+    """The notes on how far runs of a row lie apart: by what rule, and which of the two seeds does it.
+
+    losses: whether the table is of losses, so that it has to be said that these are of accuracies.
+    """
     notes = []
+    what = "Spread of accuracy over seeds" if losses else "Spread over seeds"
     for pool in pools:
         if pool.df == 0 or len(pool.rows) < 2:
             continue
@@ -31,7 +35,7 @@ def notes_on_spreads(rows: Sequence[TableRow], pools: Sequence[Pool]) -> tuple[s
             else f", {100 * sd:.1f} points"
         )
         levene = "" if pool.homogeneity is None else f"; Levene's test of one variance: p = {pool.homogeneity:.2g}"
-        notes.append(f"Spread over seeds{f' ({named})' if named else ''}: {stats.SCALES[pool.scale]}{spread}{levene}.")
+        notes.append(f"{what}{f' ({named})' if named else ''}: {stats.SCALES[pool.scale]}{spread}{levene}.")
     apart = stats.spread_apart([by_seeds(row) for row in rows])
     if apart.data is not None:
         train = "not known" if apart.train is None else f"{100 * apart.train:.1f} points"

@@ -107,7 +107,7 @@ def _more(seeds: int | None) -> str:
     if seeds is None:
         within = f"± {100 * WITHIN:.0f} points"
         return f"no number of seeds would decide within {within}, its runs spread too far or its test set is too small"
-    return f"{seeds} more seed{'' if seeds == 1 else 's'} of each row would decide"
+    return f"{seeds:,} more seed{'' if seeds == 1 else 's'} of each row would decide"
 
 
 def seeds_that_decide(pool: Pool, name: str, within: float = WITHIN, test_variance: float = 0.0) -> int | None:
@@ -178,7 +178,7 @@ def _judge_claim(
     needed = max((more for more in wanted if more is not None), default=None)
     seeds = "more seeds would decide"
     if needed is not None and None not in wanted:
-        more = f"{needed} more seed{'' if needed == 1 else 's'} of each row"
+        more = f"{needed:,} more seed{'' if needed == 1 else 's'} of each row"
         seeds = f"{more} would find the paper's difference, four times in five"
     return Judged(claim.says, "undecided", "; ".join(part for part in (named, seeds) if part), found)
 

@@ -10,8 +10,9 @@ from reports.words import common_seeds, depth, difference, number, ours, papers,
 A_SHORTEST_PATH = "A shortest path"
 COLUMNS = (
     "Row", "Depth", "NFP", "Parameters", "Seeds", "Ours", "Cells right", A_SHORTEST_PATH, "Paper", "Difference",
-    "To baseline", "Verdict",
+    "To baseline", "Verdict", "Verdict on the loss",
 )  # fmt: skip
+VERDICTS = COLUMNS[-2:]  # of a table of losses the numbers beside it are accuracies
 
 
 def row_header(table: Table) -> tuple[str, ...]:
@@ -21,7 +22,7 @@ def row_header(table: Table) -> tuple[str, ...]:
     left_out |= set() if table.comparable else {"Difference"}
     left_out |= set() if any(row.against for row in table.rows) else {"To baseline"}
     judged = table.comparable and (table.study.has_paper_numbers or table.study.layout == "losses")
-    left_out |= set() if judged else {"Verdict"}
+    left_out |= set(VERDICTS) - ({VERDICTS[table.study.layout == "losses"]} if judged else set())
     return tuple(name for name in COLUMNS if name not in left_out)
 
 
@@ -41,7 +42,7 @@ def row_cells(table: Table, row: TableRow, *, reasons: bool = True) -> tuple[Cel
         "Paper": Cell(papers(row)),
         "Difference": Cell(difference(row), row=of),
         "To baseline": Cell(to_baseline(row), row=of),
-        "Verdict": Cell(one_line(row.verdict.text if reasons else row.verdict.word)),
+        **dict.fromkeys(VERDICTS, Cell(one_line(row.verdict.text if reasons else row.verdict.word))),
     }
     return tuple(found[name] for name in row_header(table))
 
@@ -50,7 +51,7 @@ def every_row(table: Table, *, reasons: bool = True) -> Sheet:
     """The long table."""
     header = row_header(table)
     lines = [row_cells(table, row, reasons=reasons) for row in table.rows]
-    return plain_sheet(header, lines, last_is_text=header[-1] == "Verdict")
+    return plain_sheet(header, lines, last_is_text=header[-1] in VERDICTS)
 
 
 def votes(table: Table) -> Sheet:

@@ -34,3 +34,9 @@ def test_accuracy_by_votes_is_the_mean_over_seeds_where_all_have_it_and_a_lack_i
     assert curve.pass_at[1] == pytest.approx((0.2, 0.3))
     assert curve.pass_at[2] == pytest.approx((0.3, 0.5))
     assert any(f"not known of {name}, seed 2" in note for note in table.notes)
+
+
+def test_a_table_whose_runs_have_all_not_voted_does_not_name_them_one_by_one(arc_study: Study) -> None:
+    records = [record(arc_study, "TRM-Att, ARC-AGI-1", 0.4, seed=seed, profile="official") for seed in (0, 1, 2)]
+    (note,) = [one for one in with_votes(table_of(arc_study, "official", records), {}).notes if "votes is" in one]
+    assert note.startswith("Accuracy against the number of votes is not known of any run: ")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from reports.tables.rows import COLUMNS, every_row, row_header
+from reports.tables.rows import COLUMNS, VERDICTS, every_row, row_header
 from reports.types import Table
 from sweeps.study import Study
 from tests.reports.records import record, table_of
 
 
-def test_a_column_stands_there_only_where_it_can_say_something(table: Table, study: Study, two_puzzles: Table) -> None:
+def test_a_column_stands_there_only_where_it_can_say_something(
+    table: Table, study: Study, two_puzzles: Table, losses: Table
+) -> None:
     shown = set(row_header(table))
-    assert set(COLUMNS) - shown == {"A shortest path", "Difference", "To baseline", "Verdict"}, "mini: nothing to judge"
+    assert set(COLUMNS) - shown == {"A shortest path", "Difference", "To baseline", *VERDICTS}
+    assert row_header(losses)[-1] == "Verdict on the loss", "beside accuracies"
     official = table_of(study, "official", [record(study, "TRM k=1", 0.63, profile="official")])
     assert {"Difference", "Verdict"} <= set(row_header(official))
     assert "A shortest path" in row_header(two_puzzles)
