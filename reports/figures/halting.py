@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from reports.figures.panels import fitted, in_per_cent, panels, whole_ticks
+from reports.figures.panels import fitted, in_per_cent, key_height, panels, whole_ticks
 from reports.figures.picture import Facts, Found, NotDrawn, Numbers, Picture
 from reports.figures.ratings import AGAIN
 from reports.figures.style import FAINT, INK, STYLE, ramp
@@ -96,7 +96,9 @@ def draw(found: Sequence[Settled]) -> Figure | None:
     top = max(top, max(float(one.halted.max()) for one in found if one.halted is not None) if any(
         one.halted is not None for one in found) else 0.0)  # fmt: skip
     with mpl.rc_context(STYLE):
-        figure, axes = panels(down, across, width=2.1, height=1.15, room=0.22, between=0.62, below=0.32)
+        key_lines = 1 if across > 2 else 3  # what it says is as wide as three panels
+        below = 0.32 + key_height(key_lines - 1)
+        figure, axes = panels(down, across, width=2.1, height=1.15, room=0.22, between=0.62, below=below)
         for at in range(down * across):
             panel = axes[at // across][at % across]
             panel.set_visible(at < len(found))
@@ -114,7 +116,7 @@ def draw(found: Sequence[Settled]) -> Figure | None:
             ["settled, right answer", "settled, wrong", "the head first asks to halt"],
             loc="lower left",
             bbox_to_anchor=(0.5 / figure.get_size_inches()[0], 0.0),
-            ncols=3,
+            ncols=3 // key_lines,
         )
     return figure
 

@@ -1,10 +1,11 @@
-"""Outcomes made up for the tests: what a run's outcomes.npz would hold."""
+"""Outcomes made up for the tests, what a run's outcomes.npz would hold, and what holds of every figure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from trm_core.outcomes import Outcomes, steps_type
 
@@ -34,3 +35,12 @@ def outcomes(
         reliability=np.zeros((10, 3)),
         ratings=None if ratings is None else np.array(ratings, dtype=np.int32),
     )
+
+
+def assert_nothing_is_cut(figure: Figure) -> None:
+    """All that is drawn lies on the figure's paper."""
+    held = figure.get_tightbbox()
+    assert held is not None
+    width, height = figure.get_size_inches()
+    assert min(held.x0, held.y0) > -0.02, held
+    assert (held.x1 < width + 0.02, held.y1 < height + 0.02) == (True, True), (held, width, height)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from reports.figures import halting
 from reports.figures.picture import Facts, NotDrawn, Picture
 from reports.types import Table
 from sweeps.study import Row, Study
-from tests.reports.figures.made import outcomes
+from tests.reports.figures.made import assert_nothing_is_cut, outcomes
 from tests.reports.records import record, table_of
 
 
@@ -42,3 +43,14 @@ def test_a_head_that_nothing_trains_asks_nowhere() -> None:
     figure = halting.draw([found])
     assert figure is not None
     assert figure.axes[0].get_title(loc="left") == "no halting"
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5])
+def test_the_key_is_not_cut_however_few_rows_there_are(n: int) -> None:
+    one = halting.Settled(
+        row="A row", base="trm", runs=1, N_sup=4, right=np.full(4, 0.1), wrong=np.full(4, 0.1), halted=np.full(4, 0.2),
+        never=0.2,
+    )  # fmt: skip
+    figure = halting.draw([one] * n)
+    assert figure is not None
+    assert_nothing_is_cut(figure)
