@@ -6,14 +6,18 @@ without a network. HF_ENDPOINT names a mirror, HF_HOME where files are kept. No 
 """
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
 import os
+import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 from urllib.parse import urlsplit
 
 from data_prep.files import read_json
@@ -26,6 +30,9 @@ HEADERS = {
     "accept-encoding": "identity",
 }  # compressed, no part of a file can be asked for
 TIMEOUT_S = 10.0
+GETS_ON_WITHIN_S = 300.0  # who fetches: the checksum of a large file is read in less
+LOOK_AGAIN_S = 0.2
+NO_FLOCK = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)  # of a file system that has no locks
 ARC_SOURCES = ("fchollet/ARC-AGI", "arcprize/ARC-AGI-2", "victorvikram/ConceptARC")
 
 
@@ -77,12 +84,56 @@ def fetch(dataset: str | Published, *, cache: Path | None = None) -> Path:
 
         folder = cached_assets_path("trm-ablations", published.repo, published.revision, assets_dir=cache)
         if not _is_whole(folder, published):
-            with (folder / ".lock").open("w") as lock:
-                with contextlib.suppress(OSError):  # no locks on this file system: as if alone
-                    fcntl.flock(lock, fcntl.LOCK_EX)
+            with _in_turn(folder):
                 if not _is_whole(folder, published):  # nobody else has fetched it in the meantime
                     _fetch_all(folder, published)
     return folder
+
+
+@contextmanager
+def _in_turn(folder: Path) -> Iterator[None]:
+    """Alone among those who would fetch into this folder; all at once where the file system has no locks.
+
+    One who gets on is waited for, however long that takes: his files grow. Raises CannotFetch where none does, since a
+    machine that has died may keep its lock for good on NFS.
+    """
+    with (folder / ".lock").open("w") as lock:
+        there, since, said = _sizes(folder), time.monotonic(), False
+        while not _locked(lock):
+            if not said:
+                print(f"waiting for another process, which fetches into {folder}", file=sys.stderr)
+                said = True
+            time.sleep(LOOK_AGAIN_S)
+            if (now := _sizes(folder)) != there:
+                there, since = now, time.monotonic()
+            elif time.monotonic() - since > GETS_ON_WITHIN_S:
+                raise CannotFetch(
+                    f"{folder}: another process holds its lock and has fetched nothing for {GETS_ON_WITHIN_S:.0f} s, "
+                    f"expected it to get on; end it, or where it died with its machine delete {folder / '.lock'}, and "
+                    "give the same command again"
+                )
+        yield
+
+
+def _locked(lock: IO[str]) -> bool:
+    """Whether a file is locked for us now, or would be if its file system had locks."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in NO_FLOCK:
+            raise
+    return True
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """Every file's bytes so far."""
+    found = {}
+    for path in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # it has just got its name
+            found[path.name] = path.stat().st_size
+    return found
 
 
 def find(source: str | Path, dataset: str) -> tuple[Path, str]:

@@ -23,11 +23,12 @@ import os
 import re
 import socket
 import stat
+import sys
 import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +41,8 @@ STALE_S = 60.0  # a heartbeat of another machine's that is so old has stopped,
 FLOCKED_S = 300.0  # or so old where the kernel still calls the file locked: by NFS for the dead, or by one who sleeps
 WATCHED_S = 3 * BEAT_S  # and that did not move for so long, watched by one's own clock
 WAIT_FOR_LOCK_S = 60.0  # an orphan of a killed command needs seconds to notice that it is one
+MAKES_WITHIN_S = 600.0  # an empty store takes seconds; a hundred jobs of an array may want it at the same time
+SAY_AFTER_S = 5.0
 LOOK_AGAIN_S = 0.2
 MOST_BYTES = 2000  # of a lease
 UNKNOWN = "unknown"
@@ -177,9 +180,10 @@ class Lease:
         self._ended = threading.Event()
         self._beating = threading.Thread(target=self._beat_on, name="heartbeat of a lock", daemon=True)
 
-    def wait(self, wait_s: float) -> None:
-        """Take it, once it is free. Raises FileHeld, OSError."""
-        until, before, since = time.monotonic() + wait_s, None, 0.0
+    def wait(self, wait_s: float, say: Callable[[str], None] = lambda holder: None) -> None:
+        """Take it, once it is free. say: hears who has it, once, where that takes a while. Raises FileHeld, OSError."""
+        began = time.monotonic()
+        until, before, since, said = began + wait_s, None, 0.0, False
         while True:
             seen, now = self.look(), time.monotonic()
             if before is None or not seen.is_as(before):
@@ -189,17 +193,24 @@ class Lease:
                 return
             if gives_up(seen, now - since, until - now):
                 raise FileHeld(seen.words)
+            if not said and now - began > SAY_AFTER_S:
+                say(seen.words)
+                said = True
             time.sleep(LOOK_AGAIN_S)
 
     def look(self) -> Seen:
         """The lease as it is now: of the file, or of the newest takeover."""
         while True:
-            with contextlib.suppress(FileNotFoundError):  # a takeover's, that has just become the file
-                return self._look_at(max(self._generations()))
+            newest = max(self._generations())
+            try:
+                return self._look_at(newest)
+            except FileNotFoundError:
+                if newest == 0:  # its folder is gone
+                    raise  # else it was a takeover's, and has just become the file
 
     def _look_at(self, generation: int) -> Seen:
         create = 0 if generation else os.O_CREAT
-        descriptor = os.open(self._file(generation), os.O_RDWR | os.O_NOFOLLOW | create, 0o644)
+        descriptor = os.open(self._file(generation), os.O_RDONLY | os.O_NOFOLLOW | create, 0o644)  # also another user's
         try:
             facts = os.fstat(descriptor)
             if not stat.S_ISREG(facts.st_mode):
@@ -276,6 +287,13 @@ class Lease:
                 os.ftruncate(self._descriptor, 0)
             self._close()
 
+    def remove(self) -> None:
+        """Let go of it, and leave no file; before that nobody finds it free, so it is nobody else's by then."""
+        with contextlib.suppress(OSError):
+            if self._descriptor >= 0 and os.lstat(self.path).st_ino == os.fstat(self._descriptor).st_ino:
+                self.path.unlink()
+        self.release()
+
     def _beat_on(self) -> None:
         while not self._ended.wait(BEAT_S):
             self.beat()
@@ -342,12 +360,26 @@ def hold_folder(folder: Path, wait_s: float = WAIT_FOR_LOCK_S) -> Iterator[Lease
 def one_at_a_time(folder: Path) -> Iterator[None]:
     """One process after the other, wherever several would make something in this folder; no lock file stays behind.
 
-    Where the file system locks no folders, all at once.
+    All at once where nobody may write: nothing is made there either. Raises OSError, also where one who lives has it
+    for longer than anything takes.
     """
-    descriptor = os.open(folder, os.O_RDONLY)
+    lease = Lease(folder / ".making.lock")
     try:
-        with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _wait_for_turn(lease)
         yield
     finally:
-        os.close(descriptor)
+        lease.remove()
+
+
+def _wait_for_turn(lease: Lease) -> None:
+    def say(holder: str) -> None:
+        print(f"waiting for {holder}, which makes something in {lease.path.parent}", file=sys.stderr)
+
+    try:
+        lease.wait(MAKES_WITHIN_S, say)
+    except FileHeld as error:
+        said = f"{error.holder} makes something there, waited {MAKES_WITHIN_S:.0f} s"
+        raise OSError(errno.EBUSY, said, str(lease.path.parent)) from None
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise

@@ -1,3 +1,5 @@
+import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -9,12 +11,15 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from huggingface_hub import cached_assets_path
 
 from data_prep.maze import build_maze
 from data_prep.sources import (
     FETCHED,
+    GETS_ON_WITHIN_S,
     PUBLISHED,
     BadChecksum,
     CannotFetch,
@@ -74,6 +79,73 @@ def test_of_several_who_fetch_at_once_one_does(hub: Hub, tmp_path: Path) -> None
         folders = set(pool.map(lambda _: fetch("sudoku-extreme", cache=tmp_path), range(4)))
     assert [files_of(folder) for folder in folders] == [hub.files]
     assert hub.asked == [("train.csv", None), ("test.csv", None)]
+
+
+class Lock:
+    """Held by somebody else in the folder that is fetched into, on a clock of its own that only sleep moves."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder, self.now, self.path = folder, 0.0, folder / ".lock"
+        folder.mkdir()
+        self.file = self.path.open("w")
+        fcntl.flock(self.file, fcntl.LOCK_EX)
+        self.meanwhile: Callable[[], None] = lambda: None
+        monkeypatch.setattr("data_prep.sources.time", SimpleNamespace(monotonic=lambda: self.now, sleep=self.sleep))
+
+    def sleep(self, _: float) -> None:
+        self.now += GETS_ON_WITHIN_S / 3
+        self.meanwhile()
+
+
+@pytest.fixture
+def lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lock]:
+    folder = cached_assets_path("trm-ablations", "sapientinc/sudoku-extreme", "main", assets_dir=tmp_path)
+    folder.rmdir()
+    found = Lock(folder, monkeypatch)
+    yield found
+    found.file.close()
+
+
+def test_one_who_fetches_is_waited_for_as_long_as_his_files_grow(
+    hub: Hub, lock: Lock, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    partial = lock.folder / "large.partial"
+
+    def grow() -> None:
+        with partial.open("a") as file:
+            file.write("more")
+        if partial.stat().st_size == 4 * 9:
+            lock.file.close()
+
+    lock.meanwhile = grow
+    assert files_of(fetch("sudoku-extreme", cache=tmp_path)) == hub.files
+    assert lock.now == 9 * GETS_ON_WITHIN_S / 3
+    assert capsys.readouterr().err == f"waiting for another process, which fetches into {lock.folder}\n"
+
+
+def test_the_lock_of_one_who_died_with_his_machine_is_no_wait_for_ever_and_deleted_it_is_in_nobodys_way(
+    hub: Hub, lock: Lock, tmp_path: Path
+) -> None:
+    with pytest.raises(CannotFetch, match=rf"has fetched nothing for 300 s, .* delete {lock.path}, and"):
+        fetch("sudoku-extreme", cache=tmp_path)
+    assert hub.asked == []
+    lock.path.unlink()
+    assert files_of(fetch("sudoku-extreme", cache=tmp_path)) == hub.files
+
+
+def test_a_file_system_without_locks_is_no_trouble_and_any_other_is_said(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = errno.EIO
+
+    def broken(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", broken)
+    with pytest.raises(CannotFetch, match="cannot be kept .*Input/output error"):
+        fetch("sudoku-extreme", cache=tmp_path)
+    number = errno.ENOSYS
+    assert files_of(fetch("sudoku-extreme", cache=tmp_path)) == hub.files
 
 
 def test_a_cut_connection_is_taken_up_where_it_broke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -329,7 +329,103 @@ def test_an_error_that_is_not_the_lack_of_locks_is_not_swallowed(path: Path, mon
     assert not list(path.parent.glob(".lock.*"))
 
 
+def test_a_lock_in_a_folder_that_is_gone_is_said_to_be_and_not_waited_for(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), hold_file(tmp_path / "gone" / ".lock", wait_s=60):
+        pass
+
+
+# --- one at a time ---------------------------------------------------------------------------------------------------
+
+IN_TURN = (
+    "import sys; from pathlib import Path; from sweeps.locks import one_at_a_time\n"
+    "with open(sys.argv[2], 'a', buffering=1) as log:\n"
+    "    for _ in range(5):\n"
+    "        with one_at_a_time(Path(sys.argv[1])): print('in', file=log); print('out', file=log)\n"
+)
+MAKES = (
+    "import sys; from pathlib import Path; from sweeps.locks import one_at_a_time\n"
+    "with one_at_a_time(Path(sys.argv[1])): print('in', flush=True); input()\n"
+)
+
+
+@pytest.fixture
+def making(tmp_path: Path) -> Path:
+    return tmp_path / ".making.lock"
+
+
 def test_one_at_a_time_leaves_no_file_behind(tmp_path: Path, flock: str) -> None:
+    with one_at_a_time(tmp_path):
+        assert len(list(tmp_path.iterdir())) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_several_processes_make_something_one_after_the_other(tmp_path: Path, flock: str) -> None:
+    log, folder = tmp_path / "log", tmp_path / "folder"
+    folder.mkdir()
+    makers = [another_process(flock + IN_TURN, str(folder), str(log)) for _ in range(4)]
+    assert [(maker.communicate(), maker.returncode)[1] for maker in makers] == [0] * 4
+    assert log.read_text().split() == ["in", "out"] * 20
+    assert list(folder.iterdir()) == []
+
+
+def test_who_is_killed_at_it_is_followed_by_the_next_and_who_waits_says_for_whom(
+    tmp_path: Path, flock: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    maker = another_process(flock + MAKES, str(tmp_path))
+    assert hear(maker) == "in"
+    monkeypatch.setattr("sweeps.locks.SAY_AFTER_S", 0.0)
+    monkeypatch.setattr("sweeps.locks.MAKES_WITHIN_S", 1.0)
+    refused = f"process {maker.pid} on .* makes something there, waited 1 s"
+    with pytest.raises(OSError, match=refused), one_at_a_time(tmp_path):
+        pass
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert said[0].startswith(f"waiting for process {maker.pid} on ")
+    assert said[0].endswith(f", which makes something in {tmp_path}")
+    maker.kill()
+    maker.communicate()
     with one_at_a_time(tmp_path):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dead_machine_for_which_the_file_system_still_keeps_the_lock_is_passed_by(
+    tmp_path: Path, making: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere(making, beat_age_s=FLOCKED_S + 1)
+    monkeypatch.setattr("sweeps.locks.WATCHED_S", 0.1)
+    with making.open() as kept:
+        fcntl.flock(kept, fcntl.LOCK_EX)
+        with one_at_a_time(tmp_path):
+            assert making.read_text().startswith(f"process {os.getpid()} on")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_who_was_taken_for_dead_does_not_remove_the_lock_of_the_next(tmp_path: Path, making: Path) -> None:
+    slept, other = taken(making), taken(making)  # the second has seen the first sleep for too long
+    slept.remove()
+    assert making.read_bytes() == other.me.text()
+    other.remove()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
+def test_where_nobody_may_write_nobody_waits(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    entered = False
+    monkeypatch.setattr(os, "open", refuse)
+    with one_at_a_time(tmp_path):
+        entered = True
+    assert entered
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_not_taken_for_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "open", full)
+    with pytest.raises(OSError, match="No space left"), one_at_a_time(tmp_path):
+        pass

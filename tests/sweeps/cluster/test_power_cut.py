@@ -1,0 +1,126 @@
+"""A host whose power is cut while runs go on there: what it costs, and what becomes of the host when it is back."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults import processes
+from tests.faults.chaos import N_RUNS, STUDY, Place, facts, wrong_with
+from tests.sweeps import held
+from tests.sweeps.cluster.hosts import Host, lacking
+from tests.sweeps.cluster.two import Two, two_hosts
+
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.timeout(1800),
+    pytest.mark.skipif(bool(lacking()), reason=lacking()),
+]
+TRAINS = {"inline": "ray::ImplicitFunc.train", "train": "ray::RayTrainWorker"}
+
+
+@dataclass
+class Study(Place):
+    """The small study of the chaos rounds, on two hosts."""
+
+    def begin(self, two: Two, launcher: str) -> subprocess.Popen[str]:
+        self.folder.mkdir()
+        store = {"MLFLOW_TRACKING_URI": f"sqlite:///{self.store}"}
+        log = self.folder / "command 0.log"
+        return two.command(*STUDY, "--launcher", launcher, said=log, at=self.folder, **store)
+
+    @property
+    def runs(self) -> Path:
+        return self.folder / "results" / "runs"
+
+    @property
+    def text(self) -> str:
+        """What the command has said so far, in one line."""
+        return " ".join((self.folder / "command 0.log").read_text().split())
+
+    def preemptions(self) -> list[tuple[str, str]]:
+        """Runs that went on elsewhere, by key, and how often."""
+        asked = (
+            "SELECT k.value, p.value FROM tags p JOIN tags k ON k.run_uuid = p.run_uuid AND k.key = 'key'"
+            " WHERE p.key = 'preemptions'"
+        )
+        with closing(sqlite3.connect(self.store)) as database:
+            return database.execute(asked).fetchall()
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Two]:
+    with two_hosts(tmp_path_factory.mktemp("two")) as here:
+        yield here
+
+
+@pytest.fixture(scope="module")
+def undisturbed(two: Two) -> dict[str, Any]:
+    """What the study comes to where nobody cuts anything."""
+    here = Study(two.folder / "undisturbed")
+    assert here.wait(here.begin(two, "inline")) == 0, here.said[-1]
+    assert here.problems == []
+    found = facts(here)
+    assert len(found["journals"]) == N_RUNS
+    assert found["table"]
+    return found
+
+
+@pytest.mark.parametrize("launcher", TRAINS)
+def test_a_power_cut_costs_no_key_and_no_bit_and_the_host_that_comes_back_goes_on_with_what_it_lost(
+    launcher: str, two: Two, undisturbed: dict[str, Any]
+) -> None:
+    here = Study(two.folder / launcher)
+    command = here.begin(two, launcher)
+    there: dict[str, Path] = {}
+    for host in (two.head, two.other):  # a run is in its middle on each, and stands
+        while not _stopped(host, launcher):
+            assert command.poll() is None, here.text
+            time.sleep(0.05)
+    for host in (two.head, two.other):
+        there[host.name] = held.brought_to_its_middle(
+            lambda host=host: _at_work(host, launcher),  # type: ignore[misc]
+            lambda host=host: held.locked_by(here.runs, f"on {host.name}"),  # type: ignore[misc]
+        )
+    kept, lost = there[two.head.name], there[two.other.name]
+    assert kept != lost
+    before = (lost / ".lock").read_bytes()
+
+    two.other.power_cut()
+    assert _at_work(two.other, launcher) == []
+    two.start(two.other)  # as a machine that boots: with its Ray, and nobody tells the command
+    while (lost / ".lock").read_bytes() == before:  # the head's one CPU is not free
+        two.start_again(two.other)
+        assert command.poll() is None, here.text
+        time.sleep(0.1)
+    while not held.locked_by(here.runs, f"on {two.other.name}"):
+        assert command.poll() is None, here.text
+        time.sleep(0.05)
+    assert held.locked_by(here.runs, f"on {two.other.name}") == [lost]
+
+    held.let_go(_at_work(two.head, launcher))
+    assert here.wait(command) == 0, here.said[-1]
+    assert here.problems == []
+    assert f"joined: {two.other.name}" in here.text
+    assert "1 preemption: no failures" in here.text
+    assert here.preemptions() == [(lost.name, "1")]
+    assert wrong_with(here, undisturbed) == []
+
+
+def _at_work(host: Host, launcher: str) -> list[int]:
+    """Processes of that host that train. Train's trials only wait, on the head."""
+    below = [pid for each in host.running for pid in processes.descendants(each.pid)]
+    return [pid for pid in below if processes.command_line(pid).startswith(TRAINS[launcher])]
+
+
+def _stopped(host: Host, launcher: str) -> list[int]:
+    return [pid for pid in _at_work(host, launcher) if processes.send(pid, signal.SIGSTOP)]
