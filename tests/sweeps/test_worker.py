@@ -16,7 +16,7 @@ from sweeps.failures import Failure
 from sweeps.folder import Task, note_failure, noted_failure
 from sweeps.journal import read_journal
 from sweeps.records.types import Measurement
-from sweeps.worker import train_alone, train_beside_others, train_run
+from sweeps.worker import train_alone, train_beside_others, train_run, worth_another_try
 from trm_core import __main__ as trm_core_command
 from trm_core import checkpoint, official
 from trm_core.checkpoint import BadCheckpoint, CheckpointNotWritten
@@ -412,3 +412,9 @@ def test_damage_in_a_journal_is_reported_with_file_and_line_and_the_run_goes_on(
     said = [line for report in told for line in report.get("torn", ())]
     assert said == [f"{task.folder}/metrics.jsonl, line 1: damaged, no row of a step; set aside in metrics.damaged"]
     assert not any("failure" in report for report in told)
+
+
+def test_alone_a_run_would_raise_again_what_it_raised_beside_others_it_may_be_the_death_of_a_peer() -> None:
+    assert not worth_another_try(RuntimeError("connection closed by peer"), workers=1)
+    assert worth_another_try(RuntimeError("connection closed by peer"), workers=2)
+    assert not worth_another_try(ValueError("training loss is nan"), workers=2)

@@ -67,11 +67,11 @@ class Two:
                 said = self.ask(*LOOK)[1]
         return said
 
-    def command(self, *arguments: str, said: Path, at: Path | None = None, **environment: str) -> subprocess.Popen[str]:
+    def command(self, *arguments: str, said: Path, at: Path, **environment: str) -> subprocess.Popen[str]:
         """The command, on the head, in a folder, and where it says what."""
         with said.open("w") as screen:
             return subprocess.Popen(
-                self.head.beside("env", "--chdir", str(at or self.folder), *RUN, *arguments),
+                self.head.beside("env", "--chdir", str(at), *RUN, *arguments),
                 env=self.environment | {"RAY_ADDRESS": self.address} | environment,
                 stdin=subprocess.DEVNULL, stdout=screen, stderr=screen, text=True,
             )  # fmt: skip
@@ -79,7 +79,7 @@ class Two:
     def ask(self, *arguments: str, **environment: str) -> tuple[int, str]:
         """The command, to its end: exit code, and what it said."""
         said = self.folder / "asked.txt"
-        code = self.command(*arguments, said=said, **environment).wait()
+        code = self.command(*arguments, said=said, at=self.folder, **environment).wait()
         return code, said.read_text()
 
 

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from sweeps.campaign import Job
+from sweeps.failures import Failure, Interrupted
+from sweeps.journal import Journal
+from sweeps.progress import Progress
+from sweeps.puzzles import BuiltSet
+from sweeps.records.read import read_curve
+from sweeps.records.types import Measurement
+from sweeps.records.write import Tracker
+from sweeps.search import StorageUnavailable
+from sweeps.under_way import UnderWay
+from sweeps.watch import Watch
+from tests.conftest import a_study, campaign
+from tests.sweeps.launching import Here
+from trm_core.config import RunConfig
+
+
+def test_what_ray_lost_of_a_runs_rows_is_taken_from_its_journal_when_it_ends(
+    puzzles: Path, mlflow_here: Path, tmp_path: Path, tiny_run: RunConfig
+) -> None:
+    here = Here(puzzles, tmp_path)
+    only = here.job(tiny_run)
+    folder = tmp_path / "runs" / only.key
+    folder.mkdir(parents=True)
+    rows = [Measurement(step, 1000 * step, {"train/loss": 1 / step}) for step in (2, 4, 6)]
+    journal = Journal(folder / "metrics.jsonl")
+    for row in rows:
+        journal.add(row)
+    trial = SimpleNamespace(config={"key": only.key})
+    with (
+        Progress(runs=1, done=0, work=1.0, stream=here.shown) as progress,
+        Tracker.open(campaign(a_study("row 0", "row 1", "row 2")), say=progress.say) as tracker,
+    ):
+        sets = {only.key: BuiltSet(puzzles, here.data.content_hash, len(here.data.test))}
+        watch = Watch(UnderWay({only.key: only}, sets, tmp_path / "runs", {only.key: tracker}, progress))
+        assert watch.runs.begin(only) == "ours"
+        watch.on_trial_start(0, [], trial)
+        watch.on_trial_result(0, [], trial, {"rows": [tuple(rows[0])]})
+        watch.on_trial_complete(0, [], trial)
+        assert tracker.close("FINISHED") == []
+    (run,) = here.in_mlflow().values()
+    assert (run.status, run.metrics) == ("FINISHED", {"train/loss": 1 / 6})
+    assert [step for step, _ in read_curve(run.run_id, "train/loss")] == [2, 4, 6]
+
+
+def test_a_run_that_was_decided_to_recompute_says_so_on_the_screen_and_in_its_settings(
+    puzzles: Path, mlflow_here: Path, tmp_path: Path, tiny_run: RunConfig
+) -> None:
+    here = Here(puzzles, tmp_path)
+    recomputes, does_not = here.job(tiny_run), here.job(tiny_run, 1)
+    name, why = "train.activation_checkpointing", "train.activation_checkpointing=true, for a step needs more"
+    with here.watching(recomputes, does_not) as (watch, tracker):
+        for job in (recomputes, does_not):
+            trial = SimpleNamespace(config={"key": job.key})
+            assert watch.runs.begin(job) == "ours"
+            watch.on_trial_start(0, [], trial)
+            if job is recomputes:
+                watch.on_trial_result(0, [], trial, {"settled": why, "settings": {name: "true"}})
+            watch.on_trial_complete(0, [], trial)
+        assert tracker.close("FINISHED") == []
+    runs = here.in_mlflow()
+    assert [runs[job.key].params[name] for job in (recomputes, does_not)] == ["true", "false"]
+    assert runs[recomputes.key].tags["settled"] == why
+    assert f"row 0 seed 0: {why}" in " ".join(here.shown.getvalue().split())
+
+
+def test_a_run_whose_journal_cannot_be_read_at_its_end_has_failed_alone(
+    puzzles: Path, mlflow_here: Path, tmp_path: Path, tiny_run: RunConfig
+) -> None:
+    here = Here(puzzles, tmp_path)
+    bad, good = here.job(tiny_run), here.job(tiny_run, 1)
+    (tmp_path / "runs" / bad.key / "metrics.jsonl").mkdir(parents=True)
+    with here.watching(bad, good) as (watch, tracker):
+        for job in (bad, good):
+            trial = SimpleNamespace(config={"key": job.key})
+            assert watch.runs.begin(job) == "ours"
+            watch.on_trial_start(0, [], trial)
+            watch.on_trial_result(0, [], trial, {"rows": [(2, 2000, {"train/loss": 0.5})]})
+        assert not watch.stops({"config": {"key": bad.key}})
+        for job in (bad, good):
+            watch.on_trial_complete(0, [], SimpleNamespace(config={"key": job.key}))
+        assert watch.stops({"config": {"key": bad.key}})
+        assert tracker.close("FINISHED") == []
+    assert watch.runs.finished == [good.key]
+    assert list(watch.runs.failed) == [bad.key]
+    assert "no file, expected a run's journal" in watch.runs.failed[bad.key]
+    assert {run.row: run.status for run in here.in_mlflow().values()} == {"row 0": "FAILED", "row 1": "FINISHED"}
+    assert "BadJournal" in (tmp_path / "runs" / bad.key / "failure.txt").read_text()
+
+
+class Silent:
+    """A source of runs whose storage has gone."""
+
+    def more(self) -> None:
+        return None
+
+    def ended(self, job: Job, failure: Failure | None) -> None:
+        raise StorageUnavailable("gone")
+
+    def gives_up(self, job: Job, rows: Sequence[Measurement]) -> bool:
+        raise StorageUnavailable("gone")
+
+
+@pytest.mark.parametrize("when", ["a report", "its end"])
+def test_what_all_runs_need_ends_the_launch_with_its_own_error(
+    when: str, puzzles: Path, mlflow_here: Path, tmp_path: Path, tiny_run: RunConfig
+) -> None:
+    here = Here(puzzles, tmp_path)
+    only = here.job(tiny_run)
+    trial = SimpleNamespace(config={"key": only.key})
+    with (
+        Progress(runs=1, done=0, work=1.0, stream=here.shown) as progress,
+        Tracker.open(campaign(a_study("row 0", "row 1", "row 2")), say=progress.say) as tracker,
+    ):
+        sets = {only.key: BuiltSet(puzzles, here.data.content_hash, len(here.data.test))}
+        watch = Watch(UnderWay({only.key: only}, sets, tmp_path / "runs", {only.key: tracker}, progress, Silent()))
+        assert watch.runs.begin(only) == "ours"
+        watch.on_trial_start(0, [], trial)
+        heard: dict[str, Callable[[], object]] = {
+            "a report": lambda: watch.stops({"config": {"key": only.key}, "rows": [(2, 2000, {"train/loss": 0.5})]}),
+            "its end": lambda: watch.on_trial_complete(0, [], trial),
+        }
+        with pytest.raises(Interrupted):
+            heard[when]()
+    assert isinstance(watch.runs.broken, StorageUnavailable)
+    assert watch.runs.failed == {}
