@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from sweeps import probe, ray_internals
@@ -18,9 +19,16 @@ LONGEST = 300  # characters of either
 
 def preempted(trial: Any, node: str) -> str:
     """Why the end of a Tune trial's process was none of its own doing; "" else. node: Ray's id of where it ran."""
-    error = _last_error(trial)
+    return preemption(_last_error(trial), [node])
+
+
+def preemption(error: BaseException | None, nodes: Iterable[str]) -> str:
+    """Why a process that ended with this error was taken away; "" else. nodes: Ray's ids of where it, or any, ran.
+
+    Ray says of a machine that has just gone only that a process there cannot be reached.
+    """
     why = preemption_in(error)
-    if not why and node and is_of_a_lost_process(error) and is_gone(node):
+    if not why and is_of_a_lost_process(error) and any(is_gone(node) for node in nodes if node):
         why = "its machine does not answer any more"
     return clean(why)
 

@@ -143,7 +143,9 @@ def _all_in(error: BaseException | None, depth: int = 0) -> Iterator[BaseExcepti
     yield error
     workers = getattr(error, "worker_failures", None)
     inner = [workers[rank] for rank in sorted(workers)] if isinstance(workers, Mapping) else []
-    inner += [getattr(error, name, None) for name in ("controller_failure", "cause", "__cause__")]
+    inner += [
+        getattr(error, name, None) for name in ("controller_failure", "health_check_failure", "cause", "__cause__")
+    ]
     for each in inner:
         if isinstance(each, BaseException):
             yield from _all_in(each, depth + 1)

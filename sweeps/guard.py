@@ -55,11 +55,11 @@ def termination_as_interrupt() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def asked_to_end(act: Callable[[], None]) -> Iterator[None]:
+def asked_to_end(act: Callable[[int], None]) -> Iterator[None]:
     """Ctrl-C, `kill` and a closed terminal call `act`; the second time they have their usual, sudden effect."""
 
     def heard(number: int) -> None:
-        act()
+        act(number)
         for each in heeded:
             signal.signal(each, signal.SIG_DFL)
 

@@ -72,8 +72,9 @@ def launch(
     and is not begun if it stays so. source: further jobs, so many `expected`, with which sets, trackers and tags may
     grow. wanted: of the machines, each of which is looked at first where there are several (preflight.py); runs follow
     as they come and go. on_end: hears of every run that has ended.
-    A failed run stops no other; one that another launch makes is waited for. Ctrl-C and SIGTERM end within seconds,
-    with what is unfinished KILLED; a second one ends at once. Raises NoCluster, NoGoodNode, NotEnoughMachines.
+    A failed run stops no other; one that another launch makes is waited for. Ctrl-C ends within seconds, SIGTERM and a
+    closed terminal once runs have saved, in half a minute at most, with what is unfinished KILLED; a second one ends at
+    once. Raises NoCluster, NoGoodNode, NotEnoughMachines.
     """
     if not jobs and source is None:
         return Outcome()

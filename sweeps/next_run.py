@@ -125,7 +125,9 @@ class Order(FIFOScheduler):  # type: ignore[misc]  # Ray is not typed
         self._runs = runs
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
-        """The first that waits."""
+        """The first that waits; none once the launch is to end."""
+        if self._runs.interrupted:
+            return None
         for trial in tuple(tune_controller.get_live_trials()):
             if trial.status == trial.PENDING and trial.config["key"] in self._runs.stopped:
                 tune_controller.stop_trial(trial)

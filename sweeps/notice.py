@@ -1,8 +1,9 @@
-"""Word that a run's process or machine is about to go, heard in that process; and checkpoints by the clock.
+"""Word that a run's process, machine or command is about to go, heard in that process; and checkpoints by the clock.
 
-Two words: SIGTERM (SLURM, a spot machine that is taken back, `ray stop`), and that Ray drains the machine. Python lets
-only the main thread handle signals, and in Ray's workers a run is trained in another; faulthandler's handlers can be
-put in place by any. Ray's own, which ends the process at once, is back in its place afterwards.
+Three words: SIGTERM (SLURM, a spot machine that is taken back, `ray stop`), that Ray drains the machine, and that the
+command was told to end, which it tells its runs wherever they are (watch.py). Python lets only the main thread handle
+signals, and in Ray's workers a run is trained in another; faulthandler's handlers can be put in place by any. Ray's
+own, which ends the process at once, is back in its place afterwards.
 """
 
 from __future__ import annotations
@@ -17,17 +18,24 @@ from collections.abc import Callable
 from typing import Self
 
 from sweeps.failures import Preempted
-from sweeps.ray_internals import is_draining
+from sweeps.ray_internals import is_draining, is_told_to_end
 
 SAVED_WITHIN_S = 240.0  # between checkpoints, beside train.checkpoint_every: so no more than 5 minutes are lost
-DRAIN_LOOK_S = 5.0  # between two questions to Ray
+LOOK_S = 2.0  # between two questions to Ray
 
 
 class Notice:
-    """Listens for the two words while a run is trained. Use as a context manager."""
+    """Listens for the words while a run is trained. Use as a context manager. launch: its command's, for Ray."""
 
-    def __init__(self, draining: Callable[[], bool] = is_draining, look_s: float = DRAIN_LOOK_S) -> None:
-        self._draining, self._look_s = draining, look_s
+    def __init__(
+        self,
+        launch: str,
+        *,
+        draining: Callable[[], bool] = is_draining,
+        told: Callable[[str], bool] = is_told_to_end,
+        look_s: float = LOOK_S,
+    ) -> None:
+        self._draining, self._told, self._look_s = draining, lambda: told(launch), look_s
         self._why = ""
         self._over = threading.Event()
         self._looking = threading.Thread(target=self._look, name="preemption notice", daemon=True)
@@ -56,6 +64,9 @@ class Notice:
     def _look(self) -> None:
         while not self._over.wait(self._look_s):
             with contextlib.suppress(Exception):  # Ray's own, of many kinds; if it is gone there is nobody to drain
+                if self._told():
+                    self._why = "its command was told to end"
+                    return
                 if self._draining():
                     self._why = "its machine is being taken away (drained)"
                     return

@@ -127,6 +127,20 @@ def is_draining() -> bool:
     return ray.get_runtime_context().get_node_id() in ray._private.state.state.get_draining_nodes()
 
 
+def tell_to_end(launch: str) -> None:
+    """Leave word in the cluster's own store, for the processes of a launch, that they are to end."""
+    from ray.experimental.internal_kv import _internal_kv_put
+
+    _internal_kv_put(f"told to end: {launch}", b"1")
+
+
+def is_told_to_end(launch: str) -> bool:
+    """Whether that word was left, asked on any machine of the cluster."""
+    from ray.experimental.internal_kv import _internal_kv_exists
+
+    return bool(_internal_kv_exists(f"told to end: {launch}"))
+
+
 def end_own_processes() -> None:
     """End a Ray of our own without asking it, since it may not answer any more; its workers end with it."""
     import ray

@@ -6,6 +6,7 @@ What a run is, and whether it is done, MLflow and the run's folder know. Nothing
 from __future__ import annotations
 
 import contextlib
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -71,6 +72,7 @@ class UnderWay:
         self.stopped: set[str] = set()  # failed here, in the driver: each ends at its next report and is heard no more
         self.tries: dict[str, Tries] = {}
         self.interrupted = False
+        self.saves_first = False  # and runs that go on may write a checkpoint before
         self.broken: Exception | None = None  # what all runs need went wrong
         self.silent = False  # MLflow did not answer when a run was to begin
         self._news = False
@@ -78,11 +80,15 @@ class UnderWay:
         self._taken_back: list[Job] = []
         self._told: dict[str, int] = {}  # the last step that was reported
 
+    def __reduce__(self) -> tuple[type[object], tuple[()]]:
+        """Tune writes what asks us to disk, to restore it one day: we stay here, nothing goes there."""
+        return object, ()
+
     # --- whether it is to end ----------------------------------------------------------------------------------------
 
-    def interrupt(self) -> None:
-        """End at the next step of Tune's loop."""
-        self.interrupted = True
+    def interrupt(self, number: int) -> None:
+        """End at the next step of Tune's loop; where this signal is no Ctrl-C, once the runs have saved."""
+        self.interrupted, self.saves_first = True, number != signal.SIGINT
 
     def check(self) -> None:
         """Raise Interrupted if somebody asked for it."""

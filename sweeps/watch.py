@@ -26,6 +26,7 @@ from trm_core.command_line import USER_ERROR, refuse
 
 GIVE_BACK_EVERY_S = 1.0
 AGAIN = "give the same command again, it goes on from the last checkpoints"
+SAVES_WITHIN_S = 20.0  # once the command is told to end: a step and a checkpoint. Kubernetes gives it 30, SLURM 120
 LAST_WORDS_S = 20.0  # for MLflow, once Ray is gone: Ray ends this process a minute after
 
 
@@ -41,6 +42,8 @@ class Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
         self._failures: dict[str, Failure] = {}  # reported by the run itself
         self._nodes: dict[str, str] = {}  # Ray's names of the machines that runs are on
         self._gave_back_at = 0.0
+        self._saved: set[str] = set()  # runs whose process has ended since they were told to
+        self._saves_until: float | None = None
         self._ending = threading.Lock()
 
     def __reduce__(self) -> tuple[type[tune.Callback], tuple[()]]:
@@ -79,15 +82,28 @@ class Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
         """Whether a run ends here with what it has just reported. Tune asks before it calls on_trial_result."""
         return self.runs.is_to_end(result["config"]["key"], [Measurement(*row) for row in result.get("rows", ())])
 
+    def _saving(self) -> bool:
+        """Whether the launch is to end, and runs that were told so have still time to write a checkpoint."""
+        runs = self.runs
+        if not (runs.interrupted and runs.saves_first):
+            return False
+        if self._saves_until is None:
+            self._saves_until = time.monotonic() + SAVES_WITHIN_S
+            if runs.running:
+                runs.progress.say(f"told to end: what goes on saves first, {SAVES_WITHIN_S:.0f} s at most")
+            for launch in {runs.trackers[key].me.launch for key in runs.running}:
+                ray_internals.tell_to_end(launch)
+        return bool(runs.running - self._saved) and time.monotonic() < self._saves_until
+
     # --- what Tune tells ---------------------------------------------------------------------------------------------
 
     def on_step_end(self, iteration: int, trials: list[Any], **_: Any) -> None:
         """Tune's loop has turned."""
-        if self.runs.interrupted:
+        if self.runs.interrupted and not self._saving():
             for trial in trials:
                 if (actor := ray_internals.actor_of(trial)) is not None:
                     ray.kill(actor)
-        self.runs.check()
+            self.runs.check()
         self.runs.look_for_lost()
         if time.monotonic() - self._gave_back_at > GIVE_BACK_EVERY_S:
             try:
@@ -128,7 +144,7 @@ class Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """A run has come to its end, has said why it could not, or was taken over."""
         key = trial.config["key"]
-        if self.runs.interrupted or self.runs.gone(key):
+        if (self.runs.interrupted and not self._saving()) or self.runs.gone(key):
             return
         if key in self._failures:
             self.runs.fail(key, self._failures.pop(key))
@@ -139,6 +155,8 @@ class Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """A run's process has ended, and Tune would begin it again."""
         key, runs = trial.config["key"], self.runs
+        if runs.interrupted:
+            self._saved.add(key)
         if runs.interrupted or key in runs.lost | runs.stopped:
             return
         why = causes.preempted(trial, self._nodes.pop(key, ""))

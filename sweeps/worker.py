@@ -33,12 +33,13 @@ import torch.distributed as dist
 
 from data_prep.puzzle_set import PuzzleSet
 from sweeps import journal as journals
-from sweeps.failures import RETRIES, Failure, Preempted, Tries, Verdict, preemption_in, verdict_on_failure
+from sweeps.failures import RETRIES, Failure, Preempted, Tries, Verdict, verdict_on_failure
 from sweeps.folder import LACK, Task, last_checkpoint, note_failure, note_lack, noted_failure, noted_lack
 from sweeps.journal import Journal, read_journal, write_whole
 from sweeps.locks import FolderHeld, Lease, hold_folder
 from sweeps.notice import Due, Notice
 from sweeps.probe import source_hash
+from sweeps.ray_internals import is_told_to_end
 from sweeps.records.types import Measurement
 from trm_core import checkpoint
 from trm_core.config import RunConfig
@@ -283,7 +284,7 @@ def train_inline(task: Task) -> None:
     from ray import tune
 
     tune.report(whereabouts(task.device) | _node())
-    with Notice() as notice:
+    with Notice(task.launch) as notice:
         train_alone(task, tune.report, notice.why)
     gc.collect()
     torch.cuda.empty_cache()  # the process may stay, without a run: what torch keeps for itself is not free for others
@@ -316,16 +317,22 @@ def train_with_workers(task: Task, *, workers: int, gpus: float, storage: Path) 
     )
     from ray.train.torch import TorchConfig, TorchTrainer
 
+    from sweeps.causes import preemption
+
     reports = queue_here()
 
     class PassOn(UserCallback):  # type: ignore[misc]  # Ray is not typed
         """In Train's controller: what the first worker reported."""
 
         def after_report(self, run_context: object, metrics: list[dict[str, Any]], checkpoint: object) -> None:
-            reports.put(metrics[0])
+            reports.put((metrics[0], [each["node"] for each in metrics if "node" in each]))
+
+    nodes: list[str] = []  # that the workers are on, as far as they have said
 
     def pass_on() -> None:
-        while (metrics := reports.get()) is not None:
+        while (said := reports.get()) is not None:
+            metrics, on = said
+            nodes[:] = on or nodes
             tune.report(metrics)
 
     def fit() -> None:
@@ -356,14 +363,16 @@ def train_with_workers(task: Task, *, workers: int, gpus: float, storage: Path) 
                 raise  # not the run's doing: Tune tries again
             except TrainingFailedError as error:
                 failure = noted_failure(task.folder, task.launch)
-                why = preemption_in(error)
+                why = preemption(error, nodes)
                 if failure is not None:
                     pass  # a worker has said that it has failed for good
+                elif why and is_told_to_end(task.launch):
+                    raise Preempted(why) from None  # with the command, not to be begun again by it
                 elif not tries.another(preempted=bool(why), checkpoint=last_checkpoint(task.folder)):
                     note_failure(task.folder, task.launch, error)
                     failure = Failure.of(error)
                 elif why:
-                    reports.put({"preempted": why})
+                    reports.put(({"preempted": why}, []))
     finally:
         reports.put(None)
         passing_on.join()
@@ -399,17 +408,17 @@ def train_worker(config: dict[str, Any]) -> None:
         return int(answer.item())
 
     def report(facts: dict[str, Any]) -> None:
-        ray.train.report(facts)
+        ray.train.report(facts | _node() if "device" in facts else facts)
 
     if workers == 1:
         if (failure := noted_failure(task.folder, task.launch)) is not None:  # a retry of a failure that is meant
             report(failure.told())
             return
         report(whereabouts(task.device))
-        with Notice() as notice:
+        with Notice(task.launch) as notice:
             train_alone(task, report, notice.why)
     else:
-        with Notice() as notice:
+        with Notice(task.launch) as notice:
             train_beside_others(task, report, rank=rank, workers=workers, agreed=agreed, noticed=notice.why)
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from ray.exceptions import ActorDiedError, ActorUnavailableError, NodeDiedError, RayActorError, RayTaskError
 from ray.train import PreemptionError, PreemptionInfo, WorkerGroupError
+from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
 
 from sweeps.failures import (
     MAX_FAILURES,
@@ -250,4 +251,6 @@ def test_a_machine_that_went_is_told_from_a_process_that_died(error: BaseExcepti
 def test_of_a_process_that_is_gone_or_out_of_reach_the_machine_is_asked() -> None:
     assert is_of_a_lost_process(ActorUnavailableError("connection reset", None))
     assert is_of_a_lost_process(ActorDiedError())
+    unreachable = WorkerHealthCheckFailedError("a worker", ActorUnavailableError("connection refused", None))
+    assert is_of_a_lost_process(WorkerGroupError("failed", {0: unreachable}))  # as Train has it, of a power cut
     assert not is_of_a_lost_process(RuntimeError("its own"))

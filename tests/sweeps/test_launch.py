@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from sweeps.failures import MAX_FAILURES
+from sweeps.folder import last_checkpoint
 from sweeps.journal import read_journal
 from sweeps.launch import Outcome
 from sweeps.packing import LauncherName
@@ -173,6 +174,32 @@ def test_an_interrupted_study_ends_at_once_with_its_runs_killed_and_goes_on_when
     assert picked_up.run_id == interrupted.run_id
     assert picked_up.tags["launch"] != interrupted.tags["launch"]
     assert picked_up.tags["mlflow.parentRunId"] == interrupted.tags["mlflow.parentRunId"]  # the row's run
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("launcher", ["inline", pytest.param("train", marks=pytest.mark.kills)])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_command_that_is_told_to_end_lets_its_runs_save_and_at_ctrl_c_it_does_not_wait(
+    number: signal.Signals, launcher: LauncherName, here: Here, tiny_run: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sweeps.watch.SAVES_WITHIN_S", 600.0)  # however busy the machine is
+    rare = tiny_run.set([f"train.{name}=1000000" for name in ("steps", "eval_every", "checkpoint_every")])
+    jobs = [here.job(rare, seed) for seed in range(3)]  # one more than there are places
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored where the tests run
+    here.when_journal_has(jobs[0], 15, lambda: os.kill(os.getpid(), number))
+    outcome = here.launch(jobs, launcher=launcher)
+    assert outcome == Outcome(interrupted=True, not_begun=outcome.not_begun)
+    runs = here.in_mlflow()
+    assert runs[jobs[0].key].status == "KILLED"
+    assert Counter(run.status for run in runs.values())["RUNNING"] == 0
+    assert not [name for run in runs.values() for name in run.tags if name in ("failure", "preempted")]
+    saved = last_checkpoint(here.out / "runs" / jobs[0].key)
+    rows = read_journal(here.out / "runs" / jobs[0].key / "metrics.jsonl")
+    if number == signal.SIGINT:
+        assert saved is None
+    else:
+        assert saved is not None
+        assert rows[14].step <= rows[-1].step <= saved < rows[-1].step + rare.train.log_every
 
 
 @pytest.mark.kills

@@ -51,7 +51,7 @@ def test_sigterm_is_heard_in_any_thread_and_has_its_old_effect_afterwards(termin
     for _ in range(2):  # a process may train one run after the other
 
         def listen() -> None:
-            with Notice(draining=lambda: False) as notice:
+            with Notice("a launch", draining=lambda: False, told=lambda _: False) as notice:
                 said.append(notice.why())
                 os.kill(os.getpid(), signal.SIGTERM)
                 while not notice.why():  # whichever thread the kernel interrupts
@@ -79,12 +79,25 @@ def test_a_machine_that_is_drained_is_heard_of_and_a_ray_that_does_not_answer_is
             raise answer
         return bool(answer)
 
-    with Notice(draining, look_s=0.001) as notice:
+    with Notice("a launch", draining=draining, told=lambda _: False, look_s=0.001) as notice:
         for _ in range(3):
             asked.acquire()
         notice._looking.join()
         assert notice.why() == "its machine is being taken away (drained)"
     assert answers == []
+
+
+def test_a_command_that_was_told_to_end_is_heard_of_by_its_own_runs(terminated: list[int]) -> None:
+    asked: list[str] = []
+
+    def told(launch: str) -> bool:
+        asked.append(launch)
+        return len(asked) == 2
+
+    with Notice("a launch", draining=lambda: False, told=told, look_s=0.001) as notice:
+        notice._looking.join()
+        assert notice.why() == "its command was told to end"
+    assert asked == ["a launch"] * 2
 
 
 # --- what is due -----------------------------------------------------------------------------------------------------

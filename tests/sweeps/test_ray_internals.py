@@ -9,6 +9,7 @@ import re
 import sys
 import time
 import tomllib
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +175,18 @@ def test_a_worker_is_told_whether_its_machine_is_drained(ray_here: None) -> None
     import ray
 
     assert ray.get(ray.remote(ray_internals.is_draining).options(num_cpus=0).remote()) is False
+
+
+@pytest.mark.ray
+def test_word_to_end_reaches_the_processes_of_that_launch_alone(ray_here: None) -> None:
+    import ray
+
+    heard = ray.remote(ray_internals.is_told_to_end).options(num_cpus=0)
+    one, other = uuid.uuid4().hex, uuid.uuid4().hex
+    assert ray.get(heard.remote(one)) is False
+    ray_internals.tell_to_end(one)
+    assert ray.get([heard.remote(one), heard.remote(other)]) == [True, False]
+    assert ray_internals.is_told_to_end(one)
 
 
 @pytest.mark.ray
