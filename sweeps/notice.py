@@ -15,6 +15,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Self
 
 from sweeps.failures import Preempted
@@ -35,7 +36,7 @@ class Notice:
         told: Callable[[str], bool] = is_told_to_end,
         look_s: float = LOOK_S,
     ) -> None:
-        self._draining, self._told, self._look_s = draining, lambda: told(launch), look_s
+        self._draining, self._told, self._look_s = draining, partial(told, launch), look_s
         self._why = ""
         self._over = threading.Event()
         self._looking = threading.Thread(target=self._look, name="preemption notice", daemon=True)
