@@ -6,6 +6,7 @@ Tune schedules and retries; whether a run is tried again is decided here, not by
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 import threading
@@ -91,8 +92,11 @@ class Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
             self._saves_until = time.monotonic() + SAVES_WITHIN_S
             if runs.running:
                 runs.progress.say(f"told to end: what goes on saves first, {SAVES_WITHIN_S:.0f} s at most")
-            for launch in {runs.trackers[key].me.launch for key in runs.running}:
-                ray_internals.tell_to_end(launch)
+            try:
+                for launch in {runs.trackers[key].me.launch for key in runs.running}:
+                    ray_internals.tell_to_end(launch)
+            except Exception:  # Ray's own, of many kinds: its head is gone, and nobody can be told
+                self._saves_until = -math.inf
         return bool(runs.running - self._saved) and time.monotonic() < self._saves_until
 
     # --- what Tune tells ---------------------------------------------------------------------------------------------

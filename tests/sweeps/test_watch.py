@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -131,3 +132,65 @@ def test_what_all_runs_need_ends_the_launch_with_its_own_error(
             heard[when]()
     assert isinstance(watch.runs.broken, StorageUnavailable)
     assert watch.runs.failed == {}
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Launches whose runs were told to save and end, with no Ray to tell them."""
+    found: list[str] = []
+    monkeypatch.setattr("sweeps.ray_internals.tell_to_end", found.append)
+    monkeypatch.setattr("sweeps.machines.give_back_what_the_dead_hold", lambda: None)
+    return found
+
+
+def test_a_launch_that_is_told_to_end_goes_on_until_its_runs_have_saved(
+    told: list[str], puzzles: Path, mlflow_here: Path, tmp_path: Path, tiny_run: RunConfig
+) -> None:
+    here = Here(puzzles, tmp_path)
+    jobs = [here.job(tiny_run, seed) for seed in range(3)]
+    saves, ends, _ = trials = [SimpleNamespace(config={"key": job.key}) for job in jobs]
+    with here.watching(*jobs) as (watch, tracker):
+        for job, trial in zip(jobs[:2], trials, strict=False):
+            assert watch.runs.begin(job) == "ours"
+            watch.on_trial_start(0, [], trial)
+        watch.runs.interrupt(signal.SIGTERM)
+        watch.on_step_end(0, [])
+        watch.on_trial_recover(0, [], saves)  # its process has ended; why, does not matter any more
+        watch.on_step_end(0, [])
+        watch.on_trial_complete(0, [], ends)  # it was at its end anyway
+        with pytest.raises(Interrupted):
+            watch.on_step_end(0, [])
+        assert told == [tracker.me.launch]
+        assert (watch.runs.finished, watch.runs.running) == ([jobs[1].key], {jobs[0].key})
+        watch.runs.kill_running()
+        assert tracker.close("KILLED") == []
+    assert {run.row: run.status for run in here.in_mlflow().values()} == {"row 0": "KILLED", "row 1": "FINISHED"}
+
+
+@pytest.mark.parametrize("why", ["Ctrl-C", "no run", "no time", "no Ray"])
+def test_a_launch_waits_for_no_checkpoint_that_nobody_would_write(
+    why: str,
+    told: list[str],
+    puzzles: Path,
+    mlflow_here: Path,
+    tmp_path: Path,
+    tiny_run: RunConfig,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def gone(_: str) -> None:
+        raise ConnectionError("the head is gone")
+
+    here = Here(puzzles, tmp_path)
+    only = here.job(tiny_run)
+    with here.watching(only) as (watch, _):
+        if why != "no run":
+            assert watch.runs.begin(only) == "ours"
+            watch.on_trial_start(0, [], SimpleNamespace(config={"key": only.key}))
+        if why == "no time":
+            monkeypatch.setattr("sweeps.watch.SAVES_WITHIN_S", 0.0)
+        if why == "no Ray":
+            monkeypatch.setattr("sweeps.ray_internals.tell_to_end", gone)
+        watch.runs.interrupt(signal.SIGINT if why == "Ctrl-C" else signal.SIGTERM)
+        with pytest.raises(Interrupted):
+            watch.on_step_end(0, [])
+        assert len(told) == (why == "no time")
