@@ -127,7 +127,8 @@ def drive(address: str, folder: Path, runs: int, nodes: int, seconds: float, min
     ray.init(address, runtime_env=hook, log_to_driver=False, logging_level="ERROR")
     mlflow, tracker = Counted(), Counted()
     mlflow.watch(MlflowClient, lambda name: not name.startswith(NOT_ASKED))
-    tracker.watch(Tracker, lambda name: name in ("begin", "finish", "log", "tag", "expect", "lost"))
+    for cls in Tracker.__mro__[:-1]:
+        tracker.watch(cls, lambda name: name in ("begin", "finish", "log", "tag", "expect", "lost"))
     memory: list[tuple[int, float]] = []
 
     def look() -> None:
