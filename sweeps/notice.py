@@ -63,14 +63,16 @@ class Notice:
         return self._why
 
     def _look(self) -> None:
+        words = (
+            (self._told, "its command was told to end"),
+            (self._draining, "its machine is being taken away (drained)"),
+        )
         while not self._over.wait(self._look_s):
-            with contextlib.suppress(Exception):  # Ray's own, of many kinds; if it is gone there is nobody to drain
-                if self._told():
-                    self._why = "its command was told to end"
-                    return
-                if self._draining():
-                    self._why = "its machine is being taken away (drained)"
-                    return
+            for asks, answer in words:
+                with contextlib.suppress(Exception):  # Ray's own, of many kinds; if it is gone nobody says anything
+                    if asks():
+                        self._why = answer
+                        return
 
 
 class Due:

@@ -72,6 +72,9 @@ def test_a_machine_that_is_drained_is_heard_of_and_a_ray_that_does_not_answer_is
     asked = threading.Semaphore(0)
     answers: list[Any] = [ConnectionError("gone"), False, True]
 
+    def unheard(_: str) -> bool:
+        raise ConnectionError("gone")
+
     def draining() -> bool:
         answer = answers.pop(0)
         asked.release()
@@ -79,7 +82,7 @@ def test_a_machine_that_is_drained_is_heard_of_and_a_ray_that_does_not_answer_is
             raise answer
         return bool(answer)
 
-    with Notice("a launch", draining=draining, told=lambda _: False, look_s=0.001) as notice:
+    with Notice("a launch", draining=draining, told=unheard, look_s=0.001) as notice:
         for _ in range(3):
             asked.acquire()
         notice._looking.join()
