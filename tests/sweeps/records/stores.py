@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from sweeps.campaign import Campaign, Job
 from sweeps.records.types import Measurement
 from sweeps.records.write import Tracker
 
@@ -36,6 +37,19 @@ def rows(*steps: int, loss: float = 1.0) -> list[Measurement]:
 
 def final(step: int, accuracy: float) -> list[Measurement]:
     return [Measurement(step, 1_700_000_000_000 + step, {"test/exact_accuracy": accuracy})]
+
+
+def only(of: Campaign) -> Job:
+    """A campaign's one run."""
+    (job,) = of.jobs()
+    return job
+
+
+def finish(tracker: Tracker, job: Job, accuracy: float = 0.9) -> None:
+    """Train a run, as far as the records are concerned."""
+    assert tracker.begin(job, "hash").what == "ours"
+    tracker.log(job.key, [*rows(2, 4), *final(4, accuracy)])
+    tracker.finish(job.key, "FINISHED")
 
 
 def send_all(tracker: Tracker) -> None:

@@ -11,6 +11,7 @@ from mlflow import MlflowClient
 from sweeps.campaign import BadCampaign, Campaign
 from sweeps.records import read
 from sweeps.records.address import TrackingUnavailable
+from sweeps.records.read import read_runs
 from sweeps.records.write import Tracker
 from tests.conftest import a_study, campaign
 from tests.sweeps.records.stores import final
@@ -109,6 +110,15 @@ def test_a_run_belongs_to_every_campaign_that_has_its_settings_whatever_its_seed
     ours, others = read.runs_of(campaign(changes=["model.D=48"]))
     assert ours.runs == ()
     assert [run.seed for run in others.runs] == [7]
+
+
+def test_more_runs_than_fit_on_a_page_are_all_read(mlflow_here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(read, "PAGE", 2)
+    of = campaign(seeds=range(5))
+    with Tracker.open(of) as tracker:
+        for job in of.jobs():
+            tracker.begin(job, "hash")
+    assert sorted(run.seed for run in read_runs("a_study", "mini")) == [0, 1, 2, 3, 4]
 
 
 # --- what others have done to the store ------------------------------------------------------------------------------
