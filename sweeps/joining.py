@@ -21,6 +21,7 @@ NOTE_BYTES = 300  # an address is shorter
 SOCKET_PATH = 107  # bytes that a Unix socket's path may have on Linux, 103 on macOS
 BELOW_BYTES = len("/ray/session_2026-11-26_08-56-46_535647_1234567/sockets/plasma_store.123456")
 OPEN_FILES, FEWEST_FILES = 4096, 256  # asked for; needed: Ray's raylet had 147 open with two workers
+TOKEN_BYTES = 64  # of Ray's token
 ADDRESS_SPACE = 4 * 1024**3  # bytes, mapped rather than used: a trial's process had mapped 3.6e9
 
 
@@ -139,6 +140,31 @@ def check_machine() -> None:
     """That a Ray of our own can start here, before anything is written. Raises RayNotStarted."""
     check_limits()
     session_folder()
+    check_home()
+
+
+def check_home() -> None:
+    """That Ray can keep its token. Raises RayNotStarted.
+
+    On a full disk Ray would leave half a token, and say no more than that a disk is full.
+    """
+    given = {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys()
+    if given or os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
+        return
+    folder = Path(os.path.expanduser("~")) / ".ray"
+    try:
+        token = folder / "auth_token"
+        if token.exists() and token.read_bytes():
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"0" * TOKEN_BYTES)
+            file.flush()
+    except OSError as error:
+        raise RayNotStarted(
+            f"{folder}: Ray cannot keep its token there ({error.strerror}); make room, or set HOME to a folder that can"
+            " be written, then give the same command again"
+        ) from None
 
 
 def check_limits() -> None:

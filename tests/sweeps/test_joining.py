@@ -178,6 +178,52 @@ def test_where_no_folder_will_do_it_is_one_line(named: pytest.MonkeyPatch) -> No
         session_folder()
 
 
+HOME_OF = """
+import resource
+from sweeps.joining import *
+{limit}
+try: check_home()
+except RayNotStarted as error: print(error)
+"""
+NO_ROOM = "resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))"  # as on a disk that is full by then
+
+
+@pytest.mark.parametrize(
+    ("limit", "environment", "said"),
+    [
+        (NO_ROOM, {}, "cannot keep its token there (File too large); make room, or set HOME to a folder"),
+        ("", {"HOME": "/dev/null"}, "/dev/null/.ray: Ray cannot keep its token there (Not a directory)"),
+        (NO_ROOM, {"RAY_AUTH_TOKEN": "x" * 64}, ""),
+        (NO_ROOM, {"RAY_AUTH_MODE": "disabled"}, ""),
+        ("", {}, ""),
+        ("", {"HOME": "/dev/null", "RAY_AUTH_TOKEN_PATH": "/dev/null"}, ""),
+    ],
+)
+def test_a_home_without_a_place_for_rays_token_is_one_line_and_keeps_no_half_of_one(
+    limit: str, environment: dict[str, str], said: str, tmp_path: Path
+) -> None:
+    clean = {name: text for name, text in os.environ.items() if not name.startswith("RAY_AUTH")}
+    asked = subprocess.run(
+        [sys.executable, "-c", HOME_OF.format(limit=limit)],
+        env=clean | {"HOME": str(tmp_path / "new")} | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert said in asked.stdout
+    assert len(asked.stdout.splitlines()) == bool(said)
+    assert [path.name for path in tmp_path.rglob("*")] in ([], ["new"], ["new", ".ray"])
+
+
+def test_a_token_that_is_there_is_enough_in_a_home_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray" / "auth_token").write_text("x" * 64)
+    asked = [sys.executable, "-c", HOME_OF.format(limit=NO_ROOM)]
+    clean = {name: text for name, text in os.environ.items() if not name.startswith("RAY_AUTH")}
+    said = subprocess.run(asked, env=clean | {"HOME": str(tmp_path)}, capture_output=True, text=True, check=True)
+    assert said.stdout == ""
+
+
 def test_a_socket_in_the_longest_folder_that_is_taken_can_be_bound() -> None:
     longest = "/" + "x" * (joining.SOCKET_PATH - joining.BELOW_BYTES - 1)
     path = f"{longest}/{(joining.BELOW_BYTES - 1) * 'y'}"
