@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import os
 import shutil
 import sys
 import textwrap
@@ -66,9 +67,19 @@ def of_the_system(error: OSError) -> str | None:
         return f"{place}{error.strerror}; give `ulimit -n 4096`, then the same command again"
     if error.errno in (errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENXIO):
         return f"{place}{error.strerror}; see that the disk is still there, then give the same command again"
+    if error.errno == errno.ENOENT and not place and _is_nowhere():
+        return "the current folder is not there any more; go to one that is, `cd ~`, then give the same command again"
     if error.errno == errno.ENOMEM:
         return f"{place}{error.strerror}; ask for less, or take a larger machine"
     return f"{place}{error.strerror}; name a path that can be read and written" if place else None
+
+
+def _is_nowhere() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def refuse(message: str) -> int:

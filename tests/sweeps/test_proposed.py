@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from sweeps import run as command
+from sweeps.asking import read_sought
 from sweeps.campaign import Job
 from sweeps.failures import Failure
+from sweeps.options import command_parser
 from sweeps.proposed import Runs, Sets
 from sweeps.records.address import TrackingUnavailable
 from sweeps.records.read import campaigns, document, finished
@@ -26,7 +27,7 @@ TINY = [
 def runs(tmp_path: Path, mlflow_here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runs]:
     """Those of a search of four trials, recorded."""
     monkeypatch.chdir(tmp_path)
-    sought = command._sought(command._parser().parse_args(TINY), TINY)
+    sought = read_sought(command_parser().parse_args(TINY), TINY)
     of = Runs(sought, sought.base, Sets(sought))
     with of.opened("sqlite:///optuna.db"), Tracker.open(of.campaign) as of.tracker:
         yield of

@@ -19,7 +19,8 @@ import pytest
 
 from data_prep.sudoku import generate
 from sweeps import run as command
-from sweeps.campaign import VERSION, Campaign, declare
+from sweeps.campaign import VERSION, Campaign
+from sweeps.ending import MLFLOW_UI
 from sweeps.profiles import PROFILES, configure
 from sweeps.puzzles import build_puzzles
 from sweeps.records import pages
@@ -366,7 +367,7 @@ def test_plan_prints_every_run_with_its_cost_and_writes_nothing(tmp_path: Path) 
     cells = re.split(r"\s{2,}", line)
     assert cells[:5] == ["TRM k=3, T=3 · seed 1", "42", "1", f"{run.parameters():,}", gigabytes(peak_bytes(run))]
     assert "left: 12 of 12" in answer.stdout
-    assert "a measurement on this CPU" in " ".join(answer.stdout.split())
+    assert " on this CPU" in " ".join(answer.stdout.split())  # of steps, or of matrix products where it is busy
     assert max(map(len, answer.stdout.splitlines())) <= 80
     assert list(tmp_path.iterdir()) == []
 
@@ -394,34 +395,6 @@ def _ended() -> dict[str, tuple[str, object]]:
     return {record.row: (record.status, record.ended) for record in read_runs("recursion_depth", "mini")}
 
 
-def test_the_address_of_a_server_is_printed_whole_to_open_but_for_the_password(monkeypatch: pytest.MonkeyPatch) -> None:
-    of = declare(find_study("recursion_depth"), "mini")
-    monkeypatch.setattr("sweeps.records.shown.page_of", lambda campaigns: f"/#/{campaigns[0].label}")
-    for given, home in (
-        ("http://ann:kalliope77@host:5000/lab/", "http://host:5000/lab"),
-        ("https://host", "https://host"),
-    ):
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", given)
-        assert command._where_the_runs_are([of]) == f"the runs: {home}/#/"
-
-
-def test_what_opens_a_searchs_trials_can_be_pasted_has_no_password_and_says_what_it_takes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(sys, "executable", str(tmp_path / "of a venv" / "python"))
-    storage = "sqlite:///optuna.db"
-    assert command._where_the_trials_are(storage) == (
-        f"the trials (pip install optuna-dashboard): optuna-dashboard {storage}"
-    )
-    assert "secret" not in command._where_the_trials_are("postgresql://me:secret@host/optuna")
-    for folder, program in (("of a venv", "'of a venv/optuna-dashboard'"), (".", "optuna-dashboard")):
-        (tmp_path / folder).mkdir(exist_ok=True)
-        (tmp_path / folder / "optuna-dashboard").touch(0o755)
-        monkeypatch.chdir(tmp_path)
-        assert command._where_the_trials_are(storage) == f"the trials: {program} {storage}"
-
-
 @pytest.mark.ray
 def test_a_study_ends_with_its_table_and_the_same_command_again_trains_nothing(
     here: Path, mlflow_here: Path, capsys: pytest.CaptureFixture[str]
@@ -442,7 +415,7 @@ def test_a_study_ends_with_its_table_and_the_same_command_again_trains_nothing(
     shown = shlex.split(said.partition("the runs:")[2].replace("\\\n", ""))
     assert shown[1:6] == ["-m", "mlflow", "ui", "--backend-store-uri", f"sqlite:///{mlflow_here}"]
     (campaign,) = campaigns("recursion_depth")
-    assert shown[8] == f"{command.MLFLOW_UI}{pages.address_of(campaign.experiment_id, campaign.id)}"
+    assert shown[8] == f"{MLFLOW_UI}{pages.address_of(campaign.experiment_id, campaign.id)}"
     assert not (here / "results" / "launches").exists()
     kept = {path.name for path in (here / "mlruns").rglob("*") if path.is_file()}
     assert {"config.json", "metrics.jsonl", "outcomes.npz", "MLmodel", "weights.safetensors", "table.md"} <= kept
@@ -676,6 +649,28 @@ def test_a_signal_to_the_whole_process_group_ends_the_command_as_ctrl_c_does(
     assert process.returncode == 130, said
     assert "the same command continues" in said
     assert {record.status for record in _records(tmp_path, monkeypatch)} == {"KILLED"}
+
+
+@pytest.mark.kills
+def test_results_that_go_away_under_a_study_are_said_and_it_goes_on_where_it_stood_once_they_are_back(
+    mlflow_here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a disk that is unmounted, or a share whose server has gone."""
+    process = _start(tmp_path)
+    results = tmp_path / "results"
+    results.rename(away := tmp_path / "away")
+    said = " ".join(process.communicate()[0].split())
+    assert process.returncode == 2, said
+    assert "Traceback" not in said
+    assert (
+        "error: results is not there any more; see that its disk is mounted, then give the same command again" in said
+    )
+    assert not results.exists()
+    assert {record.status for record in _records(tmp_path, monkeypatch)} == {"KILLED"}
+    away.rename(results)
+    answer = _run([*MINI, *LONG, *FEW], tmp_path, MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path}/mlflow.db")
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert {record.status for record in _records(tmp_path, monkeypatch)} == {"FINISHED"}
 
 
 @pytest.mark.kills

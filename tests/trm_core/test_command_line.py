@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from trm_core.command_line import BadCommand, answered, refuse
+
+ROOT = Path(__file__).resolve().parents[2]
+FEW = ("--train", "1", "--validation", "0", "--test", "1")
 
 
 @pytest.mark.parametrize(
@@ -32,6 +37,33 @@ def test_what_a_person_can_mend_is_one_line_and_exit_code_2(
     (line,) = capsys.readouterr().err.splitlines()
     assert said in line
     assert line.isprintable()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("sweeps.run", "--study", "recursion_depth", "--profile", "mini", "--plan"),
+        ("sweeps.run", "status"),
+        ("reports", "recursion_depth"),
+        ("reports", "all"),
+        ("data_prep", "verify", "sets"),
+        ("data_prep", "sudoku", "--source", "generate", "--out", "sets", "--box", "2x2", *FEW),
+    ],
+    ids=" ".join,
+)
+def test_a_current_folder_that_was_deleted_is_one_line(command: tuple[str, ...], tmp_path: Path) -> None:
+    environment = {name: text for name, text in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    answer = subprocess.run(
+        ["sh", "-c", 'mkdir gone; cd gone; rmdir ../gone; exec "$@"', "sh", sys.executable, "-m", *command],
+        cwd=tmp_path,
+        env=environment | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert answer.returncode == 2, answer.stderr
+    (line,) = answer.stderr.splitlines()
+    assert line.startswith("error: " if command[0] != "data_prep" else "sets: ")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,8 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from sweeps.run import _parser, main
+from sweeps.options import command_parser
+from sweeps.run import main
 from sweeps.submit.command import ROOT, Order, order
 from sweeps.submit.jobs import Job, _Lines
 from trm_core.command_line import BadCommand
@@ -12,7 +13,7 @@ STUDY = ("--study", "recursion_depth", "--profile", "mini")
 
 
 def parsed(arguments: Sequence[str]) -> argparse.Namespace:
-    return _parser().parse_args(list(arguments))
+    return command_parser().parse_args(list(arguments))
 
 
 def ordered(*arguments: str) -> Order:
