@@ -164,7 +164,9 @@ def _forwarding(login: Login, port: int, words: IO[bytes]) -> tuple[subprocess.P
                 line = process.stdout.readline(GREETING_BYTES)
                 if ready.encode() in line:
                     return process, local
-                if not line:
+                if not line:  # it ends, and says why as it does
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        process.wait(ENDS_WITHIN_S)
                     break
         except BaseException:
             _end(process)

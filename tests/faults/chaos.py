@@ -202,11 +202,21 @@ def _targets(target: str, here: Place, command: subprocess.Popen[str]) -> list[i
 
 
 def _strike(one: Strike, here: Place, command: subprocess.Popen[str]) -> bool:
+    if one.target == "server":
+        return _strike_server(one, here)
     targets = _targets(one.target, here, command)
     if one.target == "trial":
         targets = targets[:1]
     struck = [pid for pid in targets if processes.send(pid, one.number)]
     return bool(struck)
+
+
+def _strike_server(one: Strike, here: Place) -> bool:
+    """The whole group at once: a child whose parent has just died is easily overlooked, and keeps the port."""
+    if here.server is None or here.server.process.poll() is not None:
+        return False
+    os.killpg(here.server.process.pid, one.number)
+    return True
 
 
 def _undo(struck: Sequence[Strike], here: Place, command: subprocess.Popen[str]) -> None:

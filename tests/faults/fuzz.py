@@ -34,12 +34,26 @@ from tests.faults.mutations import mutate
 ROOT = world.ROOT
 HANGS_S = 240.0
 MEMORY_BYTES = 8 * 1024**3  # of a process: what asks for more was not checked
-CODES = {"sweeps.run": (0, 1, 2, 130), "sweeps.run status": (0, 1, 2), "trm_core.parity": (0, 1, 2), "a trial": (0,)}
+CODES = {
+    "sweeps.run": (0, 1, 2, 130),
+    "sweeps.run status": (0, 1, 2),
+    "reports all": (0, 1, 2),
+    "trm_core.parity": (0, 1, 2),
+    "a trial": (0,),
+}
 PRELOADED = (
     *("torch", "mlflow", "optuna", "ray.tune", "scipy.stats", "matplotlib.pyplot", "sweeps.run", "sweeps.conduct"),
     *("sweeps.seek", "sweeps.tune", "sweeps.search", "sweeps.status", "sweeps.launch", "sweeps.calibration"),
     *("sweeps.records.write", "reports.__main__", "reports.search_report", "reports.tune_report", "trm_core.parity"),
-    *("reports.pruning_report", "trm_core.__main__", "trm_core.official", "trm_core.arc_vote", "data_prep.__main__"),
+    *(
+        "reports.pruning_report",
+        "sweeps.submit.command",
+        "sweeps.cluster.__main__",
+        "trm_core.__main__",
+        "trm_core.official",
+        "trm_core.arc_vote",
+        "data_prep.__main__",
+    ),
 )
 
 
@@ -126,7 +140,11 @@ def give(given: Input, folder: Path) -> Answer:
 
 
 def _in_a_process(given: Input, folder: Path, out: int, err: int) -> int | None:
-    script = [str(ROOT / "sweeps" / "run.py")] if given.module.startswith("sweeps.run") else ["-m", given.module]
+    script = (
+        [str(ROOT / "sweeps" / "run.py")]
+        if given.module.startswith("sweeps.run")
+        else ["-m", given.module.partition(" ")[0]]
+    )
     environment = world.environment(folder) | {"RAY_ADDRESS": "127.0.0.1:9"}  # where no Ray is
     process = subprocess.Popen(
         [os.fsencode(word) for word in (sys.executable, *script, *given.arguments)],

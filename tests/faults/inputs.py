@@ -28,6 +28,7 @@ SETTINGS = (
 )
 WITH_A_PASSWORD = "http://me:secret@127.0.0.1:9|postgresql://me:secret@127.0.0.1:9/x"
 SETS = "sets/sudoku|sets/maze|sets/arc"
+CLUSTERS = "cluster.yaml|cluster/onprem.yaml|cluster/slurm.sbatch|cluster/kuberay.yaml|mlflow.db"
 PLACES = f"{SETS}|csv/sudoku|csv/maze|tasks|results|model|golden|new|new/deep"
 CHECKPOINTS = "model|model/step_00000006|results/runs|sets/sudoku|imported"
 
@@ -112,6 +113,12 @@ RUN: dict[str, Words] = {
     "--trials": count(),
     "--optuna-storage": one(f"sqlite:///optuna.db|sqlite:///new.db|optuna.journal|{WITH_A_PASSWORD}"),
     "--yes": nothing,
+    "--gpus": count("0"),
+    "--wait": count("0|-1|nan"),
+    "--gpus-per-run": one("auto|0.5|1|0|2"),
+    "--shard": one("1/2|2/2|3/2|0/1|1/9999999"),
+    "--ship-code": nothing,
+    "--bring": one("results|new"),
     "--out": one("results|new|new/deep|mlflow.db"),
     "--data": several(
         "hub|csv/sudoku|csv/maze|csv|tasks|sudoku=csv/sudoku|maze=csv/maze|arc=tasks|sets/sudoku|sudoku=sets/sudoku"
@@ -126,10 +133,18 @@ LOOK: dict[str, Words] = {
     "--diff": lambda draw: [*one("TRM k=1, T=1|one")(draw), *one("HRM k=1, T=1|two")(draw)],
     "--explain": lambda draw: [*one(PROFILES)(draw), *one(PROFILES)(draw)],
     "--pruning-report": one(SEARCHES),
+    "--check": nothing,
+}
+THERE: dict[str, Words] = {  # a cluster to which there is no way
+    "--submit": lambda draw: [*either(draw, 0.9, one(f"me@127.0.0.1|ssh://me@127.0.0.1:9|ssh://[::1|{CLUSTERS}"))],
+    "--attach": lambda draw: [*either(draw, 0.5, one("trm-recursion_depth-0123456789-1"))],
 }
 
 
 def _run(draw: Draw) -> list[str]:
+    if draw.random() < 0.06:
+        words = [*some(draw, THERE, 0.6), *some(draw, RUN, 0.1), *either(draw, 0.9, one("--out=/new"))]
+        return [*words, *either(draw, 0.6, lambda _: ["--study", "recursion_depth", "--profile", "mini"])]
     if draw.random() < 0.25:  # what is there already, with something beside it
         return [*(STUDY if draw.random() < 0.6 else SEARCH), *some(draw, AGAIN, 0.15)]
     look = draw.choice([*LOOK, "--plan", "--plan", ""])
@@ -156,7 +171,19 @@ def _reports(draw: Draw) -> list[str]:
         "--compare": several("all|lr=0.001|D=16"),
         "--tracking": one(f"sqlite:///mlflow.db|sqlite:///new.db|sqlite:///optuna.db|{WITH_A_PASSWORD}"),
     }
+    if draw.random() < 0.15:  # `watch` goes on until all runs have ended: nothing says when
+        of = one("results/runs|0123456789abcdef|facts.npz|golden/direct.npz")
+        return ["pair", *of(draw), *of(draw), *some(draw, {"--out": RUN["--out"]})]
     return [*one("recursion_depth|my_search|my_study")(draw), *some(draw, options)]
+
+
+def _every_report(draw: Draw) -> list[str]:
+    options: dict[str, Words] = {
+        **{name: RUN[name] for name in STATUS},
+        "--tracking": one("sqlite:///mlflow.db|sqlite:///new.db"),
+        "--check": lambda draw: [*either(draw, 0.5, one("results|new"))],
+    }
+    return ["all", *some(draw, options, 0.3)]
 
 
 def _evaluate(draw: Draw) -> list[str]:
@@ -172,10 +199,29 @@ def _evaluate(draw: Draw) -> list[str]:
         "--allow-leak": nothing,
         "--votes": count(),
         "--out": one("predictions|sets"),
+        "--halt": one("never|settled|both"),
+        "--unchanged": count(),
+        "--outcomes": one("facts.npz|new/facts.npz|sets"),
     }
     if draw.random() < 0.15:
-        return ["vote", *several("predictions|results/runs|sets/arc")(draw), "--data", *one(PLACES)(draw)]
+        kept = {name: options[name] for name in ("--out", "--json")}
+        folders = several("predictions|results/runs|sets/arc")(draw)
+        return ["vote", *folders, "--data", *one(PLACES)(draw), *some(draw, kept)]
+    if draw.random() < 0.2:
+        return _solve(draw, options)
     return ["evaluate", *one(CHECKPOINTS)(draw), *one(f"sets/sudoku|{PLACES}")(draw), *some(draw, options, 0.15)]
+
+
+def _solve(draw: Draw, of_evaluate: Mapping[str, Words]) -> list[str]:
+    options = {name: of_evaluate[name] for name in ("--split", "--steps", "--device", "--allow-leak")}
+    drawn = {f"--{name}": one(f"a.{name}|new/a.{name}|sets") for name in ("png", "gif", "html")}
+    of = several(f"sets/sudoku|0|1|99|{'.' * 16}|{'1' * 16}|{PLACES}")
+    return ["solve", *one(CHECKPOINTS)(draw), *of(draw), *some(draw, {**options, **drawn, "--strip": drawn["--png"]})]
+
+
+def _cluster(draw: Draw) -> list[str]:
+    """Files are looked at; `up`, `status` and `down` begin with that, and then leave this machine."""
+    return ["check", *several(CLUSTERS)(draw), *some(draw, {"--budget": one("50|$5|0|1e9")}, 0.3)]
 
 
 def _official(draw: Draw) -> list[str]:
@@ -246,10 +292,12 @@ COMMANDS: dict[str, tuple[Words, float]] = {  # each with its weight
     "sweeps.run": (_run, 9),
     "sweeps.run status": (_status, 2),
     "reports": (_reports, 4),
+    "reports all": (_every_report, 1),
     "trm_core": (_evaluate, 4),
     "trm_core.official": (_official, 3),
     "trm_core.parity": (_parity, 1),
     "data_prep": (_data_prep, 5),
+    "sweeps.cluster": (_cluster, 1),
     "a trial": (_trial, 3),
 }
 DOCUMENTS = ("results/mini/**/campaign.json", "results/tracking.json", "mlruns/**/*.json")
@@ -260,12 +308,14 @@ SOURCES = ("csv/*/*.csv", "csv/*/*.csv", "tasks/**/*.json")
 OWN = ("my_study.py", "my_search.py", "optuna.db", "optuna.db", "results/runs/*/*")
 JOURNALS = ("results/runs/*/metrics.jsonl", "results/runs/*/metrics.jsonl", "results/runs/*/*")
 FILES: dict[str, tuple[str, ...]] = {
-    "sweeps.run": (*RECORDS, *PUZZLES, *OWN, *SOURCES),
+    "sweeps.run": (*RECORDS, *PUZZLES, *OWN, *SOURCES, "cluster.yaml"),
     "sweeps.run status": RECORDS,
     "reports": (*RECORDS, "optuna.db", "results/runs/*/*"),
+    "reports all": (*RECORDS, "results/mini/**/*"),
     "trm_core": (*PUZZLES, *WEIGHTS),
     "trm_core.official": WEIGHTS,
     "trm_core.parity": ("golden/*.npz",),
     "data_prep": (*PUZZLES, *SOURCES),
+    "sweeps.cluster": ("cluster.yaml", "cluster/*"),
     "a trial": (*JOURNALS, *WEIGHTS[:2], "results/data/*/*"),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import signal
@@ -14,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults import processes
-from tests.faults.chaos import Place, facts, left_in, plan, wrong_with
+from tests.faults.chaos import Place, Strike, _strike_server, facts, left_in, plan, wrong_with
+from tests.sweeps.records.stores import Server
 
 
 def test_rounds_are_a_function_of_the_seed_and_more_of_them_begin_with_the_same() -> None:
@@ -55,6 +57,33 @@ def test_a_process_of_ours_is_found_after_its_parent_has_died_and_no_other_is_si
         text=True,
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_server_is_struck_with_all_its_processes(number: signal.Signals, tmp_path: Path) -> None:
+    server = Server(tmp_path / "mlflow.db", tmp_path)
+    script = ["sh", "-c", "sleep 600 & echo $!; wait"]
+    server.process = subprocess.Popen(script, stdout=subprocess.PIPE, start_new_session=True)
+    assert server.process.stdout is not None
+    with server.process.stdout as said:
+        child = int(said.readline())
+    here = Place(tmp_path, server)
+    try:
+        assert _strike_server(Strike("server", number, 0.0), here)
+        wanted = "T" if number == signal.SIGSTOP else "Z"
+        for pid in (server.process.pid, child):
+            while (state := _state(pid)) not in (wanted, ""):
+                assert state in "SR"
+    finally:
+        server.kill()
+    assert not _strike_server(Strike("server", number, 0.0), here)
+
+
+def _state(pid: int) -> str:
+    """As its kernel calls it; "" once nobody has to be told of its end any more."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    return ""
 
 
 @pytest.mark.parametrize(

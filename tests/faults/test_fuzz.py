@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
+import importlib
 import random
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -28,6 +31,48 @@ def test_300_inputs_try_every_command_with_whole_and_with_broken_files() -> None
     assert all(n >= 20 for n in Counter(one.broken is None for one in drawn).values())
     assert sum(one.real for one in drawn) >= 3
     assert sum(len(set(one.arguments)) > 2 for one in drawn) > 100
+
+
+NOT_GIVEN = {"--help", "--every"}  # --every: of `watch`, whose end nothing says
+
+
+def options_of(parser: argparse.ArgumentParser) -> set[str]:
+    """Every long option, of its verbs too."""
+    found = {name for action in parser._actions for name in action.option_strings if name.startswith("--")}
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            found |= {name for verb in action.choices.values() for name in options_of(verb)}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("module", "entry"),
+    [
+        ("sweeps.run", "sweeps.run"),
+        ("sweeps.run status", "sweeps.run"),
+        *((f"reports{verb}", "reports.__main__") for verb in ("", " all", " pair")),
+        ("trm_core", "trm_core.__main__"),
+        ("trm_core.official", "trm_core.official"),
+        ("trm_core.parity", "trm_core.parity"),
+        ("data_prep", "data_prep.__main__"),
+        ("sweeps.cluster", "sweeps.cluster.__main__"),
+    ],
+)
+def test_every_option_of_every_command_is_given(module: str, entry: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[argparse.ArgumentParser] = []
+
+    def look(self: argparse.ArgumentParser, *_: object) -> NoReturn:
+        seen.append(self)
+        raise SystemExit(0)
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", look)
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_known_args", look)
+    verb = module.split()[1:]
+    with pytest.raises(SystemExit):
+        importlib.import_module(entry).main([*verb, "a", "b"])
+    of = {"reports pair": "reports"}.get(module, module)
+    given = {word.partition("=")[0] for number in range(4000) for word in COMMANDS[of][0](random.Random(number))}
+    assert options_of(seen[0]) - given - NOT_GIVEN == set()
 
 
 @pytest.mark.parametrize(

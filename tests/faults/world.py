@@ -6,6 +6,8 @@ csv/{sudoku,maze} tasks/        puzzles as they are published
 theirs.safetensors their_set/   a checkpoint in the released code's form
 golden/                         one file of reference numbers
 my_study.py my_search.py changed.json
+cluster.yaml cluster/           a cluster's file, filled in, and those of the repository
+bin/ssh                         OpenSSH's client, without a way out of this machine
 """
 
 from __future__ import annotations
@@ -62,6 +64,7 @@ def environment(folder: Path) -> dict[str, str]:
         "HF_HUB_OFFLINE": "1",
         "HF_HOME": str(folder / "hub"),
         "COLUMNS": "100",
+        "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
     }
 
 
@@ -89,9 +92,21 @@ def build(folder: Path) -> None:
     _tasks(folder / "tasks")
     (folder / "golden").mkdir()
     shutil.copy(FIXTURES / "golden" / "direct.npz", folder / "golden")
+    shutil.copytree(ROOT / "cluster", folder / "cluster")
+    filled = (ROOT / "cluster" / "onprem.yaml").read_text().replace("<head's address>", "127.0.0.1")
+    (folder / "cluster.yaml").write_text(filled.replace("<other's address>", "127.0.0.1"))
+    _without_a_way_out(folder / "bin")
     (run,) = {path.parent.name for path in folder.glob("results/runs/*/checkpoints")} & _study_runs(folder)
     _run(folder, "-m", "trm_core.official", "export", f"results/runs/{run}/checkpoints", "theirs")
     (folder / "model").symlink_to(Path("results", "runs", run, "checkpoints"))
+
+
+def _without_a_way_out(folder: Path) -> None:
+    """An `ssh` that is the machine's own where it has one, and that looks nobody up and reaches nobody."""
+    if (ssh := shutil.which("ssh")) is not None:
+        folder.mkdir()
+        (folder / "ssh").write_text(f'#!/bin/sh\nexec {ssh} -F /dev/null -o ProxyCommand=false "$@"\n')
+        (folder / "ssh").chmod(0o755)
 
 
 def _study_runs(folder: Path) -> set[str]:
