@@ -76,7 +76,7 @@ class Ended:
 
     campaigns: tuple[Campaign, ...]  # as MLflow has them
     failed: Mapping[str, str]  # key → reason, of all runs asked for that have failed, now or earlier
-    full_disk: frozenset[str]  # keys of those that only lacked room
+    bad_disk: frozenset[str]  # keys of those whose disk was full or gone
     problems: tuple[str, ...]  # what was not recorded or written, a line each
 
 
@@ -347,7 +347,7 @@ def _end(
     if asked.budget is not None:
         say_what_was_not_begun(plan, outcome.not_begun, asked.budget)
     there = tuple(tracker.campaign for tracker in trackers)
-    return Ended(there, failed, frozenset(outcome.full_disk), tuple(problems))
+    return Ended(there, failed, frozenset(outcome.bad_disk), tuple(problems))
 
 
 def _is_whole(campaign: Campaign) -> bool:

@@ -12,7 +12,8 @@ from typing import Any, Literal, Protocol, Self
 
 from data_prep.redaction import redacted
 
-Kind = Literal["failed", "diverged", "disk full", "out of memory"]
+Kind = Literal["failed", "diverged", "disk full", "disk gone", "out of memory"]
+MENDABLE: tuple[Kind, ...] = ("disk full", "disk gone")  # by a person; then the run goes on where it stood
 RETRIES = 2  # times that a run that raised may be begun again
 MAX_FAILURES = 2  # processes in a row that may die under a run, on machines that live, without a new checkpoint
 MAX_PREEMPTIONS = 20  # machines in a row that may go under a run without a new checkpoint
@@ -21,6 +22,7 @@ REASON_LENGTH = 400  # characters of a failure on the screen and in MLflow
 # By name, for torch's and Ray's errors are not imported here.
 KINDS: dict[str, Kind] = {
     "Diverged": "diverged",
+    "FolderGone": "disk gone",
     "NotEnoughMemory": "out of memory",
     "OutOfMemoryError": "out of memory",  # torch's, and Ray's where it ends a process
     "MemoryError": "out of memory",
@@ -30,9 +32,15 @@ SIGNS: dict[str, Kind] = {
     **{f"[Errno {number}]": "disk full" for number in (errno.ENOSPC, errno.EDQUOT)},
     "No space left on device": "disk full",
     "Disk quota exceeded": "disk full",
+    "Transport endpoint is not connected": "disk gone",  # that of a file system in a process that has ended
+    "Read-only file system": "disk gone",  # as kernels leave a disk with errors
     "CUDA out of memory": "out of memory",
     "DefaultCPUAllocator: can't allocate memory": "out of memory",
 }
+
+
+class FolderGone(ValueError):
+    """A run's folder is not there any more, or another is in its place: a disk that was unmounted, as a rule."""
 
 
 class Preempted(Exception):
@@ -237,12 +245,12 @@ def verdict_on_failure(kind: Kind, reached: Sequence[int], *, recomputes: bool) 
     reached: the last step of its journal when this launch began it, then at each of its failures, this one last.
     recomputes: whether it trained with activation checkpointing, which moves no number. Out of memory without it, a run
     is begun again with it, however far it came; with it there is nothing left to save.
-    What diverged would diverge again, and a full disk is a person's to mend.
+    What diverged would diverge again, and a disk that is full or gone is a person's to mend.
     """
     if kind == "out of memory":
         return Verdict.GIVE_UP if recomputes else Verdict.RECOMPUTE
     *_, before, now = reached
     failures = len(reached) - 1
-    if kind in ("diverged", "disk full") or failures > RETRIES or now <= before:
+    if kind == "diverged" or kind in MENDABLE or failures > RETRIES or now <= before:
         return Verdict.GIVE_UP
     return Verdict.AGAIN

@@ -8,13 +8,15 @@ here: the driver reads these without loading it.
 from __future__ import annotations
 
 import contextlib
+import os
 import traceback
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
 from data_prep.redaction import redacted
-from sweeps.failures import Failure, Kind
+from sweeps.failures import Failure, FolderGone, Kind
 from sweeps.journal import write_whole
 from sweeps.words import whole_number
 from trm_core.config import RunConfig
@@ -35,13 +37,41 @@ class Task:
     device: str  # "cuda" or "cpu": what the launcher has set aside for it
 
 
+class Place:
+    """A folder that is to stay where it is: a disk that is unmounted leaves none there, or another."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises OSError where it is not there now."""
+        self.folder, self._was = folder, folder.stat()
+
+    def refuse_if_gone(self) -> None:
+        """Raise FolderGone where it is not there any more."""
+        with contextlib.suppress(OSError):
+            if os.path.samestat(self._was, self.folder.stat()):
+                return
+        raise FolderGone(
+            f"{self.folder} is not there any more; see that its disk is mounted, then give the same command again"
+        )
+
+    @contextlib.contextmanager
+    def named_if_gone(self) -> Iterator[None]:
+        """What fails because it is gone says that, whatever it could not find first."""
+        try:
+            yield
+        except Exception:
+            self.refuse_if_gone()
+            raise
+
+
 def note_failure(folder: Path, launch: str, error: Exception) -> str:
     """Write failure.txt, the whole of it, where the disk takes it, and return the reason in one line."""
     failure = Failure.of(error)
     heading = f"{failure.reason}\nlaunch {launch}\nkind {failure.kind}"
     text = f"{heading}\n\n{redacted(''.join(traceback.format_exception(error)))}"
     with contextlib.suppress(OSError):  # a full disk may be the very reason
-        folder.mkdir(parents=True, exist_ok=True)
+        if not isinstance(error, FolderGone):
+            for each in (folder.parent, folder):  # and no more: nothing is to be made where a disk was mounted
+                each.mkdir(exist_ok=True)
         write_whole(folder / "failure.txt", text)
     return failure.reason
 

@@ -21,6 +21,7 @@ from ray import tune
 from sweeps import ray_internals
 from sweeps.campaign import Job
 from sweeps.failures import many_preemptions
+from sweeps.folder import Place
 from sweeps.guard import asked_to_end, process_lives
 from sweeps.head import GONE_S, OWN_GONE_S, Head, places
 from sweeps.machines import A_LOCAL_RAY, ALL_THERE_IS, Machines, Wanted, cluster
@@ -43,7 +44,7 @@ class Outcome:
     failed: Mapping[str, str] = field(default_factory=dict)  # key → reason, one line
     interrupted: bool = False
     preemptions: int = 0  # that runs went on from
-    full_disk: tuple[str, ...] = ()  # of the failed: those that only lacked room
+    bad_disk: tuple[str, ...] = ()  # of the failed: those whose disk was full or gone
     not_begun: tuple[str, ...] = ()  # there was no budget for them
 
 
@@ -74,11 +75,13 @@ def launch(
     as they come and go. on_end: hears of every run that has ended.
     A failed run stops no other; one that another launch makes is waited for. Ctrl-C ends within seconds, SIGTERM and a
     closed terminal once runs have saved, in half a minute at most, with what is unfinished KILLED; a second one ends at
-    once. Raises NoCluster, NoGoodNode, NotEnoughMachines.
+    once. Raises FolderGone, NoCluster, NoGoodNode, NotEnoughMachines.
     """
     if not jobs and source is None:
         return Outcome()
-    runs = UnderWay({job.key: job for job in jobs}, sets, out / "runs", trackers, progress, source, tags, on_end)
+    out.mkdir(parents=True, exist_ok=True)
+    place = Place(out)
+    runs = UnderWay({job.key: job for job in jobs}, sets, place, trackers, progress, source, tags, on_end)
     watch, queue = Watch(runs), Queue(runs, jobs, may_begin)
     with asked_to_end(runs.interrupt):
         try:
@@ -98,6 +101,7 @@ def launch(
                 _fit(queue, arrangement, out, watch)
         except Exception:  # Interrupted, in whatever Tune has wrapped it
             if not runs.interrupted and runs.broken is None:
+                place.refuse_if_gone()
                 raise
             runs.kill_running()
             if runs.broken is not None:
@@ -110,7 +114,7 @@ def launch(
         runs.failed,
         runs.interrupted,
         preemptions=preemptions,
-        full_disk=tuple(runs.full_disk),
+        bad_disk=tuple(runs.bad_disk),
         not_begun=tuple(queue.not_begun),
     )
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
 
 from sweeps.campaign import Job
-from sweeps.failures import Failure, Interrupted, Tries
-from sweeps.folder import Task, last_checkpoint, note_failure, noted_failure
+from sweeps.failures import MENDABLE, Failure, FolderGone, Interrupted, Tries
+from sweeps.folder import Place, Task, last_checkpoint, note_failure, noted_failure
 from sweeps.journal import read_journal
 from sweeps.progress import Progress
 from sweeps.puzzles import BuiltSet
@@ -52,20 +51,21 @@ class UnderWay:
         self,
         jobs: Mapping[str, Job],
         sets: Mapping[str, BuiltSet],
-        folder: Path,
+        place: Place,
         trackers: Mapping[str, Tracker],
         progress: Progress,
         source: Source | None = None,
         tags: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
         on_end: Callable[[Job], None] = lambda _: None,
     ) -> None:
-        self.jobs, self.sets, self.folder, self.trackers, self.progress = dict(jobs), sets, folder, trackers, progress
+        self.jobs, self.sets, self.trackers, self.progress = dict(jobs), sets, trackers, progress
+        self.place, self.folder = place, place.folder / "runs"
         self.source, self.tags, self.on_end = source, tags, on_end
         self.device, self.workers, self.share = "cpu", 1, 1.0
         self.room: Callable[[], int] = lambda: MORE_THAN_ENOUGH  # for so many runs at once, by now
         self.finished: list[str] = []
         self.failed: dict[str, str] = {}
-        self.full_disk: list[str] = []
+        self.bad_disk: list[str] = []
         self.running: set[str] = set()
         self.lost: set[str] = set()  # taken over by another launch
         self.given_up: set[str] = set()  # by the source
@@ -263,12 +263,20 @@ class UnderWay:
         self._end_failed(key, Failure.of(error))
 
     def _end_failed(self, key: str, failure: Failure) -> None:
-        """A full disk is a person's to mend: the run goes on with the next command. Everything else has failed."""
+        """A disk is a person's to mend: the run goes on with the next command. Everything else has failed.
+
+        Without the folder of all results the launch is over.
+        """
+        try:
+            self.place.refuse_if_gone()
+        except FolderGone as error:
+            self.end_for(error)
+            raise Interrupted from error
         self.running.discard(key)
         self.failed[key] = failure.reason
-        if failure.kind == "disk full":
-            self.full_disk.append(key)
-        status: Status = "KILLED" if failure.kind == "disk full" else "FAILED"
+        if failure.kind in MENDABLE:
+            self.bad_disk.append(key)
+        status: Status = "KILLED" if failure.kind in MENDABLE else "FAILED"
         state = "" if failure.kind == "failed" else failure.kind
         self.trackers[key].finish(key, status, reason=failure.reason, state=state, artefacts=self._artefacts(key))
         self.progress.end(key, failure=failure.reason)
@@ -282,7 +290,8 @@ class UnderWay:
             except Exception as error:
                 self.end_for(error)
                 raise Interrupted from error
-        self.on_end(self.jobs[key])
+        if failure is None or failure.kind not in MENDABLE:  # no report is to be where a disk was
+            self.on_end(self.jobs[key])
 
     def _catch_up(self, key: str) -> None:
         """The journal's rows that were never reported.

@@ -34,7 +34,7 @@ import torch.distributed as dist
 from data_prep.puzzle_set import PuzzleSet
 from sweeps import journal as journals
 from sweeps.failures import RETRIES, Failure, Preempted, Tries, Verdict, verdict_on_failure
-from sweeps.folder import LACK, Task, last_checkpoint, note_failure, note_lack, noted_failure, noted_lack
+from sweeps.folder import LACK, Place, Task, last_checkpoint, note_failure, note_lack, noted_failure, noted_lack
 from sweeps.journal import Journal, read_journal, write_whole
 from sweeps.locks import FolderHeld, Lease, hold_folder
 from sweeps.notice import Due, Notice
@@ -72,7 +72,12 @@ def train_run(
     first_worker = rank == 0
     data = PuzzleSet.open(task.data, verify=False)
     task.folder.mkdir(parents=True, exist_ok=True)
-    with hold_folder(task.folder) if first_worker else contextlib.nullcontext() as lease, _Torn() as torn:
+    place = Place(task.folder)
+    with (
+        place.named_if_gone(),
+        hold_folder(task.folder) if first_worker else contextlib.nullcontext() as lease,
+        _Torn() as torn,
+    ):
         wait_for_all()  # until the lock is held, another process may still write checkpoints here
         journal = Journal(task.folder / "metrics.jsonl") if first_worker else None
         ended = same_for_all("ended" if journal is not None and has_ended(task, journal.rows, data) else "") != ""
@@ -89,6 +94,7 @@ def train_run(
         def report(step: int, metrics: Mapping[str, float], _: Path | None) -> None:
             nonlocal waiting, passed_on_at
             if journal is not None:
+                place.refuse_if_gone()
                 row = Measurement(
                     step, int(time.time() * 1000), {name: float(value) for name, value in metrics.items()}
                 )
@@ -102,6 +108,7 @@ def train_run(
 
         def due(step: int) -> bool:
             _refuse_if_lost(lease, task.folder)
+            place.refuse_if_gone()  # or a checkpoint would make another folder in its place
             return by_clock.due(step)
 
         try:

@@ -17,6 +17,7 @@ import torch
 
 from data_prep.puzzle_set import PuzzleSet
 from sweeps.campaign import Job
+from sweeps.folder import Place
 from sweeps.launch import Outcome
 from sweeps.launch import launch as launch_study
 from sweeps.progress import Progress
@@ -49,9 +50,10 @@ class Here:
             Progress(runs=len(jobs), done=0, work=1.0, stream=self.shown) as progress,
             Tracker.open(campaign(a_study("row 0", "row 1", "row 2")), say=progress.say) as tracker,
         ):
+            self.out.mkdir(exist_ok=True)
             by_key = {job.key: job for job in jobs}
             sets = dict.fromkeys(by_key, BuiltSet(self.puzzles, self.data.content_hash, len(self.data.test)))
-            runs = UnderWay(by_key, sets, self.out / "runs", dict.fromkeys(by_key, tracker), progress)
+            runs = UnderWay(by_key, sets, Place(self.out), dict.fromkeys(by_key, tracker), progress)
             yield Watch(runs), tracker
 
     def launch(self, jobs: Sequence[Job], **options: Any) -> Outcome:

@@ -14,6 +14,7 @@ from sweeps.failures import (
     MAX_PREEMPTIONS,
     REASON_LENGTH,
     Failure,
+    FolderGone,
     Interrupted,
     Kind,
     Preempted,
@@ -58,7 +59,7 @@ def test_what_is_out_of_memory_is_begun_again_once_with_activation_checkpointing
     assert verdict_on_failure("out of memory", reached, recomputes=True) is GIVE_UP
 
 
-@pytest.mark.parametrize("kind", ["diverged", "disk full"])
+@pytest.mark.parametrize("kind", ["diverged", "disk full", "disk gone"])
 def test_what_would_happen_again_or_is_a_persons_to_mend_is_not_tried_again(kind: Kind) -> None:
     assert verdict_on_failure(kind, (0, 500), recomputes=False) is GIVE_UP
 
@@ -77,6 +78,9 @@ def _from(cause: Exception) -> RuntimeError:
         (CheckpointNotWritten("step_00000002: not written ([Errno 20] Not a directory)"), "failed"),
         (OSError(errno.ENOSPC, "No space left on device", "metrics.jsonl"), "disk full"),
         (OSError(errno.EDQUOT, "Disk quota exceeded"), "disk full"),
+        (FolderGone("results/runs/0123456789abcdef is not there any more"), "disk gone"),
+        (CheckpointNotWritten("step_00000002: not written (Read-only file system (os error 30))"), "disk gone"),
+        (OSError(errno.ENOTCONN, "Transport endpoint is not connected"), "disk gone"),
         (NotEnoughMemory("depth 42 needs 50 GB"), "out of memory"),
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "out of memory"),
         (MemoryError(), "out of memory"),

@@ -9,6 +9,7 @@ import pytest
 
 from sweeps.campaign import Job
 from sweeps.failures import Failure, Interrupted
+from sweeps.folder import Place
 from sweeps.journal import Journal
 from sweeps.progress import Progress
 from sweeps.puzzles import BuiltSet
@@ -40,7 +41,7 @@ def test_what_ray_lost_of_a_runs_rows_is_taken_from_its_journal_when_it_ends(
         Tracker.open(campaign(a_study("row 0", "row 1", "row 2")), say=progress.say) as tracker,
     ):
         sets = {only.key: BuiltSet(puzzles, here.data.content_hash, len(here.data.test))}
-        watch = Watch(UnderWay({only.key: only}, sets, tmp_path / "runs", {only.key: tracker}, progress))
+        watch = Watch(UnderWay({only.key: only}, sets, Place(tmp_path), {only.key: tracker}, progress))
         assert watch.runs.begin(only) == "ours"
         watch.on_trial_start(0, [], trial)
         watch.on_trial_result(0, [], trial, {"rows": [tuple(rows[0])]})
@@ -121,7 +122,7 @@ def test_what_all_runs_need_ends_the_launch_with_its_own_error(
         Tracker.open(campaign(a_study("row 0", "row 1", "row 2")), say=progress.say) as tracker,
     ):
         sets = {only.key: BuiltSet(puzzles, here.data.content_hash, len(here.data.test))}
-        watch = Watch(UnderWay({only.key: only}, sets, tmp_path / "runs", {only.key: tracker}, progress, Silent()))
+        watch = Watch(UnderWay({only.key: only}, sets, Place(tmp_path), {only.key: tracker}, progress, Silent()))
         assert watch.runs.begin(only) == "ours"
         watch.on_trial_start(0, [], trial)
         heard: dict[str, Callable[[], object]] = {

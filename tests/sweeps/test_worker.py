@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -374,6 +375,36 @@ def test_what_fails_before_its_first_step_is_not_tried_again_however_far_an_earl
     assert failure["failure"].startswith("BadCheckpoint: ")
     assert failure["kind"] == "failed"
     assert not any("retry" in report for report in torn)
+
+
+@pytest.mark.parametrize("another", [False, True], ids=["nothing in its place", "another folder in its place"])
+def test_a_run_whose_folder_has_gone_says_so_is_not_tried_again_and_makes_nothing_in_its_place(
+    task: Task, monkeypatch: pytest.MonkeyPatch, another: bool
+) -> None:
+    away = task.folder.with_name("on another disk")
+
+    class Unmounted(Failing):
+        def __call__(self, run: RunConfig, data: PuzzleSet, report: Any, **options: Any) -> dict[str, float]:
+            def going(step: int, metrics: Mapping[str, float], path: Path | None) -> None:
+                if step == 10:
+                    task.folder.rename(away)
+                    if another:
+                        task.folder.mkdir()
+                report(step, metrics, path)
+
+            return train(run, data, going, **options)
+
+    monkeypatch.setattr("sweeps.worker.train", Unmounted(error=OSError()))
+    *others, failure = reports_of(task)
+    assert failure["kind"] == "disk gone"
+    assert f"{task.folder} is not there any more; see that its disk is mounted" in failure["failure"]
+    assert not any("retry" in report for report in others)
+    if not another:
+        assert not task.folder.exists()
+    shutil.rmtree(task.folder, ignore_errors=True)
+    away.rename(task.folder)
+    monkeypatch.setattr("sweeps.worker.train", train)
+    assert timeless(rows_of(task)) == timeless(rows_of(replace(task, folder=task.folder.with_name("whole"))))
 
 
 def test_a_run_that_diverges_says_at_which_step_and_is_not_tried_again(task: Task) -> None:
