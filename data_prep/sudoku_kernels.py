@@ -5,8 +5,12 @@ share this file. Boards inside are bitmasks (0 blank, digit d is 1 << (d - 1)); 
 (places, units): places int64 [L, 3] = row, column and box of a cell; units int64 [3 * side, side] = the cells of each.
 """
 
+import os
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar, cast
+
+# Where Ray has brought colorama along, numba colours its errors, and colorama then ends every program with an escape.
+os.environ.setdefault("NUMBA_DISABLE_ERROR_MESSAGE_HIGHLIGHTING", "1")
 
 import numba
 import numpy as np

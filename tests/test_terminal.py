@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -80,3 +82,26 @@ def test_a_command_whose_reader_has_gone_ends_well_and_without_a_word(tmp_path: 
     done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], cwd=tmp_path, capture_output=True, text=True)
     assert done.stderr == ""
     assert done.returncode == 0
+
+
+COLOURED = """
+import ray  # which brings colorama along
+import data_prep.sudoku_kernels
+from numba.core import errors
+
+errors.termcolor().errmsg("as numba writes what it cannot compile")
+print("done")
+"""
+
+
+def test_a_program_that_compiles_beside_ray_ends_on_a_terminal_without_an_escape() -> None:
+    ours, theirs = pty.openpty()
+    with os.fdopen(ours, "rb", buffering=0) as terminal:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        with subprocess.Popen([sys.executable, "-c", COLOURED], env=environment, stdout=theirs, stderr=theirs):
+            os.close(theirs)
+            said = b""
+            with contextlib.suppress(OSError):  # Linux says so that nobody writes there any more
+                while text := terminal.read(1000):
+                    said += text
+    assert said.split() == [b"done"]
