@@ -1,16 +1,17 @@
 """How any file that is not our own is opened: a regular one, of a size that makes sense, read whole or not at all; and
-how arrays are written, whole or not at all.
+how one is written, whole or not at all.
 
 Whatever a byte in a file can do there ends as an OSError or a ValueError with a reason of a few words: a pipe that
 nobody writes to, brackets nested a million deep, a number of 5,000 digits, an array whose header promises more than the
 file holds. Who asked for the file says which it was and what to do.
 """
 
+import contextlib
 import errno
 import json
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -109,13 +110,22 @@ def load_array(path: Path) -> NDArray[Any]:
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """A compressed .npz, there whole or not at all, its folder made where it lacks. Raises OSError."""
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole(path) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # its stub takes a flag for a name
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Where to write what has its name once it is whole, replacing what was there; what goes wrong leaves nothing.
+
+    Raises OSError.
+    """
+    partial = path.with_name(f".{path.name[:100]}.partial-{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # its stub takes a flag for a name
-            file.flush()
-            os.fsync(file.fileno())
+        yield partial
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
 
-from data_prep.files import read_json
+from data_prep.files import read_json, whole
 from data_prep.puzzle_set import PuzzleError
 
 HUB = "https://huggingface.co"
@@ -243,9 +243,8 @@ def _fetch_all(folder: Path, published: Published) -> None:
                 raise BadChecksum(_differs(published, name, revision, found, expected))
             partial.replace(folder / name)
         sums[name] = expected
-    record = folder / f"{FETCHED}.partial"
-    record.write_text(json.dumps({"repo": published.repo, "revision": revision, "sha256": sums}, indent=2) + "\n")
-    record.replace(folder / FETCHED)
+    with whole(folder / FETCHED) as record:
+        record.write_text(json.dumps({"repo": published.repo, "revision": revision, "sha256": sums}, indent=2) + "\n")
 
 
 def _download(url: str, partial: Path, name: str, size: int | None) -> None:

@@ -35,7 +35,10 @@ class Journal:
         self._continued = False
         if damaged:
             _set_aside(path, damaged)
-            write_whole(path, "".join(map(_line, self.rows)))
+            if self.rows:
+                write_whole(path, "".join(map(_line, self.rows)))
+            else:  # as before its first row
+                path.unlink(missing_ok=True)
 
     def add(self, row: Measurement) -> list[Measurement]:
         """Append a row. The first after a resumption cuts what lies behind it, and brings the kept rows along.

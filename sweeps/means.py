@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from data_prep.files import whole
 from sweeps import campaign as campaigns_of
 from sweeps import joining
 from sweeps.budget import Budget
@@ -219,9 +220,8 @@ def leave_document(campaign: Campaign, out: Path, folder: Path | None = None) ->
         pass  # torn, or not there: it is written anew
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        new = path.with_name(f".{path.name}.{os.getpid()}")
-        new.write_text(campaign.text(), encoding="utf-8")
-        new.replace(path)
+        with whole(path) as new:
+            new.write_text(campaign.text(), encoding="utf-8")
     except OSError as error:
         raise CannotWrite(f"{path}: cannot be written ({error.strerror}); choose another --out") from None
     address.note(out)

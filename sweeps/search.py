@@ -27,6 +27,7 @@ from optuna.samplers import TPESampler
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from data_prep.files import whole
 from data_prep.redaction import redacted
 from sweeps.locks import FileHeld, hold_file, one_at_a_time
 from sweeps.records.address import address, host_and_port, one_line, sqlite_path
@@ -409,11 +410,8 @@ def _create(url: str) -> None:
         with one_at_a_time(path.resolve().parent):
             if path.exists() and path.stat().st_size:
                 return
-            new = path.with_name(f".{path.name}.new")
-            new.unlink(missing_ok=True)
-            with explained(url, "be made"):
+            with explained(url, "be made"), whole(path) as new:
                 _database(f"sqlite:///{new}").engine.dispose()
-            new.replace(path)
     except OSError as error:
         raise StorageUnavailable(f"{url}: cannot be made ({error.strerror}); {ADVICE}") from None
 

@@ -44,6 +44,7 @@ import torch
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, ValidationError
 
 from data_prep.arc import draw_arc, n_variants, restore, unpack
+from data_prep.files import whole
 from data_prep.puzzle_set import PuzzleSet
 from trm_core.data import to_batch
 from trm_core.distributed import same_for_all, sum_over_workers, wait_for_all, world
@@ -143,17 +144,20 @@ class PartWriter:
             self._flush()
 
     def __exit__(self, kind: object, *_: object) -> None:
-        if kind is not None:
-            with contextlib.suppress(OSError, pa.ArrowException):  # what ended the writing is told, not this
+        try:
+            if kind is not None:
+                with contextlib.suppress(OSError, pa.ArrowException):  # what ended the writing is told, not this
+                    self._writer.close()
+                return
+            self._flush()
+            with _told(self.path):
                 self._writer.close()
-                self.partial.unlink()
-            return
-        self._flush()
-        with _told(self.path):
-            self._writer.close()
-            with self.partial.open("rb") as file:
-                os.fsync(file.fileno())
-            self.partial.rename(self.path)
+                with self.partial.open("rb") as file:
+                    os.fsync(file.fileno())
+                self.partial.rename(self.path)
+        finally:
+            with contextlib.suppress(OSError):
+                self.partial.unlink(missing_ok=True)
 
     def _flush(self) -> None:
         with _told(self.path):
@@ -498,10 +502,8 @@ def write_outcome(outcome: Vote, folder: Path) -> None:
 
 @contextlib.contextmanager
 def _whole(path: Path) -> Iterator[Any]:
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", encoding="utf-8", newline="") as file:
+    with whole(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         yield file
-    partial.replace(path)
 
 
 def final_metrics(

@@ -16,6 +16,7 @@ Safetensors hold arrays only: opening one can run no code.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -105,11 +106,11 @@ def keep_weights(path: Path) -> None:
     CheckpointNotWritten.
     """
     saved = replace(load(path), training={})
+    empty, manifest = path / ".training.safetensors.partial", path / ".checkpoint.json.partial"
     try:
         for other in (*_steps(path.parent), *path.parent.glob(".step_*.partial")):
             if other != path:
                 shutil.rmtree(other)
-        empty, manifest = path / ".training.safetensors.partial", path / ".checkpoint.json.partial"
         save_file({}, empty)
         digests = {"weights.safetensors": _sha256(path / "weights.safetensors"), "training.safetensors": _sha256(empty)}
         manifest.write_text(_manifest(saved, digests))
@@ -117,9 +118,14 @@ def keep_weights(path: Path) -> None:
             _to_disk(partial)
         manifest.replace(path / "checkpoint.json")  # from here on training.safetensors is not looked at
         _to_disk(path)
+        if (path / "training.safetensors").is_dir():  # somebody's; it is to go either way
+            shutil.rmtree(path / "training.safetensors")
         empty.replace(path / "training.safetensors")
         _to_disk(path)
     except (OSError, SafetensorError) as error:
+        with contextlib.suppress(OSError):
+            for partial in (manifest, empty):
+                partial.unlink(missing_ok=True)
         raise CheckpointNotWritten(
             f"{path}: intact, but its training state could not be dropped ({error}); make room or fix the disk, then"
             " give the same command again"

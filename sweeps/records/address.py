@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+from data_prep.files import whole
 from data_prep.redaction import redacted
 from sweeps.locks import one_at_a_time
 from sweeps.words import clean
@@ -29,7 +30,8 @@ VARIABLE = "MLFLOW_TRACKING_URI"
 NOTE = "tracking.json"  # in the results folder: the SQLite file that its runs are recorded in
 ADVICE = "set MLFLOW_TRACKING_URI to a running server (http://host:5000) or to a file (sqlite:///mlflow.db)"
 LOCKED = "database is locked"  # SQLite's words, also where SQLAlchemy or MLflow repeats them
-LOCKED_FOR_S = 10.0
+READ_ONLY = "readonly database"  # likewise
+LOCKED_FOR_S = 6.0  # a busy machine takes as long to start, and 15 s are to be enough
 PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
 _answered: dict[str, MlflowClient] = {}  # by address
 
@@ -69,9 +71,8 @@ def note(out: Path) -> None:
     text = json.dumps({"sqlite": str(path.resolve())}) + "\n"
     with contextlib.suppress(OSError):  # the runs matter, this is a help
         if not file.exists() or file.read_text(encoding="utf-8") != text:
-            new = file.with_name(f".{NOTE}.{os.getpid()}")
-            new.write_text(text, encoding="utf-8")
-            new.replace(file)
+            with whole(file) as new:
+                new.write_text(text, encoding="utf-8")
 
 
 def _noted(out: Path) -> Path | None:
@@ -119,7 +120,7 @@ def connect(uri: str) -> MlflowClient:
     from mlflow import MlflowClient
 
     for chatter in ("mlflow", "alembic"):
-        logging.getLogger(chatter).setLevel(logging.ERROR)
+        logging.getLogger(chatter).setLevel(logging.CRITICAL)  # what goes wrong is raised too, and said in a line
     path = sqlite_path(uri)
     # MLflow takes another's half-made tables for old ones
     alone = contextlib.nullcontext() if path is None else one_at_a_time(path.resolve().parent)
@@ -222,6 +223,9 @@ def explained(doing: str) -> Iterator[None]:
     except (MlflowException, SQLAlchemyError, CommandError, ImportError, OSError) as error:
         if LOCKED in str(error):
             raise TrackingUnavailable(_held(address())) from None
+        if READ_ONLY in str(error):
+            path = sqlite_path(address()) or Path("its file")
+            raise TrackingUnavailable(_cannot_write(address(), path, "it can only be read")) from None
         if "disk is full" in str(error):
             raise TrackingUnavailable(f"{redacted(address())}: its disk is full; make room, then try again") from None
         raise TrackingUnavailable(

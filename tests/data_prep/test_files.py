@@ -16,7 +16,7 @@ import pytest
 from numpy.lib import format as npy
 
 from data_prep.__main__ import main
-from data_prep.files import check_regular, load_array, read_json
+from data_prep.files import check_regular, load_array, read_json, whole
 from data_prep.puzzle_set import BadManifest, PuzzleSet, content_hash_of
 
 
@@ -30,6 +30,29 @@ def npz(**arrays: Any) -> bytes:
     file = io.BytesIO()
     np.savez(file, **arrays)
     return file.getvalue()
+
+
+@pytest.mark.parametrize("name", ["a.json", "a" * 240])
+def test_a_file_is_written_whole_or_what_was_there_stays(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    for text in ("first", "second"):
+        with whole(path) as partial:
+            partial.write_text(text)
+        assert path.read_text() == text
+
+    def half_way() -> None:
+        with whole(path) as partial:
+            partial.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        half_way()
+    assert path.read_text() == "second"
+    path.unlink()
+    (path / "in the way").mkdir(parents=True)
+    with pytest.raises(IsADirectoryError), whole(path) as partial:
+        partial.write_text("third")
+    assert [one.name for one in tmp_path.iterdir()] == [name]
 
 
 @pytest.mark.parametrize("array", [np.arange(12, dtype="<i4").reshape(3, 4), np.zeros((0, 4), np.uint8), np.uint8(3)])

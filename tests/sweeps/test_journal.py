@@ -129,6 +129,19 @@ def test_of_much_damage_the_first_lines_are_named(tmp_path: Path, caplog: pytest
     assert "line 1, 2, 3 and 6 more: damaged" in caplog.text
 
 
+def test_a_journal_of_damage_alone_is_none_any_more_until_its_next_row(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    Journal(path).add(row(2))
+    as_utf16 = path.read_text().encode("utf-16")
+    path.write_bytes(as_utf16)
+    journal = Journal(path)
+    assert journal.rows == []
+    assert not path.exists()
+    assert (tmp_path / "metrics.damaged").read_bytes() in as_utf16
+    journal.add(row(4))
+    assert read_journal(path) == [row(4)]
+
+
 def test_a_line_torn_by_a_kill_is_no_damage(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "metrics.jsonl"
     Journal(path).add(row(2))

@@ -179,6 +179,36 @@ def test_a_torn_checkpoint_is_not_trimmed_and_what_is_beside_it_stays(tmp_path: 
     assert found.step == 2
 
 
+def test_weights_alone_take_the_place_of_whatever_lies_where_the_training_state_did(tmp_path: Path) -> None:
+    path = save(_checkpoint(4), tmp_path)
+    before = load(path)
+    keep_weights(path)
+    (path / "training.safetensors").unlink()
+    (path / "training.safetensors" / "of somebody").mkdir(parents=True)
+    keep_weights(path)
+    after = load(path)
+    assert after.weights_only
+    assert all(torch.equal(after.weights[name], tensor) for name, tensor in before.weights.items())
+    assert sorted(one.name for one in path.iterdir()) == [
+        "checkpoint.json",
+        "training.safetensors",
+        "weights.safetensors",
+    ]
+
+
+def test_weights_that_cannot_be_kept_alone_leave_nothing_half_written(tmp_path: Path) -> None:
+    path = save(_checkpoint(4), tmp_path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20, hard))  # enough for one of the two files
+    try:
+        with pytest.raises(CheckpointNotWritten, match="intact, but its training state could not be dropped"):
+            keep_weights(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(path.glob(".*"))
+    assert not load(path).weights_only
+
+
 def test_killed_before_any_step_of_the_trimming_the_weights_open_and_it_can_be_done_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

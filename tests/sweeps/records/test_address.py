@@ -73,6 +73,32 @@ def test_a_file_that_another_process_keeps_locked_is_said_in_one_line_with_what_
     assert read_runs("a_study", "mini") == []
 
 
+READ_ONLY_STORE = """
+import sqlite3
+from functools import partial
+from sweeps.records.address import *
+from sweeps.records.write import Tracker
+from tests.conftest import campaign
+
+def for_reading(usual, path, **options):
+    return usual(f"file:{path}?mode=ro", **{**options, "uri": True})
+
+for module in (sqlite3, sqlite3.dbapi2):
+    module.connect = partial(for_reading, module.connect)
+try: Tracker.open(campaign())
+except TrackingUnavailable as error: print(error)
+"""
+
+
+def test_a_store_that_can_only_be_read_is_one_line_without_mlflows_own_words_and_is_read(mlflow_here: Path) -> None:
+    """As on a file system that is mounted so, where SQLite begins to write and is refused."""
+    process = another_process(READ_ONLY_STORE)
+    said, errors = process.communicate()
+    (line,) = said.splitlines()
+    assert f"cannot write {mlflow_here} (it can only be read); expected a file in an existing, writable folder" in line
+    assert errors == ""
+
+
 def test_a_store_that_cannot_be_made_whole_leaves_no_file_and_one_line(tmp_path: Path) -> None:
     asked = (
         "import resource, sys; from sweeps.records.address import *\n"
