@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from data_prep.files import check_regular
 from reports.everything import One, Reader, look
 from reports.index import rows_lacking
 from reports.plain import one_line
@@ -78,7 +79,7 @@ def _of_file(where: Path, committed: Path, now: Report, name: str) -> Iterator[s
         yield f"{where}: the store gives no such table any more"
         return
     try:
-        text = committed.read_text(encoding="utf-8")
+        text = check_regular(committed).read_text(encoding="utf-8")
     except FileNotFoundError:
         return  # a folder may hold some forms of a table only
     except (OSError, UnicodeDecodeError) as error:

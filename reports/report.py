@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from data_prep.files import check_regular
 from reports import page
 from reports.collect import collect
 from reports.curves import with_losses, with_selection, with_votes
@@ -161,7 +162,7 @@ def _votes(run: SeedRun, out: Path) -> list[tuple[int, float, float]] | None:
 
 def _text(path: Path) -> str | None:
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
+        return check_regular(path).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
 

@@ -19,6 +19,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from data_prep.files import check_regular
 from sweeps.changes import label, normal, read_assignment
 from sweeps.profiles import PROFILES, configure
 from sweeps.study import ProfileName, Row, Study
@@ -350,7 +351,7 @@ def _clean(found: Any) -> Any:
 def read_file(path: Path) -> Campaign:
     """The campaign in this file. Raises BadCampaign."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = check_regular(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise BadCampaign(f"{path}: cannot be read ({reason})") from None
@@ -360,7 +361,7 @@ def read_file(path: Path) -> Campaign:
 def id_in(folder: Path) -> str | None:
     """The id of the campaign whose document lies in this folder; None where there is none, or none that can be read."""
     try:
-        found = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        found = json.loads(check_regular(folder / FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
     name = found.get("id") if isinstance(found, Mapping) else None

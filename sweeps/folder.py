@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
+from data_prep.files import check_regular
 from data_prep.redaction import redacted
 from sweeps.failures import Failure, FolderGone, Kind
 from sweeps.journal import write_whole
@@ -78,8 +79,8 @@ def note_failure(folder: Path, launch: str, error: Exception) -> str:
 
 def noted_failure(folder: Path, launch: str) -> Failure | None:
     """How this run failed in this launch already, if it did."""
-    with contextlib.suppress(FileNotFoundError):
-        lines = (folder / "failure.txt").read_text(encoding="utf-8", errors="replace").split("\n", 3)
+    with contextlib.suppress(OSError):
+        lines = check_regular(folder / "failure.txt").read_text(encoding="utf-8", errors="replace").split("\n", 3)
         kinds: dict[str, Kind] = {f"kind {kind}": kind for kind in get_args(Kind)}
         if len(lines) == 4 and lines[1] == f"launch {launch}" and lines[2] in kinds:
             return Failure(kinds[lines[2]], lines[0])
@@ -107,7 +108,7 @@ def note_lack(task: Task, error: Exception) -> None:
 def noted_lack(task: Task) -> str | None:
     """Why this launch goes on with activation checkpointing, if it does."""
     try:
-        lines = (task.folder / LACK).read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = check_regular(task.folder / LACK).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return None
     return lines[1] if len(lines) == 2 and lines[0] == f"launch {task.launch}" else None

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from data_prep.files import check_regular
 from sweeps.search_record import SearchRecord
 from sweeps.tune_record import TuningRecord
 
@@ -43,7 +44,7 @@ class Snapshot(BaseModel):
 def take(path: Path) -> Snapshot:
     """The snapshot that lies there, which then does no more. Raises BadSnapshot."""
     try:
-        found = Snapshot.model_validate_json(path.read_bytes())
+        found = Snapshot.model_validate_json(check_regular(path).read_bytes())
     except (OSError, ValidationError) as error:
         raise BadSnapshot(f"{path}: {str(error).splitlines()[0]}; expected a search's snapshot") from None
     path.unlink(missing_ok=True)

@@ -31,6 +31,7 @@ from typing import Any, Self
 import torch
 import torch.distributed as dist
 
+from data_prep.files import check_regular
 from data_prep.puzzle_set import PuzzleSet
 from sweeps import journal as journals
 from sweeps.failures import RETRIES, Failure, Preempted, Tries, Verdict, verdict_on_failure
@@ -147,7 +148,7 @@ def has_ended(task: Task, rows: Sequence[Measurement], data: PuzzleSet) -> bool:
     if len(data.splits[split]) and not any(name.startswith(f"{split}/") for name in rows[-1].metrics):
         return False
     try:
-        facts = json.loads((task.folder / "config.json").read_bytes())
+        facts = json.loads(check_regular(task.folder / "config.json").read_bytes())
         checkpoint.load(_last_checkpoint(task))
     except (OSError, ValueError):  # BadCheckpoint too: train() goes on from the one before it, or says why it cannot
         return False

@@ -44,7 +44,7 @@ import torch
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, ValidationError
 
 from data_prep.arc import draw_arc, n_variants, restore, unpack
-from data_prep.files import whole
+from data_prep.files import check_regular, whole
 from data_prep.puzzle_set import PuzzleSet
 from trm_core.data import to_batch
 from trm_core.distributed import same_for_all, sum_over_workers, wait_for_all, world
@@ -320,7 +320,7 @@ class _Stream:
             )
 
     def _rows(self) -> Iterator[tuple[str, int, int, bytes, float]]:
-        with _read(self.path), pq.ParquetFile(self.path, buffer_size=1 << 16) as file:
+        with _read(self.path), pq.ParquetFile(check_regular(self.path), buffer_size=1 << 16) as file:
             for i in range(file.num_row_groups):  # iter_batches() holds on to all that it has read
                 rows = file.read_row_group(i, use_threads=False)
                 for row in zip(*(column.to_pylist() for column in rows.columns), strict=True):

@@ -34,7 +34,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.files import write_arrays
+from data_prep.files import check_regular, write_arrays
 from data_prep.puzzle_set import Manifest
 
 NAME = "outcomes.npz"  # in a run's folder, and among its artefacts
@@ -139,7 +139,7 @@ def write_outcomes(found: Outcomes, path: Path) -> None:
 def read_outcomes(path: Path, *, test_set: str | None = None) -> Outcomes:
     """The outcomes in a file. test_set: the hash that they must be of. Raises BadOutcomes, one line."""
     try:
-        with zipfile.ZipFile(path) as members:
+        with zipfile.ZipFile(check_regular(path)) as members:
             if sum(member.file_size for member in members.infolist()) > LARGEST_FILE:
                 raise BadOutcomes(
                     f"{path}: more than {LARGEST_FILE >> 20} MB, expected a few bytes a puzzle; delete it"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from data_prep.files import whole
+from data_prep.files import check_regular, whole
 from data_prep.redaction import redacted
 from sweeps.locks import one_at_a_time
 from sweeps.words import clean
@@ -70,7 +70,7 @@ def note(out: Path) -> None:
         return
     text = json.dumps({"sqlite": str(path.resolve())}) + "\n"
     with contextlib.suppress(OSError):  # the runs matter, this is a help
-        if not file.exists() or file.read_text(encoding="utf-8") != text:
+        if not file.exists() or check_regular(file).read_text(encoding="utf-8") != text:
             with whole(file) as new:
                 new.write_text(text, encoding="utf-8")
 
@@ -78,9 +78,9 @@ def note(out: Path) -> None:
 def _noted(out: Path) -> Path | None:
     """The SQLite file that the results folder names, if it is there; the note is anybody's, so only read."""
     try:
-        found = json.loads((out / NOTE).read_text(encoding="utf-8"))
+        found = json.loads(check_regular(out / NOTE).read_text(encoding="utf-8"))
         path = Path(found["sqlite"])
-        with path.open("rb") as file:
+        with check_regular(path).open("rb") as file:
             return path if file.read(16) == b"SQLite format 3\0" else None
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.files import write_arrays
+from data_prep.files import check_regular, write_arrays
 from trm_core.solving.thought import Thought, printable
 
 NAME = "thought.npz"  # in a run's folder, and among its artefacts
@@ -59,7 +59,7 @@ def write_thought(thought: Thought, path: Path) -> None:
 def read_thought(path: Path) -> Thought:
     """The thought in a file. Raises BadThought, one line."""
     try:
-        with zipfile.ZipFile(path) as members:
+        with zipfile.ZipFile(check_regular(path)) as members:
             if sum(member.file_size for member in members.infolist()) > LARGEST_FILE:
                 raise ValueError(f"more than {LARGEST_FILE >> 20} MB")
         with np.load(path, allow_pickle=False) as file:
