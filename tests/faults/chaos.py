@@ -37,8 +37,8 @@ STUDY = (
 )
 N_RUNS = 2
 CODES = (0, 1, 2, 130)  # that the command documents
-HANGS_S = 600.0  # after which a command counts as hanging
-GONE_S = 60.0  # Ray's own processes need a while to notice that nobody needs them
+HANGS_S = 600.0  # of an idle machine, after which a command counts as hanging
+GONE_S = 60.0  # of an idle machine: Ray's own processes need a while to notice that nobody needs them
 COMMANDS = 4  # as often as it may be given until it ends well
 
 
@@ -130,12 +130,14 @@ class Place:
     def wait(self, command: subprocess.Popen[str], struck: Sequence[Strike] = ()) -> int:
         """Its exit code, with everything noted that is wrong with it."""
         at = len(self.codes)
-        try:
-            code = command.wait(HANGS_S)
-        except subprocess.TimeoutExpired:
-            self.problems.append(f"command {at} hangs")
-            command.kill()
-            code = command.wait()
+        began = time.monotonic()
+        while command.poll() is None:
+            time.sleep(0.1)
+            if time.monotonic() - began > processes.patience(HANGS_S):
+                self.problems.append(f"command {at} hangs")
+                command.kill()
+                break
+        code = command.wait()
         self.codes.append(code)
         said = (self.folder / f"command {at}.log").read_text(errors="replace")
         self.said.append(said)

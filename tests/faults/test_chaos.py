@@ -86,6 +86,13 @@ def _state(pid: int) -> str:
     return ""
 
 
+def test_a_busy_machine_is_given_more_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    for load, seconds in ((0.1, 60.0), (2.0, 60.0), (35.0, 1050.0)):
+        monkeypatch.setattr(os, "getloadavg", lambda load=load: (load, 0.0, 0.0))
+        assert processes.patience(60.0) == seconds
+
+
 @pytest.mark.parametrize(
     ("line", "role"),
     [

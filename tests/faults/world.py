@@ -130,7 +130,7 @@ def _tasks(folder: Path) -> None:
 
 def _run(folder: Path, *command: str) -> None:
     done = subprocess.run(
-        [sys.executable, *command], cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=600
+        [sys.executable, *command], cwd=folder, env=environment(folder), capture_output=True, text=True
     )
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(command)}: {done.returncode}\n{done.stdout}\n{done.stderr}")
