@@ -69,6 +69,8 @@ def of_the_system(error: OSError) -> str | None:
         return f"{place}{error.strerror}; see that the disk is still there, then give the same command again"
     if error.errno == errno.ENOENT and not place and _is_nowhere():
         return "the current folder is not there any more; go to one that is, `cd ~`, then give the same command again"
+    if error.errno == errno.ENOENT and "temporary directory" in str(error):  # Python's words; none can be written
+        return f"{error.strerror}; make room there, or set TMPDIR to a folder with room"
     if error.errno == errno.ENOMEM:
         return f"{place}{error.strerror}; ask for less, or take a larger machine"
     return f"{place}{error.strerror}; name a path that can be read and written" if place else None

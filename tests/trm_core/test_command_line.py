@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,16 @@ from trm_core.command_line import BadCommand, answered, refuse
 
 ROOT = Path(__file__).resolve().parents[2]
 FEW = ("--train", "1", "--validation", "0", "--test", "1")
+
+
+def no_temporary_folder() -> FileNotFoundError:
+    """As Python says that nothing can be written in any of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tempfile.tempdir", None)
+        patch.setattr("tempfile._candidate_tempdir_list", lambda: ["/proc"])
+        with pytest.raises(FileNotFoundError) as caught:
+            tempfile.gettempdir()
+    return caught.value
 
 
 @pytest.mark.parametrize(
@@ -25,6 +36,8 @@ FEW = ("--train", "1", "--validation", "0", "--test", "1")
         (OSError(errno.EMFILE, os.strerror(errno.EMFILE)), "ulimit -n 4096"),
         (FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "a\x1b[31m"), "a [31m: No such file or directory"),
         (MemoryError(), "not enough memory"),
+        (no_temporary_folder(), "No usable temporary directory found in ["),
+        (no_temporary_folder(), "make room there, or set TMPDIR to a folder with room"),
     ],
 )
 def test_what_a_person_can_mend_is_one_line_and_exit_code_2(
