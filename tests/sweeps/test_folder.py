@@ -1,3 +1,5 @@
+"""A run's folder: whether it is still there, what is noted of a failure in it, and who may write there."""
+
 from __future__ import annotations
 
 import subprocess
@@ -11,7 +13,8 @@ import torch
 
 from data_prep.arc import build_arc
 from data_prep.puzzle_set import PuzzleSet
-from sweeps.folder import Task, earlier_failure, note_failure
+from sweeps.failures import FolderGone
+from sweeps.folder import Place, Task, earlier_failure, note_failure, noted_failure
 from sweeps.journal import read_journal
 from sweeps.locks import hold_folder
 from sweeps.records.types import Measurement
@@ -89,3 +92,46 @@ def test_every_worker_reads_checkpoints_only_once_the_folder_is_held(
     ends = [(worker.communicate(), worker.returncode) for worker in workers]
     assert [code for _, code in ends] == [0, 0], ends
     assert [row.step for row in read_journal(folder / "metrics.jsonl")] == [12]  # nothing left but to evaluate
+
+
+def test_a_folder_that_is_there_is_not_gone_whatever_becomes_of_what_lies_in_it(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    (tmp_path / "a file").touch()
+    place.refuse_if_gone()
+    with pytest.raises(ZeroDivisionError), place.named_if_gone():
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("another", [False, True], ids=["nothing in its place", "another in its place"])
+def test_a_folder_that_has_gone_is_named_whatever_could_not_be_found_first(another: bool, tmp_path: Path) -> None:
+    folder = tmp_path / "results"
+    folder.mkdir()
+    place = Place(folder)
+
+    def work() -> None:
+        with place.named_if_gone():
+            folder.rename(tmp_path / "away")
+            if another:
+                folder.mkdir()
+            raise FileNotFoundError("a puzzle set")
+
+    with pytest.raises(FolderGone, match="results is not there any more; see that its disk is mounted"):
+        work()
+    if another:
+        folder.rmdir()
+    (tmp_path / "away").rename(folder)
+    place.refuse_if_gone()
+
+
+def test_a_failure_is_noted_in_a_folder_that_is_new_and_nowhere_where_the_results_have_gone(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    results.mkdir()
+    note_failure(results / "runs" / "a key", "a launch", ValueError("no puzzles"))
+    found = noted_failure(results / "runs" / "a key", "a launch")
+    assert found is not None
+    assert found.reason == "ValueError: no puzzles"
+    note_failure(results / "runs" / "another", "a launch", FolderGone("runs is not there any more"))
+    assert not (results / "runs" / "another").exists()
+    results.rename(tmp_path / "away")
+    note_failure(results / "runs" / "a key", "a launch", ValueError("no puzzles"))
+    assert not results.exists()
