@@ -24,7 +24,10 @@ R = TypeVar("R")
 
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
     """Compile with numba, keep the machine code beside this file, release the GIL while it runs."""
-    return cast(Callable[P, R], numba.njit(cache=True, nogil=True)(function))
+    try:
+        return cast(Callable[P, R], numba.njit(cache=True, nogil=True)(function))
+    except RuntimeError:  # nowhere to keep it: code that can only be read, and no home. It is compiled each time
+        return cast(Callable[P, R], numba.njit(nogil=True)(function))
 
 
 U8 = NDArray[np.uint8]

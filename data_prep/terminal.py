@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import stat
 import sys
@@ -16,6 +17,7 @@ def settle_output() -> None:
 
     And what libraries say there, in tracebacks too, holds no password. The first thing that every command does.
     """
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # that there is no home for its cache is no news to anyone
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if isinstance(stream, _Redacting):

@@ -84,6 +84,30 @@ def test_a_command_whose_reader_has_gone_ends_well_and_without_a_word(tmp_path: 
     assert done.returncode == 0
 
 
+WITHOUT_A_HOME = """
+from data_prep.terminal import settle_output
+
+settle_output()
+import matplotlib.pyplot
+from data_prep.sudoku import generate
+
+puzzles = generate(2, 2, train=1, validation=0, test=1, clues=8, seed=0)
+print(len(puzzles.train))
+"""
+
+
+def test_code_that_can_only_be_read_and_no_home_are_no_trouble_and_nothing_is_said_of_caches() -> None:
+    poor = {name: text for name, text in os.environ.items() if name not in ("MPLCONFIGDIR", "XDG_CACHE_HOME")}
+    answer = subprocess.run(
+        [sys.executable, "-c", WITHOUT_A_HOME],
+        env=poor
+        | {"HOME": "/dev/null", "NUMBA_CACHE_LOCATOR_CLASSES": "UserWideCacheLocator", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert (answer.returncode, answer.stdout, answer.stderr) == (0, "1\n", "")
+
+
 COLOURED = """
 import ray  # which brings colorama along
 import data_prep.sudoku_kernels
