@@ -5,6 +5,7 @@ share this file. Boards inside are bitmasks (0 blank, digit d is 1 << (d - 1)); 
 (places, units): places int64 [L, 3] = row, column and box of a cell; units int64 [3 * side, side] = the cells of each.
 """
 
+import contextlib
 import os
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar, cast
@@ -25,9 +26,17 @@ R = TypeVar("R")
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
     """Compile with numba, keep the machine code beside this file, release the GIL while it runs."""
     try:
-        return cast(Callable[P, R], numba.njit(cache=True, nogil=True)(function))
+        found = numba.njit(cache=True, nogil=True)(function)
     except RuntimeError:  # nowhere to keep it: code that can only be read, and no home. It is compiled each time
         return cast(Callable[P, R], numba.njit(nogil=True)(function))
+    save = found._cache.save_overload
+
+    def save_if_there_is_room(*compiled: object) -> None:
+        with contextlib.suppress(OSError):  # a full disk; it is compiled each time
+            save(*compiled)
+
+    found._cache.save_overload = save_if_there_is_room
+    return cast(Callable[P, R], found)
 
 
 U8 = NDArray[np.uint8]

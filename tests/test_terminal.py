@@ -85,6 +85,8 @@ def test_a_command_whose_reader_has_gone_ends_well_and_without_a_word(tmp_path: 
 
 
 WITHOUT_A_HOME = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))  # as on a disk that is full by then
 from data_prep.terminal import settle_output
 
 settle_output()
@@ -96,16 +98,24 @@ print(len(puzzles.train))
 """
 
 
-def test_code_that_can_only_be_read_and_no_home_are_no_trouble_and_nothing_is_said_of_caches() -> None:
+@pytest.mark.parametrize(
+    ("where", "bytes_at_most"),
+    [({"HOME": "/dev/null", "NUMBA_CACHE_LOCATOR_CLASSES": "UserWideCacheLocator"}, -1), ({}, 1000)],
+    ids=["code that can only be read and no home", "a full disk"],
+)
+def test_where_nothing_can_be_kept_it_is_compiled_each_time_and_nothing_is_said_of_it(
+    where: dict[str, str], bytes_at_most: int, tmp_path: Path
+) -> None:
     poor = {name: text for name, text in os.environ.items() if name not in ("MPLCONFIGDIR", "XDG_CACHE_HOME")}
     answer = subprocess.run(
-        [sys.executable, "-c", WITHOUT_A_HOME],
+        [sys.executable, "-c", WITHOUT_A_HOME, str(bytes_at_most)],
         env=poor
         | {"HOME": "/dev/null", "NUMBA_CACHE_LOCATOR_CLASSES": "UserWideCacheLocator", "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
     )
     assert (answer.returncode, answer.stdout, answer.stderr) == (0, "1\n", "")
+    assert not list(tmp_path.rglob("*.nb*"))
 
 
 COLOURED = """
