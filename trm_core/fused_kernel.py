@@ -12,11 +12,9 @@ import triton.language as tl
 from torch import Tensor
 from triton.tools.tensor_descriptor import TensorDescriptor
 
-from trm_core import fused
-
 Block = tuple[int, int, int, int, int | None]  # columns, inner rows, warps, stages, registers a thread
 
-FAST = tl.constexpr(not fused.INTERPRETED)  # the interpreter knows no PTX
+FAST = tl.constexpr(not triton.knobs.runtime.interpret)  # the interpreter knows no PTX
 
 
 @triton.jit
