@@ -154,7 +154,7 @@ def test_a_torn_checkpoint_is_said_and_tagged_and_the_one_before_it_used(here: H
 def test_an_interrupted_study_ends_at_once_with_its_runs_killed_and_goes_on_when_told_again(
     here: Here, tiny_run: RunConfig
 ) -> None:
-    endless = tiny_run.set(["train.steps=1000000", "train.eval_every=1000000"])
+    endless = tiny_run.set(["train.steps=1000000", "train.eval_every=1000000", "train.compile=off"])
     jobs = [here.job(endless, seed) for seed in range(3)]
     signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored where the tests run
 
@@ -183,7 +183,8 @@ def test_a_command_that_is_told_to_end_lets_its_runs_save_and_at_ctrl_c_it_does_
     number: signal.Signals, launcher: LauncherName, here: Here, tiny_run: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sweeps.watch.SAVES_WITHIN_S", 600.0)  # however busy the machine is
-    rare = tiny_run.set([f"train.{name}=1000000" for name in ("steps", "eval_every", "checkpoint_every")])
+    rare = tiny_run.set(["train.compile=off"])  # so many steps would else be worth it
+    rare = rare.set([f"train.{name}=1000000" for name in ("steps", "eval_every", "checkpoint_every")])
     jobs = [here.job(rare, seed) for seed in range(3)]  # one more than there are places
     signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored where the tests run
     here.when_journal_has(jobs[0], 15, lambda: os.kill(os.getpid(), number))
