@@ -232,6 +232,14 @@ class PuzzleSet:
         if _is_taken(folder):
             return self._same_as(folder)
         partial = folder.parent / f"{_partial_prefix(folder)}{socket.gethostname()}-{os.getpid()}"
+        new = [parent for parent in folder.parents if not parent.exists()]
+
+        def leave_nothing() -> None:
+            shutil.rmtree(partial, ignore_errors=True)
+            with contextlib.suppress(OSError):  # another process's set lies there by now
+                for parent in new:
+                    parent.rmdir()
+
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(partial, ignore_errors=True)
@@ -244,14 +252,14 @@ class PuzzleSet:
                 file.write((self.manifest.model_dump_json(indent=2) + "\n").encode())
             os.rename(partial, folder)
         except OSError as error:
-            shutil.rmtree(partial, ignore_errors=True)
+            leave_nothing()
             if _is_taken(folder):  # another process was faster
                 return self._same_as(folder)
             raise CannotSave(
                 f"{folder}: {error.strerror or error}; nothing was left there; make room or choose another folder"
             ) from error
         except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
+            leave_nothing()
             raise
         return PuzzleSet.open(folder, verify=False)
 

@@ -152,7 +152,8 @@ def test_a_folder_of_something_else_is_never_written_into(small_set: PuzzleSet, 
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
-def test_a_disk_that_fills_leaves_nothing_behind(small_set: PuzzleSet, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["set", "new/deep/set"])
+def test_a_disk_that_fills_leaves_nothing_behind(small_set: PuzzleSet, tmp_path: Path, name: str) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (600, limits[1]))  # bytes a file may have, a real refusal by the system
     try:
@@ -160,8 +161,8 @@ def test_a_disk_that_fills_leaves_nothing_behind(small_set: PuzzleSet, tmp_path:
             small_set.save(tmp_path / "data" / "set")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert list((tmp_path / "data").iterdir()) == []
-    assert small_set.save(tmp_path / "data" / "set").content_hash == small_set.content_hash
+    assert list(tmp_path.iterdir()) == []
+    assert small_set.save(tmp_path / name).content_hash == small_set.content_hash
 
 
 KILLED = """
