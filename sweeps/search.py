@@ -30,7 +30,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from data_prep.files import whole
 from data_prep.redaction import redacted
 from sweeps.locks import FileHeld, hold_file, one_at_a_time
-from sweeps.records.address import address, host_and_port, one_line, sqlite_path
+from sweeps.records.address import DAMAGE, address, host_and_port, one_line, sqlite_path
 from sweeps.search_spec import Choices, Dimension, Floats, Params, Search, Value, decide
 from sweeps.trials import Proposal, Result, State, Trial, known_to, mean_of
 from trm_core.config import BadSetting, RunConfig
@@ -519,7 +519,7 @@ def explained(url: str, doing: str) -> Iterator[None]:
             f"{redacted(url)}: the database's driver is not installed ({one_line(error)});"
             f" pip install 'psycopg[binary]', or {ADVICE}"
         ) from None
-    except (OptunaError, sqlalchemy.exc.SQLAlchemyError, OSError, RuntimeError) as error:
+    except (OptunaError, sqlalchemy.exc.SQLAlchemyError, OSError, RuntimeError, *DAMAGE) as error:
         cause = error.__cause__ or error  # Optuna wraps SQLAlchemy's error, and that the driver's
         cause = getattr(cause, "orig", None) or cause
         raise StorageUnavailable(

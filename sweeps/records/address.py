@@ -33,6 +33,7 @@ LOCKED = "database is locked"  # SQLite's words, also where SQLAlchemy or MLflow
 READ_ONLY = "readonly database"  # likewise
 LOCKED_FOR_S = 6.0  # a busy machine takes as long to start, and 15 s are to be enough
 PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
+DAMAGE = (sqlite3.Error, UnicodeError)  # what SQLite itself says of a file in which bytes have changed
 _answered: dict[str, MlflowClient] = {}  # by address
 
 
@@ -220,7 +221,7 @@ def explained(doing: str) -> Iterator[None]:
 
     try:
         yield
-    except (MlflowException, SQLAlchemyError, CommandError, ImportError, OSError) as error:
+    except (MlflowException, SQLAlchemyError, CommandError, ImportError, OSError, *DAMAGE) as error:
         if LOCKED in str(error):
             raise TrackingUnavailable(_held(address())) from None
         if READ_ONLY in str(error):

@@ -498,6 +498,14 @@ def test_a_storage_that_is_none_is_one_line_and_stays_as_it_is(tmp_path: Path, m
     database.close()
 
 
+def test_a_storage_in_which_bytes_have_changed_is_one_line(storage: str, tmp_path: Path) -> None:
+    path = tmp_path / "optuna.db"
+    path.write_bytes(path.read_bytes().replace(b"studies", b"stu\xc4ies"))
+    with pytest.raises(StorageUnavailable, match="Optuna's storage could not be opened") as error:
+        ledger(storage).__enter__()
+    assert "\n" not in str(error.value)
+
+
 def test_a_storage_that_another_has_locked_and_keeps_is_one_line(
     storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -59,6 +59,13 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path, monkeypatch: pyte
         read_runs("a_study", "mini")
 
 
+def test_a_file_in_which_bytes_have_changed_is_one_line(mlflow_here: Path) -> None:
+    mlflow_here.write_bytes(mlflow_here.read_bytes().replace(b"experiments", b"exper\xc4ments"))
+    with pytest.raises(TrackingUnavailable, match="MLflow could not look for experiments .*; see that it is") as error:
+        read_runs("a_study", "mini")
+    assert "\n" not in str(error.value)
+
+
 def test_a_file_that_another_process_keeps_locked_is_said_in_one_line_with_what_to_do(
     mlflow_here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
