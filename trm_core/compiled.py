@@ -116,13 +116,30 @@ def one_at_a_time(shape: str) -> Iterator[None]:
     """Inside, code is compiled that is kept under this name; another process that compiles the same waits outside."""
     folder = _keep_code_here()
     name = hashlib.sha256(shape.encode()).hexdigest()[:16]
+    begun, alone = folder / f"{name}.begun", False
     with contextlib.ExitStack() as held:
         with contextlib.suppress(OSError):  # a folder of no locks: then two may compile the same, nothing worse
             file = held.enter_context((folder / f"{name}.lock").open("w"))
             until = time.monotonic() + ANOTHER_COMPILES_S
-            while not _locked(file) and time.monotonic() < until:
+            while not (alone := _locked(file)) and time.monotonic() < until:
                 time.sleep(0.2)
+        if alone:
+            _clear_up_after(begun, folder)
+            begun.touch()
         yield
+        if alone:
+            begun.unlink(missing_ok=True)
+
+
+def _clear_up_after(begun: Path, folder: Path) -> None:
+    """Whoever compiled the same before was killed at it: libraries and headers of that time may be torn, torch would
+    load them as they are, and what is not there it compiles again."""
+    with contextlib.suppress(FileNotFoundError):
+        since = begun.stat().st_mtime
+        for file in (each for torn in ("*.so", "*.o", "*.gch", "*.pch") for each in folder.rglob(torn)):
+            with contextlib.suppress(FileNotFoundError):
+                if file.stat().st_mtime >= since:
+                    file.unlink()
 
 
 def _locked(file: IO[str]) -> bool:

@@ -340,6 +340,33 @@ def test_of_two_processes_that_begin_at_once_one_compiles_and_a_third_finds_ever
     assert elsewhere == []  # torch's own place, where others can write; it makes the folder as it is imported
 
 
+@pytest.mark.kills
+def test_what_a_compiler_that_was_killed_left_torn_is_compiled_again(
+    tiny: RunConfig, puzzle_folder: Path, tmp_path: Path, home: Path
+) -> None:
+    run = tiny.change({"train": {"compile": "on"}})
+    settings = tmp_path / "settings.json"
+    settings.write_text(run.model_dump_json())
+
+    def code_of_a_process() -> int:
+        process = _process("compile_in_a_process.py", settings, puzzle_folder, stdin=subprocess.PIPE)
+        process.communicate("go\n")
+        return process.returncode
+
+    assert code_of_a_process() == 0
+    libraries = [file for file in home.rglob("*.so") if file.is_file()]
+    assert libraries
+    (lock,) = home.glob("*/*/*.lock")
+    assert not lock.with_suffix(".begun").exists()
+    begun = lock.with_suffix(".begun")  # as it stands while a process compiles
+    begun.touch()
+    os.utime(begun, (0, 0))
+    for library in libraries:
+        library.write_bytes(library.read_bytes()[:20])
+    assert code_of_a_process() == 0
+    assert all(library.stat().st_size > 20 for library in libraries if library.exists())
+
+
 # --- where -----------------------------------------------------------------------------------------------------------
 
 
