@@ -109,7 +109,7 @@ def command_parser() -> argparse.ArgumentParser:
     look = parser.add_argument_group("look, and start nothing")
     look.add_argument("--plan", action="store_true", help="print the runs and what they cost")
     look.add_argument("--check", action="store_true", help="look at every machine that would make runs")
-    look.add_argument("--on", metavar="CARD", help="plan for another device: h100, a100, l40s, rtx4090 or cpu")
+    look.add_argument("--on", metavar="CARD", help="plan for another device: h200, h100, a100, l40s, rtx4090 or cpu")
     look.add_argument("--price", metavar="DOLLARS", help="per hour of a GPU, or of a core (default: --on's, dated)")
     look.add_argument(
         "--pruning-report", metavar="SEARCH", help="print what a search's curves say of its end, and what pruning saves"
