@@ -159,9 +159,12 @@ def test_a_row_that_solves_nothing_takes_no_part_in_the_spread_and_is_far_below(
 # --- comparisons ------------------------------------------------------------------------------------------------------
 
 
-def test_where_the_rows_do_not_share_one_variance_the_test_is_not_dunnetts() -> None:
+def test_dunnetts_p_is_the_one_in_scipys_documentation() -> None:
     control, *samples = [[2.9, 3.0, 2.5, 2.6, 3.2], [3.8, 2.7, 4.0, 2.4], [2.8, 3.4, 3.7, 2.2, 2.0]]
     pool = Pool(rows_of(control, *samples), are_fractions=False)
+    assert [p for p, _ in pool._dunnett(["1", "2"], BASE, "two-sided", with_intervals=False)] == pytest.approx(
+        [0.58325114, 0.99819341], abs=1e-3
+    )
     assert {one.by for one in pool.against(BASE)} == {"Welch, Holm"}, "Levene's test speaks against one variance there"
 
 
