@@ -9,6 +9,7 @@ heartbeat, its pruners and `ask` are not used; each of them depends on timing.
 from __future__ import annotations
 
 import contextlib
+import glob
 import math
 import re
 import socket
@@ -410,6 +411,8 @@ def _create(url: str) -> None:
         with one_at_a_time(path.resolve().parent):
             if path.exists() and path.stat().st_size:
                 return
+            for torn in path.parent.glob(f".{glob.escape(path.name)}.partial-*"):  # by a try that was killed
+                torn.unlink(missing_ok=True)
             with explained(url, "be made"), whole(path) as new:
                 _database(f"sqlite:///{new}").engine.dispose()
     except OSError as error:

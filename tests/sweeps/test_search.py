@@ -530,11 +530,11 @@ def test_reading_a_search_that_is_not_there_makes_nothing(storage: str, tmp_path
 
 
 def test_a_storage_is_made_whole_also_where_an_earlier_try_was_killed_or_left_an_empty_file(tmp_path: Path) -> None:
-    (tmp_path / ".optuna.db.new").write_bytes(b"torn")
+    (tmp_path / ".optuna.db.partial-7").write_bytes(b"torn")
     (tmp_path / "optuna.db").touch()
     with ledger(f"sqlite:///{tmp_path / 'optuna.db'}", trials=0):
         pass
-    assert not (tmp_path / ".optuna.db.new").exists()
+    assert not list(tmp_path.glob(".optuna.db.partial-*"))
     assert read_trials(NAME, f"sqlite:///{tmp_path / 'optuna.db'}") == ()
 
 
