@@ -363,6 +363,7 @@ def compiles(test: Callable[..., None]) -> Callable[..., None]:
 
 
 @compiles
+@pytest.mark.kills
 def test_parity_runs_end_to_end_eager_and_compiled(tmp_path: Path) -> None:
     assert proof(tmp_path, "--sections", "parity", "--variants", "direct") == 0
     rows = result(tmp_path)["parity"]

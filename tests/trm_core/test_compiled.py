@@ -137,7 +137,7 @@ LONG = (pytest.mark.slow, pytest.mark.kills)  # a compiler takes up to half a mi
         pytest.param("golden64", "trm_mlp", 1e-9, marks=LONG),
         pytest.param("golden64", "trm_att", 1e-9, marks=LONG),
         pytest.param("golden64", "hrm", 1e-9, marks=LONG),
-        ("golden", "trm_att", 1e-5),
+        pytest.param("golden", "trm_att", 1e-5, marks=LONG),
         pytest.param("golden", "direct", 1e-5, marks=LONG),
         pytest.param("golden", "hrm", 1e-5, marks=LONG),
     ],
