@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.files import whole
 from data_prep.maze_kernels import GOAL, OPEN, PATH, START, WALL
 from data_prep.puzzle_set import PuzzleError
 from data_prep.show import COLOURS, DIGITS, RIGHT, Look
@@ -144,13 +144,9 @@ def save(figure: Figure, path: Path) -> None:
     if path.suffix.lower() != SUFFIX:
         found = f"suffix {path.suffix}" if path.suffix else "no suffix"
         raise CannotDraw(f"{path}: {found}, expected {SUFFIX}; give a file name that ends so (--png)")
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
-        try:
-            figure.savefig(partial, format="png", metadata={"Software": None})
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with whole(path) as new:
+            figure.savefig(new, format="png", metadata={"Software": None})
     except OSError as error:
         raise CannotDraw(
             f"{path}: cannot be written ({error.strerror or error}); nothing was left there; choose a folder that "

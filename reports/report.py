@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from data_prep.files import check_regular
+from data_prep.files import check_regular, whole
 from reports import page
 from reports.collect import collect
 from reports.curves import with_losses, with_selection, with_votes
@@ -251,9 +250,5 @@ def write_files(folder: Path, contents: Mapping[str, bytes]) -> None:
     for name, content in contents.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            temporary.write_bytes(content)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with whole(path) as new:
+            new.write_bytes(content)

@@ -10,10 +10,10 @@ import contextlib
 import errno
 import json
 import logging
-import os
 from pathlib import Path
 from typing import TypeGuard
 
+from data_prep.files import whole
 from sweeps.records.types import Measurement
 
 LARGEST = 2**63 - 1  # that MLflow's tables take as a step, or a time
@@ -66,13 +66,8 @@ def read_journal(path: Path) -> list[Measurement]:
 
 def write_whole(path: Path, text: str) -> None:
     """Write a file so that it is there whole or not at all. Raises OSError."""
-    new = path.with_name(f"{path.name}.{os.getpid()}.new")
-    try:
+    with whole(path) as new:
         new.write_text(text, encoding="utf-8")
-        new.replace(path)
-    except OSError:
-        new.unlink(missing_ok=True)
-        raise
 
 
 def _read(path: Path) -> tuple[list[Measurement], dict[int, bytes]]:

@@ -31,8 +31,7 @@ from sweeps.preflight import Company
 from sweeps.progress import Progress
 from sweeps.puzzles import BuiltSet
 from sweeps.records.write import Tracker
-from sweeps.under_way import MORE_THAN_ENOUGH, UnderWay
-from sweeps.under_way import Source as Source
+from sweeps.under_way import MORE_THAN_ENOUGH, Source, UnderWay
 from sweeps.watch import Watch
 
 

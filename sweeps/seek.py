@@ -30,10 +30,11 @@ from trm_core.command_line import BadCommand
 from trm_core.config import RunConfig
 
 if TYPE_CHECKING:
-    from sweeps.launch import Outcome, Source
+    from sweeps.launch import Outcome
     from sweeps.records.types import RunRecord
     from sweeps.records.write import Tracker
     from sweeps.trials import Trial
+    from sweeps.under_way import Source
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from data_prep.files import check_regular
+from data_prep.files import check_regular, whole
 from sweeps.search_record import SearchRecord
 from sweeps.tune_record import TuningRecord
 
@@ -32,12 +31,9 @@ class Snapshot(BaseModel):
     def leave(self, folder: Path) -> list[str]:
         """Leave it in the report's folder. Returns what writes that report. Raises OSError."""
         folder.mkdir(parents=True, exist_ok=True)
-        path, temporary = folder / NAME, folder / f"{NAME}.{os.getpid()}.tmp"
-        try:
-            temporary.write_text(self.model_dump_json(), encoding="utf-8")
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        path = folder / NAME
+        with whole(path) as new:
+            new.write_text(self.model_dump_json(), encoding="utf-8")
         return [sys.executable, "-m", "reports.unfinished", str(path)]
 
 

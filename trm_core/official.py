@@ -19,7 +19,6 @@ model.inner.lm_head, q_head                     output_head, halting_head
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -29,7 +28,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from data_prep.files import read_json
+from data_prep.files import read_json, whole
 from data_prep.places import local_path
 from trm_core import checkpoint as checkpoints_of
 from trm_core.all_config import settings_beside
@@ -407,12 +406,10 @@ def export_checkpoint(path: Path, out: Path, *, compiled: bool = False, raw: boo
     prefix = COMPILED if compiled else ""
     # clones: a row of `initial` alone would be saved with the whole storage it lies in
     theirs = {prefix + name: tensor.clone() for name, tensor in to_theirs(ours, m).items()}
-    partial = out.with_name(f".{out.name}.partial")
     try:
-        torch.save(theirs, partial)
-        os.replace(partial, out)
+        with whole(out) as new:
+            torch.save(theirs, new)
     except (OSError, RuntimeError) as error:
-        partial.unlink(missing_ok=True)
         raise CannotExport(f"{out}: not written ({first_sentence(error)}); choose another place") from error
 
 

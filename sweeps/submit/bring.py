@@ -6,8 +6,6 @@ size, and that it lies where reports lie.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
 import shlex
 import subprocess
@@ -18,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from data_prep.files import whole
 from sweeps.cluster.login import Login, last_words
 from sweeps.study import EVERY_PROFILE
 
@@ -124,11 +123,6 @@ def _write(into: Path, path: PurePosixPath, content: bytes) -> bool:
         return False
     if not file.parent.resolve().is_relative_to(into.resolve()) or file.is_dir():
         return False
-    new = file.with_name(f".{file.name[:100]}.{os.getpid()}")
-    try:
+    with whole(file) as new:
         new.write_bytes(content)
-        new.replace(file)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            new.unlink()
     return True

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from data_prep.files import whole
 from trm_core.solving import page, picture
 from trm_core.solving.thought import Thought
 
@@ -44,13 +44,9 @@ def check_place(path: Path, option: str) -> None:
 def write(thoughts: Sequence[Thought], path: Path, option: str) -> None:
     """Draw thoughts into a file. Raises CannotDraw."""
     drawn = WRITERS[option].draw(thoughts)
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
-        try:
-            partial.write_bytes(drawn)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with whole(path) as new:
+            new.write_bytes(drawn)
     except OSError as error:
         raise CannotDraw(
             f"{path}: cannot be written ({error.strerror or error}); nothing was left there; choose another place"
