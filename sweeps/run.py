@@ -253,7 +253,7 @@ def _settle_address(out: Path, storage: str | None = None, *, searches: bool = F
         print(paragraph(said))
     files = {address.VARIABLE: address.sqlite_path(address.address())}
     if searches:
-        from sweeps.search import default_storage
+        from sweeps.search_storage import default_storage
 
         files["--optuna-storage"] = address.sqlite_path(storage or default_storage())
     refuse_scratch(out, files)

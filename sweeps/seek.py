@@ -82,7 +82,8 @@ def plan_search(sought: Sought, n_runs: int, records: Sequence[RunRecord]) -> Pl
 
 def n_ended(sought: Sought) -> int:
     """How many of its trials have ended, as far as that can be seen without opening it."""
-    from sweeps.search import OtherSearch, StorageUnavailable, default_storage, read_trials
+    from sweeps.search import read_trials
+    from sweeps.search_storage import OtherSearch, StorageUnavailable, default_storage
 
     with contextlib.suppress(OtherSearch, StorageUnavailable):  # it is new; or open_ledger() says what is wrong
         trials = read_trials(sought.name, sought.storage or default_storage())
@@ -100,7 +101,7 @@ def seek(sought: Sought, report: Callable[[Found], Path | None]) -> Found:
     """All that is left of a search. Raises what a person can mend, and KeyboardInterrupt."""
     from sweeps.records.read import read_runs
     from sweeps.records.write import Tracker
-    from sweeps.search import check_storage, default_storage
+    from sweeps.search_storage import check_storage, default_storage
 
     base = check(sought)
     refuse_cpus(sought, sought.profile)
@@ -220,7 +221,7 @@ def make(
     from sweeps.progress import Progress
     from sweeps.records.address import TrackingUnavailable
     from sweeps.refresh import Refresher
-    from sweeps.search import StorageUnavailable
+    from sweeps.search_storage import StorageUnavailable
 
     if not jobs and source is None:
         return Outcome()

@@ -333,7 +333,7 @@ def tune(tuning: Tuning, report_published: Reporter, report: Callable[[Tuned], P
     Raises what a person can mend, and KeyboardInterrupt.
     """
     from sweeps.records.write import Tracker
-    from sweeps.search import check_storage, default_storage
+    from sweeps.search_storage import check_storage, default_storage
 
     check(tuning)
     refuse_cpus(tuning.asked, tuning.asked.profile)

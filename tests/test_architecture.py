@@ -25,7 +25,8 @@ DOORS = {  # a file, or every file of a folder
         "sweeps/ray_internals.py",
     },
     "mlflow": {"sweeps/records"},
-    "optuna": {"sweeps/search.py", "sweeps/search_figures.py"},  # what it proposes, what it draws
+    # what it proposes, where it keeps that, what it draws
+    "optuna": {"sweeps/search.py", "sweeps/search_storage.py", "sweeps/search_figures.py"},
 }
 
 

@@ -44,7 +44,15 @@ CODES = {
 }
 PRELOADED = (
     *("torch", "mlflow", "optuna", "ray.tune", "scipy.stats", "matplotlib.pyplot", "sweeps.run", "sweeps.conduct"),
-    *("sweeps.seek", "sweeps.tune", "sweeps.search", "sweeps.status", "sweeps.launch", "sweeps.calibration"),
+    *(
+        "sweeps.seek",
+        "sweeps.tune",
+        "sweeps.search",
+        "sweeps.search_storage",
+        "sweeps.status",
+        "sweeps.launch",
+        "sweeps.calibration",
+    ),
     *("sweeps.records.write", "reports.__main__", "reports.search_report", "reports.tune_report", "trm_core.parity"),
     *(
         "reports.pruning_report",

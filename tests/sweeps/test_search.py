@@ -8,7 +8,6 @@ import math
 import os
 import random
 import shutil
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -17,40 +16,14 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.search import (
-    Ledger,
-    OtherSearch,
-    SearchHeld,
-    StorageUnavailable,
-    default_storage,
-    propose,
-    read_trials,
-)
-from sweeps.search_spec import Choices, Dimension, Floats, Integers, Objective, Search
+from sweeps.search import Ledger, propose, read_trials
+from sweeps.search_spec import Choices, Dimension, Floats, Integers, Objective
+from sweeps.search_storage import StorageUnavailable
 from sweeps.trials import Result, Trial, known_to, mean_of
-from tests.sweeps.records.stores import another_process, hear
-from tests.sweeps.toy_search import BASE, KILLED_TRIALS, NAME, drive, facts, first, keys_of, ledger, run, toy
+from tests.sweeps.toy_search import BASE, FEW, KILLED_TRIALS, NAME, drive, facts, first, keys_of, ledger, run, toy
 from trm_core.config import BadSetting
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A storage with Optuna's tables in it and nothing else."""
-    folder = tmp_path_factory.mktemp("optuna")
-    with ledger(f"sqlite:///{folder / 'optuna.db'}", trials=0):
-        pass
-    with sqlite3.connect(folder / "optuna.db") as database:
-        for table in ("study_directions", "study_user_attributes", "studies"):
-            database.execute(f"DELETE FROM {table}")
-    return folder / "optuna.db"
-
-
-@pytest.fixture
-def storage(empty: Path, tmp_path: Path) -> str:
-    shutil.copy(empty, tmp_path / "optuna.db")
-    return f"sqlite:///{tmp_path / 'optuna.db'}"
 
 
 def _one_step_each(of: Ledger, end: Result) -> None:
@@ -241,8 +214,6 @@ def test_a_search_with_two_objectives_goes_on_past_its_random_start(storage: str
 
 # --- proposals that are known ----------------------------------------------------------------------------------------
 
-FEW = (Dimension(setting="model.T", range=Integers(low=1, high=3)),)
-
 
 def test_a_proposal_whose_runs_are_known_is_told_without_being_run(storage: str) -> None:
     known = {key: Result("complete", (0.1 * T,), {1: 0.1}) for T in (1, 2) for key in keys_of({"model.T": T})}
@@ -393,7 +364,7 @@ def test_where_the_memory_of_finished_runs_is_silent_nothing_is_lost(storage: st
 def test_where_the_storage_is_silent_an_ending_can_be_told_again(
     storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sweeps.search.ANSWERS_WITHIN_S", 0.1)
+    monkeypatch.setattr("sweeps.search_storage.ANSWERS_WITHIN_S", 0.1)
     with ledger(storage, toy(seeds=1)) as of:
         proposal = of.next()
         assert proposal is not None
@@ -405,153 +376,6 @@ def test_where_the_storage_is_silent_an_ending_can_be_told_again(
         assert of.trials()[0].state == "running"
         assert of.next() is not None
         assert of.trials()[0].values == (0.5,)
-
-
-# --- the storage -----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("other", "what"),
-    [
-        (toy(seed=1), "seed"),
-        (toy(lag=5), "lag"),
-        (toy(seeds=3), "seeds"),
-        (toy(space=FEW), "space"),
-        (toy(objectives=(Objective(metric="train/loss", direction="minimize"),)), "objectives"),
-    ],
-)
-def test_a_storage_that_belongs_to_another_search_is_refused(storage: str, other: Search, what: str) -> None:
-    with ledger(storage, trials=0):
-        pass
-    with pytest.raises(OtherSearch, match=rf"toy in mini: .* another search under this name \(other {what}\); "):
-        ledger(storage, other).__enter__()
-    with ledger(storage, other, name="other in mini", trials=0):
-        pass
-
-
-def test_other_puzzles_make_another_search(storage: str) -> None:
-    with ledger(storage, trials=0, data="a"):
-        pass
-    with pytest.raises(OtherSearch, match=r"\(other data\)"):
-        ledger(storage, data="b").__enter__()
-
-
-def test_a_study_that_another_program_has_made_is_refused(storage: str) -> None:
-    import optuna
-
-    optuna.create_study(study_name=NAME, storage=storage, direction="maximize").add_trial(
-        optuna.trial.create_trial(value=0.5)
-    )
-    with pytest.raises(OtherSearch, match="was made by another program"):
-        ledger(storage).__enter__()
-
-
-def test_two_drivers_of_one_search_refuse_each_other_and_those_of_two_do_not(
-    storage: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    code = (
-        "import sys; from tests.sweeps.toy_search import ledger\n"
-        "with ledger(sys.argv[1]): print('held', flush=True); input()\n"
-    )
-    monkeypatch.setattr("sweeps.search.ENDS_WITHIN_S", 0)
-    holder = another_process(code, storage)
-    assert hear(holder) == "held"
-    with pytest.raises(SearchHeld, match=f"toy in mini: process {holder.pid} on .* makes this search"):
-        ledger(storage).__enter__()
-    with ledger(storage, name="another"):
-        pass
-    holder.kill()
-    holder.communicate()
-    with ledger(storage):  # whatever ends its holder lets go of it
-        pass
-
-
-def test_a_storage_that_is_none_is_one_line_and_stays_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sweeps.search.ANSWERS_WITHIN_S", 1)
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "text.db").write_text("no database, but long enough to be looked at\n" * 40)
-    with sqlite3.connect(tmp_path / "mlflow.db") as database:
-        database.execute("CREATE TABLE experiments (a INTEGER)")
-    database.close()
-    with socket.socket() as silent:
-        silent.bind(("127.0.0.1", 0))
-        port = silent.getsockname()[1]
-        for url, said in {
-            f"sqlite:///{tmp_path}/folder": "is a folder; give a file in it",
-            f"sqlite:///{tmp_path}/nowhere/optuna.db": f"no folder {tmp_path}/nowhere",
-            f"sqlite:///{tmp_path}/text.db": "file is not a database",
-            f"sqlite:///{tmp_path}/mlflow.db": "no storage of Optuna's (it has a table 'experiments'",
-            "sqlite://": "no path (expected sqlite:///file",
-            "optuna.db": "no storage address (expected sqlite:/// or postgresql://)",
-            "mysql://a:secret@host/b": "mysql://…@host/b: no storage address",
-            f"postgresql://a:secret@127.0.0.1:{port}/b": f"postgresql://…@127.0.0.1:{port}/b: nothing answers",
-        }.items():
-            for attempt in (lambda url=url: ledger(url).__enter__(), lambda url=url: read_trials(NAME, url)):
-                with pytest.raises(StorageUnavailable) as error:
-                    attempt()
-                assert said in str(error.value)
-                assert "\n" not in str(error.value)
-                assert "secret" not in str(error.value)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "mlflow.db", "text.db"]
-    with sqlite3.connect(tmp_path / "mlflow.db") as database:
-        assert database.execute("SELECT name FROM sqlite_master").fetchall() == [("experiments",)]
-    database.close()
-
-
-def test_a_storage_in_which_bytes_have_changed_is_one_line(storage: str, tmp_path: Path) -> None:
-    path = tmp_path / "optuna.db"
-    path.write_bytes(path.read_bytes().replace(b"studies", b"stu\xc4ies"))
-    with pytest.raises(StorageUnavailable, match="Optuna's storage could not be opened") as error:
-        ledger(storage).__enter__()
-    assert "\n" not in str(error.value)
-
-
-def test_a_storage_that_another_has_locked_and_keeps_is_one_line(
-    storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sweeps.search.ANSWERS_WITHIN_S", 0.2)
-    with sqlite3.connect(tmp_path / "optuna.db") as other:
-        other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(StorageUnavailable, match="cannot be written .database is locked"):
-            ledger(storage).__enter__()
-    other.close()
-
-
-def test_reading_a_search_that_is_not_there_makes_nothing(storage: str, tmp_path: Path) -> None:
-    with pytest.raises(StorageUnavailable, match="no such file, so no search has been kept there"):
-        read_trials(NAME, f"sqlite:///{tmp_path}/missing.db")
-    assert not (tmp_path / "missing.db").exists()
-    with pytest.raises(OtherSearch, match="toy in mini: no such search in .*; it is empty"):
-        read_trials(NAME, storage)
-    with ledger(storage, name="another", trials=0):
-        pass
-    with pytest.raises(OtherSearch, match="no such search in .*; there are another"):
-        read_trials(NAME, storage)
-
-
-def test_a_storage_is_made_whole_also_where_an_earlier_try_was_killed_or_left_an_empty_file(tmp_path: Path) -> None:
-    (tmp_path / ".optuna.db.partial-7").write_bytes(b"torn")
-    (tmp_path / "optuna.db").touch()
-    with ledger(f"sqlite:///{tmp_path / 'optuna.db'}", trials=0):
-        pass
-    assert not list(tmp_path.glob(".optuna.db.partial-*"))
-    assert read_trials(NAME, f"sqlite:///{tmp_path / 'optuna.db'}") == ()
-
-
-def test_a_folder_with_braces_in_its_name_holds_a_storage(tmp_path: Path, empty: Path) -> None:
-    (tmp_path / "{x} 100%").mkdir()
-    shutil.copy(empty, tmp_path / "{x} 100%" / "optuna.db")
-    with ledger(f"sqlite:///{tmp_path}/{{x}} 100%/optuna.db", trials=0):
-        pass
-
-
-def test_the_storage_lies_beside_mlflows_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////somewhere/mlflow.db")
-    assert default_storage() == "sqlite:////somewhere/optuna.db"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://host:5000")
-    assert default_storage() == "sqlite:///optuna.db"
-    monkeypatch.delenv("MLFLOW_TRACKING_URI")
-    assert default_storage() == "sqlite:///optuna.db"
 
 
 def test_optuna_says_nothing_on_the_screen(storage: str, capfd: pytest.CaptureFixture[str]) -> None:

@@ -26,6 +26,7 @@ from sweeps.trials import Result, Trial, known_to
 
 BASE = recipe("trm", "sudoku")
 NAME = "toy in mini"
+FEW = (Dimension(setting="model.T", range=Integers(low=1, high=3)),)
 
 
 def toy(**changes: Any) -> Search:
