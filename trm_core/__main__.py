@@ -61,7 +61,12 @@ def parser() -> Parser:
     commands = top.add_subparsers(dest="command", required=True, metavar="evaluate|vote|solve")
     evaluate = commands.add_parser("evaluate", help="accuracy of a checkpoint at each depth", allow_abbrev=False)
     add = evaluate.add_argument
-    add("checkpoint", type=local_path, metavar="CHECKPOINT", help="a step_… folder, or a folder of them (newest)")
+    add(
+        "checkpoint",
+        type=local_path,
+        metavar="CHECKPOINT",
+        help="a step_… folder, a folder of them (newest), or a run's",
+    )
     add(
         "data",
         type=local_path,

@@ -36,6 +36,7 @@ from trm_core.config import RunConfig
 
 FORMAT = 1
 KEPT = 2  # newest checkpoints
+IN_A_RUN = "checkpoints"  # the folder of them in a run's
 MOST_MANIFEST_BYTES = 1 << 20
 LAST_STEP = 10**15  # no run gets there
 MOST_POSITIONS = 1 << 16
@@ -188,12 +189,15 @@ def newest(folder: Path) -> Checkpoint | None:
 
 
 def open_at(path: Path) -> Checkpoint:
-    """The checkpoint that a step_… folder is, or the newest good one below a folder. Raises BadCheckpoint."""
+    """The checkpoint that a step_… folder is, or the newest good one of a folder of them, or of a run's folder.
+
+    Raises BadCheckpoint.
+    """
     if (path / "checkpoint.json").exists():
         return load(path)
-    found = newest(path)
+    found = newest(path) or newest(path / IN_A_RUN)
     if found is None:
-        raise BadCheckpoint(f"{path}: no checkpoint there; expected a step_… folder, or a folder of them")
+        raise BadCheckpoint(f"{path}: no checkpoint there; expected a step_… folder, a folder of them, or a run's")
     return found
 
 

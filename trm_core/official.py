@@ -451,7 +451,10 @@ def parser() -> Parser:
     )
     out = commands.add_parser("export", help="ours to theirs", allow_abbrev=False)
     out.add_argument(
-        "checkpoint", type=local_path, metavar="CHECKPOINT", help="a step_… folder, or a folder of them (newest)"
+        "checkpoint",
+        type=local_path,
+        metavar="CHECKPOINT",
+        help="a step_… folder, a folder of them (newest), or a run's",
     )
     out.add_argument("out_file", type=local_path, metavar="OUT_FILE")
     out.add_argument("--compiled", action="store_true", help="names as torch.compile makes them: _orig_mod.model.…")

@@ -21,6 +21,7 @@ from trm_core.checkpoint import (
     keep_weights,
     load,
     newest,
+    open_at,
     run_of,
     save,
 )
@@ -63,6 +64,15 @@ def test_the_two_newest_are_kept(tmp_path: Path) -> None:
 def test_no_checkpoint_is_not_an_error(tmp_path: Path) -> None:
     assert newest(tmp_path) is None
     assert newest(tmp_path / "never made") is None
+
+
+def test_a_checkpoint_is_named_by_its_folder_by_the_folder_of_them_and_by_its_run(tmp_path: Path) -> None:
+    for step in (2, 4):
+        save(_checkpoint(step), tmp_path / "checkpoints")
+    steps = [open_at(tmp_path / at).step for at in ("checkpoints/step_00000002", "checkpoints", ".")]
+    assert steps == [2, 4, 4]
+    with pytest.raises(BadCheckpoint, match="expected a step_… folder, a folder of them, or a run's"):
+        open_at(tmp_path / "elsewhere")
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "training.safetensors", "checkpoint.json"])

@@ -28,7 +28,8 @@ def solve(
 ) -> list[Thought]:
     """What a checkpoint's model answers to puzzles, supervision step after supervision step.
 
-    checkpoint: a step_… folder, or a folder of them. puzzles: one or several of PUZZLE, FILE, SET:17 (puzzles.py).
+    checkpoint: a step_… folder, a folder of them, or a run's. puzzles: one or several of PUZZLE, FILE, SET:17
+    (puzzles.py).
     steps: supervision steps; None: as many as it was evaluated with. split, allow_leak: of puzzle sets.
     Raises BadCheckpoint, BadPuzzle, OtherPuzzles, Leaks, BadSetting, and what opening puzzle files and sets raises.
     """

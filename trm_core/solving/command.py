@@ -9,8 +9,8 @@ from data_prep.places import local_path
 from data_prep.puzzle_set import SPLITS
 
 EXAMPLES = """\
-python -m trm_core solve results/runs/KEY/checkpoints results/data/SET:17       puzzle 17 of the test puzzles
-python -m trm_core solve results/runs/KEY/checkpoints results/data/SET:3,5-8    several
+python -m trm_core solve results/runs/KEY results/data/SET:17       puzzle 17 of the test puzzles
+python -m trm_core solve results/runs/KEY results/data/SET:3,5-8    several
 python -m trm_core solve models/sudoku 53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79
 python -m trm_core solve models/maze maze.txt --steps 64 --html maze.html       with a page to look at
 """
@@ -21,7 +21,12 @@ def add_options(solve: argparse.ArgumentParser, count: Callable[[str], int]) -> 
     solve.formatter_class = argparse.RawDescriptionHelpFormatter
     solve.epilog = EXAMPLES
     add = solve.add_argument
-    add("checkpoint", type=local_path, metavar="CHECKPOINT", help="a step_… folder, or a folder of them (newest)")
+    add(
+        "checkpoint",
+        type=local_path,
+        metavar="CHECKPOINT",
+        help="a step_… folder, a folder of them (newest), or a run's",
+    )
     add(
         "puzzles",
         nargs="+",
