@@ -104,7 +104,7 @@ def choose(
     by_label = {one.label: one for one in reversed(found)}
     if changes is not None:
         wanted = normal(change.strip() for change in changes)
-        same = next((one for one in found if _has(one, wanted)), None)
+        same = next((one for one in found if _is_of(one, wanted)), None)
         if same is None:
             raise NoSuchCampaign(f"no campaign with --set {' '.join(changes)}; there is {named(found)}")
         return (same,)
@@ -121,10 +121,13 @@ def choose(
     return tuple(by_name[label] for label in dict.fromkeys(labels))
 
 
-def _has(found: Found, wanted: tuple[str, ...]) -> bool:
-    """Whether a campaign has these changes; one that cannot be read has not."""
+def _is_of(found: Found, wanted: tuple[str, ...]) -> bool:
+    """Whether these changes make this campaign, also where some of them change nothing; none that cannot be read."""
     try:
-        return normal(found.read()[0].changes) == wanted
+        campaign = found.read()[0]
+        if normal(campaign.changes) == wanted:
+            return True
+        return documents.declare(campaign.study, campaign.profile, wanted).changes == campaign.changes
     except (BadCampaign, BadSetting):
         return False
 

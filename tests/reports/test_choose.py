@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from reports.choose import Found, NoSuchCampaign, choose, named
+from sweeps import campaign as documents
+from sweeps.study import find_study
 
 
 def found(*labels: str) -> list[Found]:
@@ -35,3 +37,19 @@ def test_three_are_named_without_more() -> None:
     assert named(found("a", "b", "c")) == "--label a, --label b, --label c"
     four = found("a", "b", "c", "d")
     assert named(four, four[0]) == "--label b, --label c, --label d"
+
+
+def test_changes_name_a_campaign_also_where_one_of_them_changes_nothing(tmp_path: Path) -> None:
+    study = find_study("recursion_depth")
+    campaigns = [documents.declare(study, "mini", changes) for changes in ((), ("model.D=64",), ("optim.lr=0.001",))]
+    kept = []
+    for one in campaigns:
+        path = tmp_path / f"{one.id}.json"
+        path.write_text(one.text())
+        kept.append(Found(one.id, one.label, one.profile, file=path))
+    standing = campaigns[0].rows[0].settings
+    assert standing is not None
+    assert choose(kept, changes=[f"model.D={standing.model.D}", "optim.lr=1e-3"]) == (kept[2],)
+    assert choose(kept, changes=[f"model.D={standing.model.D}"]) == (kept[0],)
+    with pytest.raises(NoSuchCampaign, match="no campaign with --set model.D=40 optim.lr=1e-3"):
+        choose(kept, changes=["model.D=40", "optim.lr=1e-3"])
