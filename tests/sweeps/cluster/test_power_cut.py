@@ -1,4 +1,4 @@
-"""A host whose power is cut while runs go on there: what it costs, and what becomes of the host when it is back."""
+"""A host whose power is cut while runs go on there, the head too: what it costs, and what it does when it is back."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from sweeps.journal import read_journal
 from tests.faults import processes
 from tests.faults.chaos import N_RUNS, STUDY, Place, facts, wrong_with
 from tests.sweeps import held
@@ -33,9 +34,9 @@ class Study(Place):
     """The small study of the chaos rounds, on two hosts."""
 
     def begin(self, two: Two, launcher: str) -> subprocess.Popen[str]:
-        self.folder.mkdir()
+        self.folder.mkdir(exist_ok=True)
         store = {"MLFLOW_TRACKING_URI": f"sqlite:///{self.store}"}
-        log = self.folder / "command 0.log"
+        log = self.folder / f"command {len(self.codes)}.log"
         return two.command(*STUDY, "--launcher", launcher, said=log, at=self.folder, **store)
 
     @property
@@ -44,8 +45,8 @@ class Study(Place):
 
     @property
     def text(self) -> str:
-        """What the command has said so far, in one line."""
-        return " ".join((self.folder / "command 0.log").read_text().split())
+        """What the command that was given last has said so far, in one line."""
+        return " ".join(max(self.folder.glob("command *.log")).read_text().split())
 
     def preemptions(self) -> list[tuple[str, str]]:
         """Runs that went on elsewhere, by key, and how often."""
@@ -81,17 +82,7 @@ def test_a_power_cut_costs_no_key_and_no_bit_and_the_host_that_comes_back_goes_o
 ) -> None:
     here = Study(two.folder / launcher)
     command = here.begin(two, launcher)
-    there: dict[str, Path] = {}
-    for host in (two.head, two.other):  # a run is in its middle on each, and stands
-        while not _stopped(host, launcher):
-            assert command.poll() is None, here.text
-            time.sleep(0.05)
-    for host in (two.head, two.other):
-        there[host.name] = held.brought_to_its_middle(
-            lambda host=host: _at_work(host, launcher),  # type: ignore[misc]
-            lambda host=host: held.locked_by(here.runs, f"on {host.name}"),  # type: ignore[misc]
-        )
-    kept, lost = there[two.head.name], there[two.other.name]
+    kept, lost = _in_their_middle(two, here, command, launcher)
     assert kept != lost
     before = (lost / ".lock").read_bytes()
 
@@ -114,6 +105,42 @@ def test_a_power_cut_costs_no_key_and_no_bit_and_the_host_that_comes_back_goes_o
     assert "1 preemption: no failures" in here.text
     assert here.preemptions() == [(lost.name, "1")]
     assert wrong_with(here, undisturbed) == []
+
+
+def test_a_head_that_comes_back_goes_on_with_the_same_command_from_the_last_checkpoints(
+    two: Two, undisturbed: dict[str, Any]
+) -> None:
+    here = Study(two.folder / "head")
+    command = here.begin(two, "inline")
+    runs = _in_their_middle(two, here, command, "inline")
+    two.head.power_cut()  # the command, Ray's head and a run
+    here.codes.append(command.wait())
+    cut_at_ms = int(time.time() * 1000)
+    two.other.power_cut()  # `ray up` stops and starts Ray on every machine of a head that is new
+    for host in (two.head, two.other):
+        two.start(host)
+    two.wait_for_both()
+
+    assert here.wait(here.begin(two, "inline")) == 0, here.said[-1]
+    assert here.problems == []
+    assert all(read_journal(run / "metrics.jsonl")[0].time_ms < cut_at_ms for run in runs)
+    assert wrong_with(here, undisturbed) == []
+
+
+def _in_their_middle(two: Two, here: Study, command: subprocess.Popen[str], launcher: str) -> tuple[Path, Path]:
+    """The folders of two runs, on the head and on the other host, that stand in their middle."""
+    for host in (two.head, two.other):
+        while not _stopped(host, launcher):
+            assert command.poll() is None, here.text
+            time.sleep(0.05)
+    on_head, on_other = [
+        held.brought_to_its_middle(
+            lambda host=host: _at_work(host, launcher),  # type: ignore[misc]
+            lambda host=host: held.locked_by(here.runs, f"on {host.name}"),  # type: ignore[misc]
+        )
+        for host in (two.head, two.other)
+    ]
+    return on_head, on_other
 
 
 def _at_work(host: Host, launcher: str) -> list[int]:
