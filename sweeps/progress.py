@@ -65,7 +65,7 @@ class StudyState:
     first_row_s: float | None = None
 
     def begin(self, key: str, name: str, steps: int, work: float, now: float) -> None:
-        """A run begins; one that is active already begins again after its process died."""
+        """A run begins; one that is active already begins again, since its process ended."""
         if key in self.active:
             self.work_done += self.active[key].done_work
         else:
@@ -217,7 +217,7 @@ class Progress:
         again = key in self.study.active
         self.study.begin(key, name, steps, work, self._clock())
         if again:
-            self.say(f"{name}: its process died; it goes on from its last checkpoint")
+            self.say(f"{name}: its process ended; it goes on from its last checkpoint")
         elif self._live is None:
             self.say(f"{name}: started, {steps} steps")
 

@@ -19,8 +19,9 @@ from ray import tune
 
 from sweeps import causes, ray_internals
 from sweeps import machines as machines_of  # before Ray is imported: it sets what Ray reads then
-from sweeps.failures import Failure, contained
+from sweeps.failures import Failure, Interrupted, contained
 from sweeps.folder import last_checkpoint
+from sweeps.records.address import StoreGone
 from sweeps.records.types import Measurement
 from sweeps.under_way import UnderWay
 from trm_core.command_line import USER_ERROR, refuse
@@ -110,11 +111,21 @@ class Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
             self.runs.check()
         self.runs.look_for_lost()
         if time.monotonic() - self._gave_back_at > GIVE_BACK_EVERY_S:
+            self._look_at_the_store()
             try:
                 machines_of.give_back_what_the_dead_hold()
             except Exception as error:  # Ray's own, of many kinds: its head is gone
                 self.ray_is_gone("head", Failure.of(error).reason)
             self._gave_back_at = time.monotonic()
+
+    def _look_at_the_store(self) -> None:
+        """End the launch where its SQLite file is gone: no waiting brings it back, and no further run could begin."""
+        try:
+            for tracker in set(self.runs.trackers.values()):
+                tracker.refuse_if_gone()
+        except StoreGone as error:
+            self.end_for(error)
+            raise Interrupted from error
 
     @contained
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:

@@ -41,6 +41,34 @@ class TrackingUnavailable(ValueError):
     """The MLflow address answers nothing, cannot be written, or is none. One line."""
 
 
+class StoreGone(ValueError):
+    """The SQLite file that a launch records in was deleted, moved or replaced under it. One line."""
+
+
+class Store:
+    """The SQLite file behind an address, as it was when it answered; a server has none."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri, self._path = uri, sqlite_path(uri)
+        self._was = self._path.stat() if self._path else None
+
+    def refuse_if_gone(self) -> None:
+        """Raise StoreGone where it is not there any more: SQLite itself would write on into the deleted file."""
+        if self._path is None or self._was is None:
+            return
+        try:
+            there = os.path.samestat(self._was, self._path.stat())
+        except FileNotFoundError:
+            there = False
+        except OSError:  # a file system that is away for a moment
+            return
+        if not there:
+            raise StoreGone(
+                f"{self._uri}: the file was deleted or replaced while runs were recorded in it; put it back, or give"
+                " the same command again: it records in a new one, and runs go on from what is in their folders"
+            )
+
+
 def address() -> str:
     """Where the runs are: MLFLOW_TRACKING_URI, else a SQLite file in the current folder."""
     return os.environ.get(VARIABLE) or DEFAULT_ADDRESS

@@ -224,7 +224,7 @@ class Children:
     # --- what is told of it ------------------------------------------------------------------------------------------
 
     def again(self, key: str) -> None:
-        """A run of ours begins again: its process died."""
+        """A run of ours begins again: its process ended."""
         with self._lock:
             child = self._children[key]
             child.end, child.settled = None, False

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Self
 from data_prep.redaction import redacted
 from sweeps.campaign import Campaign
 from sweeps.records import claims, read, shown
-from sweeps.records.address import TrackingUnavailable, address, connect, explained
+from sweeps.records.address import Store, StoreGone, TrackingUnavailable, address, connect, explained
 from sweeps.records.children import Begun as Begun
 from sweeps.records.children import Children, is_due, keep, unsent
 from sweeps.records.tree import Tree
@@ -40,6 +40,7 @@ class Tracker(Children):
     def __init__(self, client: MlflowClient, campaign: Campaign, say: Callable[[str], None]) -> None:
         me = claims.myself(uuid.uuid4().hex)
         super().__init__(client, Tree(client, campaign, me), me, Voice(say))
+        self._store = Store(address())
         self._sending = threading.Lock()  # one sender at a time
         self._closed = threading.Event()
         self._parent_beat_at = -math.inf
@@ -75,8 +76,13 @@ class Tracker(Children):
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if not self._closed.is_set():
-            for problem in self.close("KILLED" if kind is None or issubclass(kind, KeyboardInterrupt) else "FAILED"):
+            problems = self.close("KILLED" if kind is None or issubclass(kind, KeyboardInterrupt) else "FAILED")
+            for problem in [] if kind is not None and issubclass(kind, StoreGone) else problems:
                 self._voice.say(problem)
+
+    def refuse_if_gone(self) -> None:
+        """Raise StoreGone where the SQLite file that this launch records in is not there any more."""
+        self._store.refuse_if_gone()
 
     # --- the campaign ------------------------------------------------------------------------------------------------
 
@@ -112,7 +118,7 @@ class Tracker(Children):
         """Send what waits, end every run of ours, log a folder to the campaign's run. Returns what was not sent.
 
         Runs that have not ended are KILLED: the next command picks them up. The campaign's run ends with the last
-        launch of it. A silent store is asked again for patience_s.
+        launch of it. A silent store is asked again for patience_s; in the place of one that is gone nothing is written.
         """
         deadline = time.monotonic() + patience_s
         if self._closed.is_set():
@@ -124,6 +130,10 @@ class Tracker(Children):
         self._closed.set()
         self._wake.set()
         self._thread.join()
+        try:
+            self.refuse_if_gone()
+        except StoreGone as error:
+            return [str(error)]
         answers = self.settle(patience_s)
         problems = [
             f"MLflow at {redacted(address())}: {child.refused or 'does not answer'}; {unsent(child)}"

@@ -101,7 +101,7 @@ def test_a_killed_process_resumes_and_ends_with_the_metrics_of_an_undisturbed_ru
     outcome = here.launch([long])
     assert len(killed) == 1
     assert outcome.finished == (long.key,)
-    assert "its process died; it goes on from its last checkpoint" in here.shown.getvalue()
+    assert "its process ended; it goes on from its last checkpoint" in here.shown.getvalue()
     (run,) = here.in_mlflow().values()
     assert run.status == "FINISHED"
     assert timeless(run.metrics) == here.expected(long)
@@ -238,7 +238,7 @@ def test_a_killed_trial_of_ray_train_gives_back_what_it_held_and_the_run_goes_on
     long = here.job(tiny_run.set(["train.steps=60", "train.eval_every=30"]))
     outcome = here.launch([long], launcher="train", workers=2)  # both CPUs: the next try waits for the first's
     assert outcome == Outcome(finished=(long.key,))
-    assert "its process died; it goes on from its last checkpoint" in here.shown.getvalue()
+    assert "its process ended; it goes on from its last checkpoint" in here.shown.getvalue()
     (run,) = here.in_mlflow().values()
     assert timeless(run.metrics) == pytest.approx(here.expected(long), rel=1e-3, abs=1e-3)
     assert [step for step, _ in read_curve(run.run_id, "train/loss")] == list(range(2, 61, 2))

@@ -13,10 +13,11 @@ from sweeps.folder import Place
 from sweeps.journal import Journal
 from sweeps.progress import Progress
 from sweeps.puzzles import BuiltSet
+from sweeps.records.address import StoreGone
 from sweeps.records.read import read_curve
 from sweeps.records.types import Measurement
 from sweeps.records.write import Tracker
-from sweeps.search import StorageUnavailable
+from sweeps.search_storage import StorageUnavailable
 from sweeps.under_way import UnderWay
 from sweeps.watch import Watch
 from tests.conftest import a_study, campaign
@@ -195,3 +196,23 @@ def test_a_launch_waits_for_no_checkpoint_that_nobody_would_write(
         with pytest.raises(Interrupted):
             watch.on_step_end(0, [])
         assert len(told) == (why == "no time")
+
+
+def test_a_store_that_was_deleted_under_the_runs_ends_the_launch_and_none_is_made_in_its_place(
+    told: list[str], puzzles: Path, mlflow_here: Path, tmp_path: Path, tiny_run: RunConfig
+) -> None:
+    here = Here(puzzles, tmp_path)
+    only = here.job(tiny_run)
+    with here.watching(only) as (watch, tracker):
+        assert watch.runs.begin(only) == "ours"
+        watch.on_trial_start(0, [], SimpleNamespace(config={"key": only.key}))
+        assert tracker.settle(20)
+        mlflow_here.rename(tmp_path / "elsewhere.db")
+        with pytest.raises(Interrupted):
+            watch.on_step_end(0, [])
+        watch.runs.kill_running()
+        (problem,) = tracker.close("KILLED")
+    assert isinstance(watch.runs.broken, StoreGone)
+    assert problem == str(watch.runs.broken)
+    assert "was deleted or replaced while runs were recorded in it; put it back, or give the same command" in problem
+    assert not mlflow_here.exists() or mlflow_here.stat().st_size == 0  # SQLite itself may have opened one

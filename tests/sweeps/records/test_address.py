@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sweeps.records import address
-from sweeps.records.address import NOTE, TrackingUnavailable, explained, locate, looked, note
+from sweeps.records.address import NOTE, Store, StoreGone, TrackingUnavailable, explained, locate, looked, note
 from sweeps.records.read import read_runs
 from sweeps.records.write import Tracker
 from tests.conftest import campaign
@@ -206,3 +206,23 @@ def test_a_server_is_not_written_down(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@server:5000")
     note(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_gone_once_it_was_deleted_or_another_lies_in_its_place_and_back_when_it_is(tmp_path: Path) -> None:
+    path, aside = tmp_path / "mlflow.db", tmp_path / "aside.db"
+    path.write_bytes(b"records")
+    store = Store(f"sqlite:///{path}")
+    path.write_bytes(b"more records")
+    store.refuse_if_gone()
+    path.rename(aside)
+    with pytest.raises(StoreGone, match=r"mlflow\.db: the file was deleted or replaced"):
+        store.refuse_if_gone()
+    path.write_bytes(b"records")
+    with pytest.raises(StoreGone):
+        store.refuse_if_gone()
+    aside.replace(path)
+    store.refuse_if_gone()
+
+
+def test_of_a_server_no_file_is_asked() -> None:
+    Store("http://127.0.0.1:9").refuse_if_gone()
