@@ -8,10 +8,11 @@ its own asks both ports, and whoever hears first closes the runs and ends the pr
 from __future__ import annotations
 
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 Place = tuple[str, int]  # host, port
 
@@ -61,6 +62,40 @@ class Silence:
             return False
         silent_s = self._clock() - self._since.setdefault(name, self._clock())
         return silent_s > (self._within_s if heard == "nobody listens" else GONE_S)
+
+
+class Starting:
+    """Looks while a Ray of our own starts: the driver, in Ray's C++, waits a minute for a process that has died, and is
+    ended with it. Calls `gone` with the name of what died. begun: Ray's processes as they come, by program."""
+
+    PARTS: ClassVar = {"gcs_server": "head", "raylet": "node on this machine"}
+
+    def __init__(
+        self,
+        begun: Mapping[str, subprocess.Popen[bytes]],
+        gone: Callable[[str], None],
+        *,
+        within_s: float = OWN_GONE_S,
+    ) -> None:
+        self._begun, self._gone, self._within_s = begun, gone, within_s
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look, name="does Ray start", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+
+    def _look(self) -> None:
+        while not self._over.wait(LOOK_EVERY_S):
+            for program, name in self.PARTS.items():
+                process = self._begun.get(program)
+                if process is not None and process.poll() is not None:
+                    if not self._over.wait(self._within_s):  # Ray itself may say more of it
+                        self._gone(name)
+                    return
 
 
 class Head:

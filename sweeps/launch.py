@@ -86,7 +86,7 @@ def launch(
         try:
             progress.say("starting Ray")
             with contextlib.ExitStack() as stack:
-                where = stack.enter_context(cluster(ship_code=wanted.ship_code)).where
+                where = stack.enter_context(cluster(ship_code=wanted.ship_code, gone=watch.ray_is_gone)).where
                 folders = sorted({of.folder.resolve().parent for of in sets.values()})
                 watched = Head(places(), watch.ray_is_gone, within_s=OWN_GONE_S if where == A_LOCAL_RAY else GONE_S)
                 stack.enter_context(watched)

@@ -11,16 +11,19 @@ import logging
 import os
 import signal
 import subprocess
+import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from sweeps import joining, ray_internals
+from sweeps.head import Starting
 from sweeps.joining import NoCluster as NoCluster
 from sweeps.joining import RayNotStarted as RayNotStarted
 from sweeps.probe import OURS
+from trm_core.command_line import USER_ERROR, refuse
 
 QUIET = {  # set before Ray is imported; what the user has set stays
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -198,10 +201,11 @@ def _gpus_of_nodes() -> tuple[Gpu, ...]:
 
 
 @contextlib.contextmanager
-def cluster(*, ship_code: bool = False) -> Iterator[Machines]:
+def cluster(*, ship_code: bool = False, gone: Callable[[str], None] | None = None) -> Iterator[Machines]:
     """A Ray to work with: the one this process has, else the cluster of RAY_ADDRESS or of `ray start`, else our own.
 
-    What it brought up or joined it leaves at the end. ship_code: to a cluster that is joined, in Ray's own store.
+    What it brought up or joined it leaves at the end. ship_code: to a cluster that is joined, in Ray's own store. gone:
+    hears, in another thread, which part of a Ray of our own has died as it started; ends the process if nobody does.
     Raises NoCluster, RayNotStarted.
     """
     import ray
@@ -226,7 +230,7 @@ def cluster(*, ship_code: bool = False) -> Iterator[Machines]:
             known = os.environ.get("PYTHONPATH", "").split(os.pathsep)
             if here not in known:
                 os.environ["PYTHONPATH"] = os.pathsep.join([here, *filter(None, known)])
-            _start(**quiet)
+            _start(gone or _end_with, **quiet)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)  # ray.init has put its own in its place
         _silence()
@@ -242,7 +246,13 @@ def _our_code() -> dict[str, Any]:
     return {"py_modules": [str(home / name) for name in OURS]}
 
 
-def _start(**quiet: Any) -> None:
+def _end_with(part: str) -> None:
+    refuse(f"Ray's {part} died as it started; give the same command again")
+    sys.stderr.flush()
+    os._exit(USER_ERROR)
+
+
+def _start(gone: Callable[[str], None], **quiet: Any) -> None:
     """A Ray of our own, in a process group of its own. Raises RayNotStarted.
 
     A closed terminal, `timeout` and batch systems signal a whole group: Ray would be gone before this process could end
@@ -253,7 +263,7 @@ def _start(**quiet: Any) -> None:
     joining.check_limits()
     folder = joining.session_folder()
     try:
-        with ray_internals.own_process_group():
+        with ray_internals.own_process_group() as begun, Starting(begun, gone):
             ray.init(
                 address="local",
                 object_store_memory=OBJECT_STORE_BYTES,

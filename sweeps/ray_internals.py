@@ -9,6 +9,7 @@ Ray is imported inside functions: it takes 2 s.
 from __future__ import annotations
 
 import contextlib
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,18 +29,21 @@ def cpus_here() -> int:
 
 
 @contextlib.contextmanager
-def own_process_group() -> Iterator[None]:
-    """What Ray starts meanwhile is a process group of its own."""
+def own_process_group() -> Iterator[dict[str, subprocess.Popen[bytes]]]:
+    """What Ray starts meanwhile is a process group of its own. Yields them as they come, by their programs' names."""
     from ray._private import services
 
     usual = services.ConsolePopen
+    begun: dict[str, subprocess.Popen[bytes]] = {}
 
-    def started(*args: Any, **options: Any) -> Any:
-        return usual(*args, process_group=0, **options)
+    def started(command: Any, **options: Any) -> Any:
+        process = usual(command, process_group=0, **options)
+        begun[Path(command[0]).name] = process
+        return process
 
     services.ConsolePopen = started
     try:
-        yield
+        yield begun
     finally:
         services.ConsolePopen = usual
 

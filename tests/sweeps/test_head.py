@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.head import GONE_S, Head, Heard, Silence, ask, places
+from sweeps.head import GONE_S, Head, Heard, Silence, Starting, ask, places
 from tests.faults import processes
 from tests.faults.chaos import N_RUNS, Place
 from tests.sweeps.nodes import Nodes
@@ -69,6 +69,36 @@ def test_who_was_there_and_has_gone_is_named_once(listening: socket.socket) -> N
     listening.close()
 
 
+def test_a_part_of_ray_that_dies_as_it_starts_is_named() -> None:
+    told: list[str] = []
+    gone = threading.Event()
+
+    def hear(name: str) -> None:
+        told.append(name)
+        gone.set()
+
+    begun: dict[str, subprocess.Popen[bytes]] = {}
+    with Starting(begun, hear, within_s=0.0) as starting:
+        begun["log_monitor.py"] = subprocess.Popen(["true"])  # nothing waits for it
+        begun["gcs_server"] = subprocess.Popen(["sleep", "infinity"])
+        begun["raylet"] = subprocess.Popen(["true"])
+        gone.wait()
+        starting._thread.join()
+    begun["gcs_server"].kill()
+    for process in begun.values():
+        process.wait()
+    assert told == ["node on this machine"]
+
+
+def test_once_ray_is_up_its_parts_are_somebody_elses_care() -> None:
+    told: list[str] = []
+    begun = {"raylet": subprocess.Popen(["true"])}
+    with Starting(begun, told.append, within_s=1e6) as starting:
+        begun["raylet"].wait()
+    starting._thread.join()
+    assert told == []
+
+
 @pytest.mark.ray
 def test_ray_says_where_its_head_and_this_machines_part_of_it_listen(ray_here: None) -> None:
     found = places()
@@ -99,6 +129,27 @@ def test_when_ray_dies_the_command_says_so_with_its_runs_closed_and_the_same_com
     assert here.problems == []
     ends = query(here.store, "SELECT r.status FROM runs r JOIN tags t ON t.run_uuid = r.run_uuid AND t.key = 'key'")
     assert ends == [("FINISHED",)] * N_RUNS
+
+
+@pytest.mark.kills
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("role", ["gcs", "raylet"])
+def test_when_a_part_of_ray_dies_as_it_starts_the_command_says_so_and_goes_on_when_it_is_given_again(
+    role: str, tmp_path: Path, empty_mlflow: Path
+) -> None:
+    here = Place(tmp_path)
+    shutil.copy(empty_mlflow, here.store)
+    first = here.start("inline")
+    while not (there := processes.with_role(role, first.pid)):
+        assert first.poll() is None
+        time.sleep(0.01)
+    os.kill(there[0], signal.SIGKILL)
+    assert here.wait(first) == USER_ERROR, here.said
+    last = here.said[-1].strip().splitlines()[-1]
+    assert last.startswith(("error: Ray did not start on this machine", "error: Ray's "))
+    assert "give the same command again" in last
+    assert here.wait(here.start("inline")) == 0, here.said[-1]
+    assert here.problems == []
 
 
 WHERE = """

@@ -64,9 +64,10 @@ def test_rays_own_way_of_starting_processes_is_back_afterwards() -> None:
     from ray._private import services
 
     usual = services.ConsolePopen
-    with ray_internals.own_process_group():
+    with ray_internals.own_process_group() as begun:
         process = services.ConsolePopen([sys.executable, "-c", ""])
         assert os.getpgid(process.pid) == process.pid
+        assert begun == {Path(sys.executable).name: process}
     process.wait()
     assert services.ConsolePopen is usual
 
