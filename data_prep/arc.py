@@ -30,8 +30,9 @@ from data_prep.building import (
 )
 from data_prep.counter_hash import draws, mix, shuffled, states
 from data_prep.files import read_bytes
-from data_prep.puzzle_set import SPLITS, Groups, PuzzleError, PuzzleSet, Split, remove_unfinished
+from data_prep.puzzle_set import SPLITS, Groups, PuzzleError, PuzzleSet, Split
 from data_prep.sources import no_hub_for_arc
+from data_prep.unfinished import remove_unfinished
 
 U8 = NDArray[np.uint8]
 I32 = NDArray[np.int32]

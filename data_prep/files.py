@@ -19,6 +19,8 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from data_prep.unfinished import partial_of, remove_unfinished
+
 MOST_JSON_BYTES = 1 << 30  # ARC's largest file has 4 MB, the released identifiers.json 40
 
 
@@ -121,9 +123,10 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 def whole(path: Path) -> Iterator[Path]:
     """Where to write what has its name once it is whole, replacing what was there; what goes wrong leaves nothing.
 
-    Raises OSError.
+    What a killed process left of this file is removed. Raises OSError.
     """
-    partial = path.with_name(f".{path.name[:100]}.partial-{os.getpid()}")
+    remove_unfinished(path)
+    partial = partial_of(path)
     try:
         yield partial
         partial.replace(path)

@@ -37,8 +37,9 @@ from data_prep.building import (
 )
 from data_prep.counter_hash import UINT64, shuffled
 from data_prep.csv_door import PuzzleLines, read_puzzles
-from data_prep.puzzle_set import MANIFEST, SPLITS, PuzzleSet, Split, read_manifest, remove_unfinished
+from data_prep.puzzle_set import MANIFEST, SPLITS, PuzzleSet, Split, read_manifest
 from data_prep.sources import find, origin_of
+from data_prep.unfinished import remove_unfinished
 
 U8 = NDArray[np.uint8]
 I64 = NDArray[np.int64]

@@ -9,8 +9,6 @@ import hashlib
 import json
 import os
 import shutil
-import socket
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -21,6 +19,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from data_prep.files import load_array, read_text
+from data_prep.unfinished import partial_of, remove_unfinished
 
 MANIFEST = "manifest.json"
 MOST_MANIFEST_BYTES = 64 << 20  # ARC's has a name and a hash for each task file
@@ -28,7 +27,6 @@ FORMAT = 1
 SPLITS = ("train", "validation", "test")
 DTYPES = {"inputs": "|u1", "labels": "|u1", "puzzle_ids": "<i4", "ratings": "<i4"}
 GROUP_DTYPES = {"names": "|S64", "starts": "<i4", "variants": "<i4"}
-FOREIGN_LEFTOVER_S = 24 * 3600  # another machine's unfinished folder is taken for abandoned after a day
 
 
 class PuzzleError(ValueError):
@@ -231,7 +229,7 @@ class PuzzleSet:
         remove_unfinished(folder)
         if _is_taken(folder):
             return self._same_as(folder)
-        partial = folder.parent / f"{_partial_prefix(folder)}{socket.gethostname()}-{os.getpid()}"
+        partial = partial_of(folder)
         new = [parent for parent in folder.parents if not parent.exists()]
 
         def leave_nothing() -> None:
@@ -429,48 +427,6 @@ def _synced(path: Path) -> Iterator[Any]:
         os.fsync(file.fileno())
 
 
-def _partial_prefix(folder: Path) -> str:
-    return f".{folder.name}.partial-"
-
-
 def _is_taken(folder: Path) -> bool:
     """Something stands at this path that a rename would not replace silently (an empty folder is free)."""
     return folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))
-
-
-def remove_unfinished(folder: Path) -> None:
-    """Remove the temporary folders that killed builds of this folder left beside it.
-
-    This machine's, if its process is gone; another machine's (a shared file system), once untouched for a day.
-    """
-    prefix = _partial_prefix(folder)
-    if not folder.parent.is_dir():
-        return
-    for leftover in folder.parent.iterdir():
-        if leftover.name.startswith(prefix):
-            host, _, pid = leftover.name.removeprefix(prefix).rpartition("-")
-            if host == socket.gethostname():
-                abandoned = not pid.isdigit() or not _is_running(int(pid))
-            else:
-                abandoned = time.time() - _changed_at(leftover) > FOREIGN_LEFTOVER_S
-            if abandoned:
-                shutil.rmtree(leftover, ignore_errors=True)
-
-
-def _changed_at(path: Path) -> float:
-    """When a path last changed, seconds since 1970; now, if it has just gone."""
-    try:
-        return path.stat().st_mtime
-    except FileNotFoundError:
-        return time.time()
-
-
-def _is_running(pid: int) -> bool:
-    """Whether a process of this number runs on this machine."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -34,9 +34,10 @@ from data_prep.building import (
 )
 from data_prep.counter_hash import UINT64, shuffled
 from data_prep.csv_door import PuzzleLines, read_puzzles
-from data_prep.puzzle_set import MANIFEST, SPLITS, PuzzleSet, read_manifest, remove_unfinished
+from data_prep.puzzle_set import MANIFEST, SPLITS, PuzzleSet, read_manifest
 from data_prep.sources import find, origin_of
 from data_prep.sudoku_csv import BUILDER
+from data_prep.unfinished import remove_unfinished
 
 U8 = NDArray[np.uint8]
 Range = tuple[int | None, int | None]  # from, to, both included; None: no bound

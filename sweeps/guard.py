@@ -1,46 +1,14 @@
-"""Processes and signals: which of them live, and what lets one end well. Knows no other file of ours."""
+"""Signals: what lets a process end well. Knows no other file of ours."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
-import socket
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import FrameType
 
 ENDING = (signal.SIGTERM, signal.SIGHUP)  # `kill` and a closed terminal
-
-
-# --- processes -------------------------------------------------------------------------------------------------------
-
-
-def process_lives(pid: int) -> bool:
-    """Whether a process of this machine has this id."""
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        pass  # it lives, and belongs to someone else
-    return True
-
-
-def this_machine() -> str:
-    """A name for where process ids are comparable: this boot of this machine, and the container in it.
-
-    Host names do not do: containers share them, and the ids of their processes.
-    """
-    parts = [socket.gethostname()]
-    with contextlib.suppress(OSError):  # Linux has both, others neither
-        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
-        parts.append(os.readlink("/proc/self/ns/pid"))
-    return " ".join(parts)
-
-
-# --- signals ---------------------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager

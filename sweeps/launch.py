@@ -18,11 +18,12 @@ from typing import Any
 
 from ray import tune
 
+from data_prep.unfinished import process_lives
 from sweeps import ray_internals
 from sweeps.campaign import Job
 from sweeps.failures import many_preemptions
 from sweeps.folder import Place
-from sweeps.guard import asked_to_end, process_lives
+from sweeps.guard import asked_to_end
 from sweeps.head import GONE_S, OWN_GONE_S, Head, places
 from sweeps.machines import A_LOCAL_RAY, ALL_THERE_IS, Machines, Wanted, cluster
 from sweeps.next_run import Order, Queue

@@ -32,7 +32,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeps.guard import process_lives, this_machine
+from data_prep.unfinished import process_lives, this_machine
 from sweeps.probe import NO_FLOCK
 from sweeps.words import clean
 

@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sweeps.guard import this_machine
+from data_prep.unfinished import this_machine
 from sweeps.plan import Rate
 from trm_core.caches import own_folder
 

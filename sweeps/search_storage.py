@@ -6,7 +6,6 @@ Optuna's own errors, its database's and those of a driver that is not there leav
 from __future__ import annotations
 
 import contextlib
-import glob
 import re
 import socket
 import sqlite3
@@ -89,8 +88,6 @@ def create(url: str) -> None:
         with one_at_a_time(path.resolve().parent):
             if path.exists() and path.stat().st_size:
                 return
-            for torn in path.parent.glob(f".{glob.escape(path.name)}.partial-*"):  # by a try that was killed
-                torn.unlink(missing_ok=True)
             with explained(url, "be made"), whole(path) as new:
                 _database(f"sqlite:///{new}").engine.dispose()
     except OSError as error:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from sweeps.guard import process_lives, this_machine
+from data_prep.unfinished import process_lives, this_machine
 from sweeps.records.types import Owner
 from sweeps.words import clean
 

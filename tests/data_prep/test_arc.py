@@ -1,7 +1,6 @@
 import itertools
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections import Counter
@@ -39,6 +38,7 @@ from data_prep.arc_generate import FAMILIES, N_DEMONSTRATIONS, RULES, generate
 from data_prep.arc_tasks import Pair, Task
 from data_prep.augment import move
 from data_prep.puzzle_set import OtherContent, PuzzleSet
+from data_prep.unfinished import partial_of
 
 U8 = NDArray[np.uint8]
 Json = dict[str, Any]
@@ -296,7 +296,7 @@ def test_a_set_is_opened_again_refused_for_other_settings_or_files_and_unfinishe
     made_up: list[Task], tmp_path: Path
 ) -> None:
     source, out = write_kaggle(tmp_path / "source", made_up), tmp_path / "set"
-    leftover = tmp_path / f".set.partial-{socket.gethostname()}-{gone()}"
+    leftover = partial_of(out, gone())
     leftover.mkdir()
     built = build_arc(out, source=source, variants=5)
     assert not leftover.exists()

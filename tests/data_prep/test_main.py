@@ -1,5 +1,4 @@
 import resource
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +7,7 @@ import pytest
 
 from data_prep.__main__ import main
 from data_prep.puzzle_set import PuzzleSet
+from data_prep.unfinished import partial_of
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 
@@ -83,7 +83,7 @@ def test_a_disk_that_fills_ends_a_build_in_one_line_and_the_next_removes_what_a_
     assert [path.name for path in tmp_path.iterdir()] == ["first"]
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    half = tmp_path / f".set.partial-{socket.gethostname()}-{ended.pid}"
+    half = partial_of(tmp_path / "set", ended.pid)
     half.mkdir()
     (half / "train_inputs.npy").write_bytes(b"half")
     assert main([*asked, "--out", str(tmp_path / "set")]) == 0

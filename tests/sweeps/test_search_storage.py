@@ -5,10 +5,12 @@ from __future__ import annotations
 import shutil
 import socket
 import sqlite3
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from data_prep.unfinished import partial_of
 from sweeps.search import read_trials
 from sweeps.search_spec import Objective, Search
 from sweeps.search_storage import OtherSearch, SearchHeld, StorageUnavailable, default_storage
@@ -136,7 +138,9 @@ def test_reading_a_search_that_is_not_there_makes_nothing(storage: str, tmp_path
 
 
 def test_a_storage_is_made_whole_also_where_an_earlier_try_was_killed_or_left_an_empty_file(tmp_path: Path) -> None:
-    (tmp_path / ".optuna.db.partial-7").write_bytes(b"torn")
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    partial_of(tmp_path / "optuna.db", ended.pid).write_bytes(b"torn")
     (tmp_path / "optuna.db").touch()
     with ledger(f"sqlite:///{tmp_path / 'optuna.db'}", trials=0):
         pass

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from data_prep.unfinished import this_machine
 from sweeps.campaign import Campaign
-from sweeps.guard import this_machine
 from sweeps.records.address import note
 from sweeps.records.types import Measurement, Owner, RunRecord
 from sweeps.records.write import Tracker

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from sweeps.probe import OURS
+from tests.faults.chaos import N_RUNS, STUDY
 from tests.sweeps.cluster.conftest import ROOT
 from tests.sweeps.cluster.hosts import NEEDED, Host, install, lacking, where
 from tests.sweeps.cluster.two import Two, two_hosts
@@ -56,6 +57,24 @@ def test_a_host_with_other_code_is_named(two: Two) -> None:
     finally:
         two.other.power_cut()
         two.start(two.other)
+
+
+def test_a_host_that_does_not_share_the_results_is_left_out_and_the_study_is_made_without_it(two: Two) -> None:
+    while two.wait_for_both().count("good  ") < 2:  # the host that another test cut off is named for a while
+        pass
+    own = ("--out", "/root/results")  # each host's home is its own
+    code, said = two.ask("--check", *own)
+    why = rf"{two.other.name}.*/root/results is not the driver.s folder; mount it there"
+    assert (code, bool(re.search(rf"bad {why}", " ".join(said.split())))) == (0, True), said
+    store = {"MLFLOW_TRACKING_URI": f"sqlite:///{two.folder / 'unshared.db'}"}
+    code, said = two.ask(*STUDY, *own, "--launcher", "inline", **store)
+    assert code == 0, said
+    words = " ".join(said.split())
+    assert re.search(rf"left out: {why}", words), said
+    assert f"joined: {two.other.name}" not in words
+    there = two.head.folder / "home" / "results" / "runs"
+    assert len(list(there.glob("*/outcomes.npz"))) == N_RUNS
+    assert not (two.other.folder / "home" / "results").exists()
 
 
 @pytest.mark.skipif(not all(map(where, (*NEEDED, "ss"))), reason=f"needs {', '.join(NEEDED)} and ss")

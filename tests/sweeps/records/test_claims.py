@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from sweeps.guard import this_machine
+from data_prep.unfinished import this_machine
 from sweeps.records import claims
 from sweeps.records.claims import BEAT_S, LONG_AGO_S, STALE_S, UNWATCHED_S, Heard, claim, has_stopped, owners_in, tag
 from sweeps.records.types import Owner
