@@ -165,7 +165,7 @@ class UnderWay:
         if job.key in self.running:
             self.trackers[job.key].again(job.key)
         self.running.add(job.key)
-        self.tries.setdefault(job.key, Tries(last_checkpoint(self.folder / job.key)))
+        self._tries(job.key)
         self.progress.begin(job.key, job.name, job.run.train.steps, job.run.train_work())
 
     def log(self, key: str, rows: Sequence[Measurement]) -> None:
@@ -182,6 +182,13 @@ class UnderWay:
         """What is worth a line on the screen, and is kept with the run."""
         self.progress.say(f"{self.jobs[key].name}: {text}")
         self.trackers[key].tag(key, {name: text})
+
+    def _tries(self, key: str) -> Tries:
+        return self.tries.setdefault(key, Tries(last_checkpoint(self.folder / key)))
+
+    def another(self, key: str, *, preempted: bool) -> bool:
+        """A run's process has ended, perhaps before the run began there. Whether there is to be another."""
+        return self._tries(key).another(preempted=preempted, checkpoint=last_checkpoint(self.folder / key))
 
     def preempted(self, key: str, why: str, *, counted: bool = False) -> None:
         """A run's process was taken away. counted: among its tries already."""

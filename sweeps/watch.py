@@ -20,7 +20,6 @@ from ray import tune
 from sweeps import causes, ray_internals
 from sweeps import machines as machines_of  # before Ray is imported: it sets what Ray reads then
 from sweeps.failures import Failure, Interrupted, contained
-from sweeps.folder import last_checkpoint
 from sweeps.records.address import StoreGone
 from sweeps.records.types import Measurement
 from sweeps.under_way import UnderWay
@@ -175,7 +174,7 @@ class Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
         if runs.interrupted or key in runs.lost | runs.stopped:
             return
         why = causes.preempted(trial, self._nodes.pop(key, ""))
-        again = runs.tries[key].another(preempted=bool(why), checkpoint=last_checkpoint(runs.folder / key))
+        again = runs.another(key, preempted=bool(why))
         if why:
             runs.preempted(key, why, counted=True)
         if not again:

@@ -98,6 +98,22 @@ def test_a_run_whose_journal_cannot_be_read_at_its_end_has_failed_alone(
     assert "BadJournal" in (tmp_path / "runs" / bad.key / "failure.txt").read_text()
 
 
+def test_a_run_whose_process_was_gone_before_it_began_is_begun_again(
+    puzzles: Path, mlflow_here: Path, tmp_path: Path, tiny_run: RunConfig
+) -> None:
+    here = Here(puzzles, tmp_path)
+    only = here.job(tiny_run)
+    trial = SimpleNamespace(config={"key": only.key})
+    with here.watching(only) as (watch, tracker):
+        assert watch.runs.begin(only) == "ours"
+        watch.on_trial_recover(0, [], trial)  # Ray: "The actor never ran"
+        assert (watch.runs.failed, watch.runs.stopped) == ({}, set())
+        watch.on_trial_start(0, [], trial)
+        watch.on_trial_complete(0, [], trial)
+        assert tracker.close("FINISHED") == []
+    assert {run.status for run in here.in_mlflow().values()} == {"FINISHED"}
+
+
 class Silent:
     """A source of runs whose storage has gone."""
 
