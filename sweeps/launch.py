@@ -7,10 +7,7 @@ is, and whether it is done, MLflow and the run's folder know (under_way.py), nev
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
-import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -18,7 +15,6 @@ from typing import Any
 
 from ray import tune
 
-from data_prep.unfinished import process_lives
 from sweeps import ray_internals
 from sweeps.campaign import Job
 from sweeps.failures import many_preemptions
@@ -31,6 +27,7 @@ from sweeps.packing import Arrangement, LauncherName, arrange, room
 from sweeps.preflight import Company
 from sweeps.progress import Progress
 from sweeps.puzzles import BuiltSet
+from sweeps.ray_folder import ray_folder
 from sweeps.records.write import Tracker
 from sweeps.under_way import MORE_THAN_ENOUGH, Source, UnderWay
 from sweeps.watch import Watch
@@ -121,7 +118,7 @@ def launch(
 
 def _fit(queue: Queue, arrangement: Arrangement, out: Path, watch: Watch) -> None:
     """One Tune trial per job that this launch makes."""
-    with _storage(out) as storage:
+    with ray_folder(out) as storage:
         trial: Callable[[dict[str, Any]], None]
         if arrangement.launcher == "inline":
 
@@ -175,22 +172,3 @@ def _in_words(arrangement: Arrangement, machines: Machines) -> str:
         f"On {machines.where} ({machines.cpus} CPUs, {machines.gpus} GPUs): {arrangement.at_once} run(s) at once,"
         f" each {each}, {device}"
     )
-
-
-@contextlib.contextmanager
-def _storage(out: Path) -> Iterator[Path]:
-    """Where Tune and Train keep their own files while they run; also what commands that died left there is removed."""
-    parent = out.resolve() / "ray"
-    here = f"{socket.gethostname()}-"
-    for old in parent.glob(f"{here}*"):
-        pid = old.name.removeprefix(here)
-        if pid.isdigit() and not process_lives(int(pid)):
-            shutil.rmtree(old, ignore_errors=True)
-    mine = parent / f"{here}{os.getpid()}"
-    mine.mkdir(parents=True, exist_ok=True)
-    try:
-        yield mine
-    finally:
-        shutil.rmtree(mine, ignore_errors=True)
-        with contextlib.suppress(OSError):  # another command's files lie there too
-            parent.rmdir()
