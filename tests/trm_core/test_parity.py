@@ -128,7 +128,8 @@ def test_what_float32_cannot_hold_to_the_bound_stays_within_amplified_rounding_a
     results = tuple(compare(reference, numbers(reference), effect))
     assert all(result.holds for result in results)
     faults: list[dict[str, Any]] = [{"ema": 0.91}, {"warmup_steps": 5}]
-    if variant not in ("trm_hier6", "trm_mlp"):  # there these two are as small as the rounding; float64 sees them
+    as_there = _by_quantity(results)["logits, first step"].error <= 1e-6  # this CPU's exp is the reference's
+    if as_there and variant not in ("trm_hier6", "trm_mlp"):  # else they are as small as rounding; float64 sees them
         faults += [{"beta2": 0.9}, {"weight_decay": 0.0}]
     for fault in faults:
         wrong = numbers(_with_optim(reference, **fault))
