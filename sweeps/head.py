@@ -64,7 +64,25 @@ class Silence:
         return silent_s > (self._within_s if heard == "nobody listens" else GONE_S)
 
 
-class Starting:
+class _Looking:
+    """A thread that looks until the block is left."""
+
+    def __init__(self, name: str) -> None:
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look, name=name, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+
+    def _look(self) -> None:
+        raise NotImplementedError
+
+
+class Starting(_Looking):
     """Looks while a Ray of our own starts: the driver, in Ray's C++, waits a minute for a process that has died, and is
     ended with it. Calls `gone` with the name of what died. begun: Ray's processes as they come, by program."""
 
@@ -78,15 +96,7 @@ class Starting:
         within_s: float = OWN_GONE_S,
     ) -> None:
         self._begun, self._gone, self._within_s = begun, gone, within_s
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look, name="does Ray start", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
+        super().__init__("does Ray start")
 
     def _look(self) -> None:
         while not self._over.wait(LOOK_EVERY_S):
@@ -98,21 +108,13 @@ class Starting:
                     return
 
 
-class Head:
+class Head(_Looking):
     """Asks both while a launch goes on, and calls `gone` with the name of the first that is not there any more."""
 
     def __init__(self, at: Mapping[str, Place], gone: Callable[[str], None], *, within_s: float) -> None:
         self._at, self._gone = at, gone
         self._silence = Silence(within_s)
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look, name="is Ray there", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
+        super().__init__("is Ray there")
 
     def _look(self) -> None:
         while not self._over.wait(LOOK_EVERY_S):

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -41,13 +42,13 @@ def test_what_a_killed_writer_left_of_a_file_goes_when_the_file_is_written_again
 
 
 @pytest.mark.parametrize("make", [Path.touch, Path.mkdir], ids=["file", "folder"])
-def test_what_is_under_way_or_anothers_stays(make: object, tmp_path: Path) -> None:
+def test_what_is_under_way_or_anothers_stays(make: Callable[[Path], None], tmp_path: Path) -> None:
     path = tmp_path / "set"
     dead, alive = partial_of(path, gone()), partial_of(path, os.getppid())
     foreign, old = tmp_path / ".set.partial-elsewhere-7", tmp_path / ".set.partial-elsewhere-8"
     others = tmp_path / f".settle.partial-{dead.name.partition('partial-')[2]}"
     for each in (dead, alive, foreign, old, others):
-        make(each)  # type: ignore[operator]
+        make(each)
     long_ago = time.time() - FOREIGN_S - 60
     os.utime(old, (long_ago, long_ago))
     remove_unfinished(path)

@@ -35,6 +35,8 @@ GOLDEN, GOLDEN_64 = FIXTURES / "golden", FIXTURES / "golden64"
 VARIANTS = ("trm_att", "trm_mlp", "trm_singlez", "trm_hier6", "hrm", "direct")
 STEADY = ("trm_att", "hrm", "direct")  # six steps of training do not amplify rounding beyond BOUND_32
 
+ITS_EXP = torch.backends.cpu.get_cpu_capability() == "AVX512"  # then exp and softmax are the reference's, bit for bit
+
 
 def _by_quantity(results: tuple[Comparison, ...]) -> dict[str, Comparison]:
     return {result.quantity: result for result in results}
@@ -93,9 +95,8 @@ def test_the_first_step_is_the_references_when_additions_are_in_its_order(varian
     results = _by_quantity(tuple(compare(reference, numbers(reference, steps=1), lambda _: last_bit)))
     names = ("logits", "q_halt_logits", "q_continue_logits", "loss", "preds", "halted", "steps", "gradients")
     assert set(results) >= {f"{name}, first step" for name in names}
-    assert all(result.holds for result in results.values())
-    # 0 where exp and softmax are the reference's to the last bit, as they are on CPUs with AVX-512
-    assert results["logits, first step"].error <= max(1e-6, AMPLIFIED * last_bit["out0/logits"])
+    assert all(result.within if ITS_EXP else result.holds for result in results.values())
+    assert results["logits, first step"].error <= (1e-6 if ITS_EXP else max(1e-6, AMPLIFIED * last_bit["out0/logits"]))
 
 
 @pytest.mark.parametrize("variant", STEADY)
@@ -105,7 +106,7 @@ def test_six_steps_of_training_on_any_blas_end_where_the_reference_ended(variant
         "logits, steps 2 to 6", "halted, steps 2 to 6", "weights after", "after, puzzle embedding", "EMA after"
     }  # fmt: skip
     assert all(result.holds for result in results)
-    assert max(result.error for result in results) <= 2 * BOUND_32  # above it by another CPU's exp alone
+    assert max(result.error for result in results) <= (1 if ITS_EXP else 2) * BOUND_32
 
 
 @pytest.mark.slow
@@ -127,9 +128,10 @@ def test_what_float32_cannot_hold_to_the_bound_stays_within_amplified_rounding_a
 
     results = tuple(compare(reference, numbers(reference), effect))
     assert all(result.holds for result in results)
+    if ITS_EXP and variant != "trm_mlp":  # its norms and its silu run over the memory in another order than there
+        assert all(result.within for result in results if "first step" in result.quantity)
     faults: list[dict[str, Any]] = [{"ema": 0.91}, {"warmup_steps": 5}]
-    as_there = _by_quantity(results)["logits, first step"].error <= 1e-6  # this CPU's exp is the reference's
-    if as_there and variant not in ("trm_hier6", "trm_mlp"):  # else they are as small as rounding; float64 sees them
+    if ITS_EXP and variant not in ("trm_hier6", "trm_mlp"):  # else they are as small as rounding; float64 sees them
         faults += [{"beta2": 0.9}, {"weight_decay": 0.0}]
     for fault in faults:
         wrong = numbers(_with_optim(reference, **fault))

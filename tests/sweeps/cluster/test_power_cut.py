@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -125,10 +126,7 @@ def test_a_head_that_comes_back_goes_on_with_the_same_command_from_the_last_chec
     assert here.wait(here.begin(two, "inline")) == 0, here.said[-1]
     assert here.problems == []
     assert all(read_journal(run / "metrics.jsonl")[0].time_ms < cut_at_ms for run in runs)
-    beside = (
-        f"left behind: results/{NAME}",
-        f"half-written: results/{NAME}/",
-    )  # for a minute its launch may still live
+    beside = (f"left behind: results/{NAME}", f"half-written: results/{NAME}/")  # its launch may live, for a minute
     assert [one for one in wrong_with(here, undisturbed) if not one.startswith(beside)] == []
 
 
@@ -140,8 +138,7 @@ def _in_their_middle(two: Two, here: Study, command: subprocess.Popen[str], laun
             time.sleep(0.05)
     on_head, on_other = [
         held.brought_to_its_middle(
-            lambda host=host: _at_work(host, launcher),  # type: ignore[misc]
-            lambda host=host: held.locked_by(here.runs, f"on {host.name}"),  # type: ignore[misc]
+            partial(_at_work, host, launcher), partial(held.locked_by, here.runs, f"on {host.name}")
         )
         for host in (two.head, two.other)
     ]

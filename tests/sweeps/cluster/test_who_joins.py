@@ -62,9 +62,10 @@ def test_a_host_with_other_code_is_named(two: Two) -> None:
 def test_a_host_that_does_not_share_the_results_is_left_out_and_the_study_is_made_without_it(two: Two) -> None:
     while two.wait_for_both().count("good  ") < 2:  # the host that another test cut off is named for a while
         pass
-    own = ("--out", "/root/results")  # each host's home is its own
+    home = two.environment["HOME"]  # each host's is its own
+    own = ("--out", f"{home}/results")
     code, said = two.ask("--check", *own)
-    why = rf"{two.other.name}.*/root/results is not the driver.s folder; mount it there"
+    why = rf"{two.other.name}.*{home}/results is not the driver's folder; mount it there"
     assert (code, bool(re.search(rf"bad {why}", " ".join(said.split())))) == (0, True), said
     store = {"MLFLOW_TRACKING_URI": f"sqlite:///{two.folder / 'unshared.db'}"}
     code, said = two.ask(*STUDY, *own, "--launcher", "inline", **store)
