@@ -92,7 +92,7 @@ def mlflow_here(empty_mlflow: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.fixture(scope="session")
-def ray_here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def one_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """The one Ray of all tests; whatever starts runs finds it."""
     from sweeps.machines import cluster
 
@@ -103,6 +103,22 @@ def ray_here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             patch.setenv("RAY_ADDRESS", "local")  # whatever Ray somebody has running on this machine
             stack.enter_context(cluster())
         yield
+
+
+@pytest.fixture
+def ray_here(one_ray: None) -> Iterator[None]:
+    """The one Ray, with nothing reserved in it.
+
+    Tune, interrupted, may leave what it has reserved for a run that it did not begin any more. A command ends then, and
+    what is its own in Ray with it; a process of tests goes on, and its next launch would wait for that for ever.
+    """
+    yield
+    import ray
+    from ray.util.placement_group import PlacementGroup, placement_group_table, remove_placement_group
+
+    for name, group in placement_group_table().items():
+        if group["state"] != "REMOVED":
+            remove_placement_group(PlacementGroup(ray.PlacementGroupID(bytes.fromhex(name))))
 
 
 def job(run: RunConfig, seed: int = 0, *, row: str = "TRM k=1, T=1", study: str = "a_study", data: str = "") -> Job:

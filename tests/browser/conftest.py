@@ -58,7 +58,7 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
 
 
 @pytest.fixture(scope="session")
-def made(chromium: Chromium, ray_here: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
+def made(chromium: Chromium, one_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
     """Made by the command, against a server, whose address the command then prints."""
     from sweeps import run as command
 

@@ -129,6 +129,7 @@ def _by_step(ours: Quantities, theirs: Quantities) -> dict[str, float]:
 
 HEAVY = pytest.mark.slow  # graphs of its own
 LONG = (pytest.mark.slow, pytest.mark.kills)  # a compiler takes up to half a minute for them
+MOST_DRAWS = 24  # of rounding, where the sign of a gradient that is all but zero decides: one in three turned it
 
 
 @pytest.mark.parametrize(
@@ -144,23 +145,26 @@ LONG = (pytest.mark.slow, pytest.mark.kills)  # a compiler takes up to half a mi
 )
 @pytest.mark.usefixtures("code")
 def test_the_compiled_step_trains_and_evaluates_as_the_eager_one_does(numbers: str, variant: str, bound: float) -> None:
-    """In every step of the reference's, but where the recursion amplifies rounding: the later ones of the MLP mixer.
+    """In every step of the reference's, but where rounding is amplified.
 
-    There no further off than AMPLIFIED times what one unit in the last place of the weights does to that step.
+    Two things do: the recursion of the MLP mixer in its later steps, and in float32 the optimiser, whose first step is
+    as long for a gradient that is zero but for its rounding as for any other, and whose sign is then rounding's. What
+    is above the bound may be no further off than AMPLIFIED times what one unit in the last place of the weights does to
+    that step, in whichever of so many draws does most; the first step, before any optimiser, never is above it.
     """
     torch._dynamo.reset()
     reference = load(FIXTURES / numbers / f"{variant}.npz")
     eager = our_numbers(reference)
     errors = _by_step(our_numbers(reference, step=compiled_step), eager)
-    steps = {f"out{i}" for i in range(6)}
-    assert errors.keys() >= steps | {"grad0", "after"}
-    amplified: dict[str, float] = {}
-    if variant == "trm_mlp":
-        draws = [our_numbers(reference, rounding=Rounding(seed=seed)) for seed in range(DRAWS)]
-        effects = [_by_step(moved, eager) for moved in draws]
-        amplified = {step: AMPLIFIED * max(effect[step] for effect in effects) for step in errors}
-        assert max(errors[step] for step in ("out0", "grad0", "out1", "out2", "out3")) <= bound
-    above = {step: error for step, error in errors.items() if error > max(bound, amplified.get(step, 0.0))}
+    before = {"out0", "grad0"} | ({"out1", "out2", "out3"} if numbers == "golden64" else set())
+    assert errors.keys() >= before | {f"out{i}" for i in range(6)} | {"after"}
+    assert max(errors[step] for step in before) <= bound
+    above = {step: error for step, error in errors.items() if error > bound}
+    for seed in range(MOST_DRAWS if numbers == "golden" or variant == "trm_mlp" else 0):
+        if not above:
+            break
+        effect = _by_step(our_numbers(reference, rounding=Rounding(seed=seed)), eager)
+        above = {step: error for step, error in above.items() if error > AMPLIFIED * effect[step]}
     assert above == {}
 
 
