@@ -17,7 +17,9 @@ from tests.faults import processes
 from trm_core.config import RunConfig
 from trm_core.trainer import train
 
-TRAINS = ("ray::ImplicitFunc.train", "ray::RayTrainWorker")  # what processes call themselves that train
+# what processes call themselves that train; Train's workers have no name of their own while a backend sets them up
+TRAINS = {"inline": ("ray::ImplicitFunc.train",), "train": ("ray::RayTrainWorker", "ray::execute.")}
+ANY = tuple(name for of in TRAINS.values() for name in of)
 TURN_S = 0.2
 
 Rows = list[tuple[int, dict[str, float]]]
@@ -25,7 +27,7 @@ Rows = list[tuple[int, dict[str, float]]]
 
 def at_work(below: int) -> list[int]:
     """Processes below this one that train, or are about to."""
-    return [pid for pid in processes.descendants(below) if processes.command_line(pid).startswith(TRAINS)]
+    return [pid for pid in processes.descendants(below) if processes.command_line(pid).startswith(ANY)]
 
 
 def hold(below: int, n: int) -> set[int]:
@@ -42,13 +44,18 @@ def let_go(held: Iterable[int]) -> None:
         processes.send(pid, signal.SIGCONT)
 
 
-def brought_to_its_middle(workers: Callable[[], Iterable[int]], runs: Callable[[], Iterable[Path]]) -> Path:
-    """One of these runs' folders: it has a checkpoint, and steps left. Its workers, who had turns until then, stand."""
+def brought_to_its_middle(
+    workers: Callable[[], Iterable[int]], runs: Callable[[], Iterable[Path]], standing: Iterable[int] = ()
+) -> Path:
+    """One of these runs' folders: it has a checkpoint, and steps left. Its workers, who had turns until then, stand.
+
+    standing: who was stopped before, whatever he calls himself by now.
+    """
+    stood = set(standing)
     while True:
-        let_go(workers())
+        let_go(stood | set(workers()))
         time.sleep(TURN_S)
-        for pid in workers():
-            processes.send(pid, signal.SIGSTOP)
+        stood = {pid for pid in workers() if processes.send(pid, signal.SIGSTOP)}
         for folder in runs():
             if list(folder.glob("checkpoints/step_*/training.safetensors")) and _is_under_way(folder):
                 return folder

@@ -28,7 +28,6 @@ pytestmark = [
     pytest.mark.timeout(1800),
     pytest.mark.skipif(bool(lacking()), reason=lacking()),
 ]
-TRAINS = {"inline": "ray::ImplicitFunc.train", "train": "ray::RayTrainWorker"}
 
 
 @dataclass
@@ -78,7 +77,7 @@ def undisturbed(two: Two) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("launcher", TRAINS)
+@pytest.mark.parametrize("launcher", held.TRAINS)
 def test_a_power_cut_costs_no_key_and_no_bit_and_the_host_that_comes_back_goes_on_with_what_it_lost(
     launcher: str, two: Two, undisturbed: dict[str, Any]
 ) -> None:
@@ -132,15 +131,17 @@ def test_a_head_that_comes_back_goes_on_with_the_same_command_from_the_last_chec
 
 def _in_their_middle(two: Two, here: Study, command: subprocess.Popen[str], launcher: str) -> tuple[Path, Path]:
     """The folders of two runs, on the head and on the other host, that stand in their middle."""
-    for host in (two.head, two.other):
-        while not _stopped(host, launcher):
+    hosts, standing = (two.head, two.other), []
+    for host in hosts:
+        while not (stopped := _stopped(host, launcher)):
             assert command.poll() is None, here.text
             time.sleep(0.05)
+        standing.append(stopped)
     on_head, on_other = [
         held.brought_to_its_middle(
-            partial(_at_work, host, launcher), partial(held.locked_by, here.runs, f"on {host.name}")
+            partial(_at_work, host, launcher), partial(held.locked_by, here.runs, f"on {host.name}"), stopped
         )
-        for host in (two.head, two.other)
+        for host, stopped in zip(hosts, standing, strict=True)
     ]
     return on_head, on_other
 
@@ -148,7 +149,7 @@ def _in_their_middle(two: Two, here: Study, command: subprocess.Popen[str], laun
 def _at_work(host: Host, launcher: str) -> list[int]:
     """Processes of that host that train. Train's trials only wait, on the head."""
     below = [pid for each in host.running for pid in processes.descendants(each.pid)]
-    return [pid for pid in below if processes.command_line(pid).startswith(TRAINS[launcher])]
+    return [pid for pid in below if processes.command_line(pid).startswith(held.TRAINS[launcher])]
 
 
 def _stopped(host: Host, launcher: str) -> list[int]:
