@@ -229,6 +229,8 @@ class PuzzleSet:
         remove_unfinished(folder)
         if _is_taken(folder):
             return self._same_as(folder)
+        if folder.is_dir() and folder.samefile(os.curdir):
+            raise CannotSave(f"{folder}: the current folder, expected one that a set can replace; give a name in it")
         partial = partial_of(folder)
         new = [parent for parent in folder.parents if not parent.exists()]
 

@@ -16,7 +16,8 @@ FOREIGN_S = 24 * 3600  # what another machine has left unfinished is taken for a
 def partial_of(path: Path, pid: int | None = None) -> Path:
     """Where a process of this machine (None: this one) writes a file or folder that will lie at `path`."""
     here = hashlib.sha256(this_machine().encode()).hexdigest()[:8]
-    return path.with_name(f"{_prefix(path)}{here}-{os.getpid() if pid is None else pid}")
+    path = _named(path)
+    return path.parent / f"{_prefix(path)}{here}-{os.getpid() if pid is None else pid}"
 
 
 def remove_unfinished(path: Path) -> None:
@@ -24,9 +25,10 @@ def remove_unfinished(path: Path) -> None:
 
     This machine's, if its process is gone; another machine's (a shared file system), once untouched for a day.
     """
-    prefix, here = _prefix(path), partial_of(path, 0).name.removesuffix("0")
     try:
-        there = [path.with_name(name) for name in os.listdir(path.parent) if name.startswith(prefix)]
+        path = _named(path)
+        prefix, here = _prefix(path), partial_of(path, 0).name.removesuffix("0")
+        there = [path.parent / name for name in os.listdir(path.parent) if name.startswith(prefix)]
     except OSError:  # no folder yet; or none that may be read, and who writes there will say so
         return
     for leftover in there:
@@ -39,6 +41,11 @@ def remove_unfinished(path: Path) -> None:
             shutil.rmtree(leftover, ignore_errors=True)
             with contextlib.suppress(OSError):
                 leftover.unlink()
+
+
+def _named(path: Path) -> Path:
+    """The same place by a path that ends in its name; "." does not."""
+    return path if path.name else path.absolute()
 
 
 def _prefix(path: Path) -> str:

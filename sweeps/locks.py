@@ -209,8 +209,9 @@ class Lease:
                     raise  # else it was a takeover's, and has just become the file
 
     def _look_at(self, generation: int) -> Seen:
-        create = 0 if generation else os.O_CREAT
-        descriptor = os.open(self._file(generation), os.O_RDONLY | os.O_NOFOLLOW | create, 0o644)  # also another user's
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | (0 if generation else os.O_CREAT)
+        # read alone, as it may be another user's; a pipe of that name keeps nobody waiting
+        descriptor = os.open(self._file(generation), flags, 0o644)
         try:
             facts = os.fstat(descriptor)
             if not stat.S_ISREG(facts.st_mode):

@@ -152,6 +152,21 @@ def test_a_folder_of_something_else_is_never_written_into(small_set: PuzzleSet, 
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
+def test_the_current_folder_is_not_replaced_under_whoever_stands_in_it(
+    small_set: PuzzleSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    for folder in (".", here, "../here"):
+        with pytest.raises(CannotSave, match="the current folder, expected one that a set can replace"):
+            small_set.save(folder)
+    assert [path.name for path in tmp_path.rglob("*")] == ["here"]
+    small_set.save("set").save("set")
+    monkeypatch.chdir("set")
+    assert small_set.save(".").content_hash == small_set.content_hash  # it is there already
+
+
 @pytest.mark.parametrize("name", ["set", "new/deep/set"])
 def test_a_disk_that_fills_leaves_nothing_behind(small_set: PuzzleSet, tmp_path: Path, name: str) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)

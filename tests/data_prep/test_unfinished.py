@@ -55,6 +55,21 @@ def test_what_is_under_way_or_anothers_stays(make: Callable[[Path], None], tmp_p
     assert set(tmp_path.iterdir()) == {alive, foreign, others}
 
 
+@pytest.mark.parametrize("path", [".", "/"])
+def test_a_path_without_a_name_is_looked_at_beside_the_place_that_it_means(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    meant = Path(path).absolute()
+    assert partial_of(Path(path)).parent == meant.parent
+    if path == ".":
+        left = partial_of(Path(path), gone())
+        assert left == partial_of(meant, int(left.name.rpartition("-")[2]))
+        left.mkdir()
+        remove_unfinished(Path(path))
+        assert not left.exists()
+
+
 def test_where_there_is_no_folder_there_is_nothing_to_remove(tmp_path: Path) -> None:
     remove_unfinished(tmp_path / "nowhere" / "set")
 

@@ -429,3 +429,10 @@ def test_a_full_disk_is_not_taken_for_that(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(os, "open", full)
     with pytest.raises(OSError, match="No space left"), one_at_a_time(tmp_path):
         pass
+
+
+@pytest.mark.parametrize("name", [".lock", ".lock.1"])
+def test_a_pipe_in_the_place_of_a_lock_keeps_nobody_waiting(name: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(OSError, match="no file, expected a lock"), hold_file(tmp_path / ".lock", 0):
+        pass
