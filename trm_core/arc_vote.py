@@ -133,7 +133,7 @@ class PartWriter:
 
     def __enter__(self) -> Self:
         with _told(self.path):
-            self._writer = pq.ParquetWriter(self.partial, self.schema, compression="zstd")
+            self._writer = pq.ParquetWriter(_literal(self.partial), self.schema, compression="zstd")
         return self
 
     def add(self, **columns: Iterable[Any]) -> None:
@@ -174,6 +174,11 @@ def _told(path: Path) -> Iterator[None]:
         raise CannotWritePredictions(
             f"{path}: not written ({error}); make room or choose another folder, then give the same command again"
         ) from error
+
+
+def _literal(path: Path) -> Path:
+    """The same place by a path that pyarrow takes as it stands; of a relative one it expands a "~"."""
+    return path.absolute()
 
 
 def make_room(folder: Path) -> None:
@@ -267,7 +272,7 @@ def about(folder: Path) -> About:
     found = set()
     for path in parts(folder):
         with _read(path):
-            schema = pq.read_schema(path)
+            schema = pq.read_schema(_literal(path))
         if not schema.equals(SCHEMA) or b"trm_core" not in (schema.metadata or {}):
             raise BadPredictions(
                 f"{path}: columns {', '.join(schema.names)}, expected {', '.join(SCHEMA.names)} as predictions of this"
@@ -284,7 +289,7 @@ def about(folder: Path) -> About:
 def _read(path: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, pa.ArrowException, json.JSONDecodeError, TypeError) as error:
+    except (OSError, pa.ArrowException, json.JSONDecodeError, UnicodeDecodeError, RecursionError, TypeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise BadPredictions(f"{path}: cannot be read ({reason}); it is torn or foreign, predict again") from error
 
@@ -320,7 +325,7 @@ class _Stream:
             )
 
     def _rows(self) -> Iterator[tuple[str, int, int, bytes, float]]:
-        with _read(self.path), pq.ParquetFile(check_regular(self.path), buffer_size=1 << 16) as file:
+        with _read(self.path), pq.ParquetFile(_literal(check_regular(self.path)), buffer_size=1 << 16) as file:
             for i in range(file.num_row_groups):  # iter_batches() holds on to all that it has read
                 rows = file.read_row_group(i, use_threads=False)
                 for row in zip(*(column.to_pylist() for column in rows.columns), strict=True):

@@ -159,7 +159,8 @@ def _leave_out(root: Path, pattern: str) -> None:
     if where is None:
         return
     path = root / where
-    known = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    any_bytes = {"encoding": "utf-8", "errors": "surrogateescape"}  # names of files, by whatever editor
+    known = path.read_text(**any_bytes).splitlines() if path.exists() else []
     if pattern not in known:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("\n".join([*known, pattern, ""]), encoding="utf-8")
+        path.write_text("\n".join([*known, pattern, ""]), **any_bytes)

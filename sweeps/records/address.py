@@ -99,7 +99,7 @@ def note(out: Path) -> None:
         return
     text = json.dumps({"sqlite": str(path.resolve())}) + "\n"
     with contextlib.suppress(OSError):  # the runs matter, this is a help
-        if not file.exists() or check_regular(file).read_text(encoding="utf-8") != text:
+        if not file.exists() or check_regular(file).read_bytes() != text.encode():
             with whole(file) as new:
                 new.write_text(text, encoding="utf-8")
 

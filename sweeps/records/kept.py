@@ -105,7 +105,7 @@ class Kept:
             replaced = {(run.run_id, metric) for run, metric, _ in new}
             stays = sorted(row for place, (row, *_) in self.rows.items() if place not in replaced)
             table = pyarrow.concat_tables([self.table.take(pyarrow.array(stays, pyarrow.int64())), table])
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
+        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp").absolute()  # pyarrow expands a "~"
         with contextlib.suppress(OSError):  # it is a help; what is read from MLflow is whole
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -57,7 +57,7 @@ def show_report(tree: Tree, folder: Path) -> None:
     file = _report_in(folder)
     if file is None:
         return
-    report = file.read_text(encoding="utf-8")
+    report = file.read_text(encoding="utf-8", errors="replace")
     runs = tree.in_campaign()
     every_run = f"[Every run, row by row]({pages.address_of(tree.experiment_id, tree.campaign.id)[1:]})"
     best = _how_to_load_the_best(tree, runs)

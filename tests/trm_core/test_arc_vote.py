@@ -326,6 +326,17 @@ def test_predictions_of_other_puzzles_or_torn_ones_are_refused(arc: PuzzleSet, o
             vote([tmp_path], arc)
 
 
+def test_predictions_lie_where_they_were_asked_for_whatever_the_folder_is_called(
+    one_part: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("~").mkdir()
+    with PartWriter(Path("~"), about(one_part)) as part:
+        part.add(task=["a"], test=[0], variant=[0], grid=[EMPTY], halt=[0.5])
+    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.parquet")] == ["~/part-0-of-1.parquet"]
+    assert about(Path("~")) == about(one_part)
+
+
 # --- at the end of a run, and by command ------------------------------------------------------------------------------
 
 NAMES = {*(f"test/pass_at_{k}" for k in KS), "test/votes"}

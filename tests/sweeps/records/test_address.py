@@ -194,6 +194,17 @@ def test_a_note_that_is_none_is_passed_over(elsewhere: Path, torn: str) -> None:
     assert "which is not there" in looked(elsewhere)
 
 
+def test_a_note_is_written_anew_in_the_place_of_whatever_lay_there(
+    elsewhere: Path, empty_mlflow: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = (elsewhere / NOTE).read_bytes()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{empty_mlflow}")
+    for torn in (b"", b"\x93NUMPY\x87", whole[:-2], whole.replace(b"sqlite", b"\xff")):
+        (elsewhere / NOTE).write_bytes(torn)
+        note(elsewhere)
+        assert (elsewhere / NOTE).read_bytes() == whole
+
+
 def test_a_note_names_no_file_but_a_database_and_that_is_only_read(elsewhere: Path, tmp_path: Path) -> None:
     mine = tmp_path / "thesis.tex"
     mine.write_text("precious")

@@ -213,6 +213,16 @@ def test_what_other_campaigns_have_kept_stays_and_no_temporary_file_does(runs: l
     assert [path.name for path in file.parent.iterdir()] == ["a_study.parquet"]
 
 
+def test_a_folder_may_be_called_as_a_home_is(
+    runs: list[RunRecord], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = kept.file_of(Path("~"), "a_study")
+    read_curves(wanted(runs[:1]), file)
+    assert [path.relative_to(tmp_path) for path in tmp_path.rglob("*.parquet")] == [file]
+    assert Kept.load(file).curve(runs[0], "train/loss") == read_curve(runs[0].run_id, "train/loss")
+
+
 def test_of_two_that_keep_curves_at_once_the_later_ones_file_stays_whole(runs: list[RunRecord], file: Path) -> None:
     first, second = Kept.load(file), Kept.load(file)
     there = read_curves(wanted(runs))
