@@ -38,7 +38,10 @@ def test_the_commit_goes_along_and_is_neither_committed_nor_ignored(tmp_path: Pa
     (tmp_path / "code.py").write_text("1\n")
     git("add", ".")
     git("commit", "-qm", "one")
+    listed = tmp_path / ".git" / "info" / "exclude"
+    listed.write_bytes(b"caf\xe9\n")  # a name of a file in another encoding
     launcher.note_commit(tmp_path)
+    assert listed.read_bytes() == b"caf\xe9\n/COMMIT\n"
     assert (tmp_path / "COMMIT").read_text() == git("rev-parse", "HEAD")
     assert git("status", "--porcelain") == ""
     assert not (tmp_path / ".gitignore").exists()  # which would keep it from being copied to the machines
