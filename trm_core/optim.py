@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -11,8 +12,27 @@ from torch.optim import AdamW, Optimizer
 
 from trm_core.config import BadSetting, OptimSettings
 
+Method = TypeVar("Method", bound=Callable[..., object])
 
-class AdamATan2(Optimizer):
+
+def _plain(method: Method) -> Method:
+    """The method itself, where torch has wrapped it."""
+    return getattr(method, "__wrapped__", method)
+
+
+class _Plain(Optimizer):
+    """torch's base class, without what keeps torch.compile out of four of its methods.
+
+    No optimiser is compiled here, and what keeps it out is torch._dynamo: 2 s of imports in every process that trains.
+    """
+
+    add_param_group = _plain(Optimizer.add_param_group)
+    zero_grad = _plain(Optimizer.zero_grad)
+    state_dict = _plain(Optimizer.state_dict)
+    load_state_dict = _plain(Optimizer.load_state_dict)
+
+
+class AdamATan2(_Plain):
     """Adam with atan2(m, √v) in place of m / (√v + ε), and decoupled weight decay (Everett et al. 2024; released code).
 
     p ← p·(1 − lr·wd);  p ← p − lr/(1−β1ᵗ) · atan2(m, √v / √(1−β2ᵗ)), m and v plain moving averages of g and g².
@@ -56,7 +76,7 @@ class AdamATan2(Optimizer):
             torch._foreach_add_(params, turns)
 
 
-class MuonAndAdamATan2(Optimizer):
+class MuonAndAdamATan2(_Plain):
     """torch's Muon on matrices (Jordan et al. 2024), AdamATan2 on all else, at one learning rate and weight decay.
 
     m ← 0.95·m + 0.05·g;  p ← p·(1 − lr·wd) − 0.2·√max(rows, columns)·lr · O(0.05·g + 0.95·m), and O(UΣVᵀ) ≈ UVᵀ by five

@@ -63,6 +63,30 @@ def _assert_close(name: str, found: torch.Tensor, expected: torch.Tensor) -> Non
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=atol, msg=lambda text: f"{name}: {text}")
 
 
+WITHOUT_A_COMPILER = """
+import sys
+from pathlib import Path
+from data_prep.puzzle_set import PuzzleSet
+from trm_core.config import RunConfig
+from trm_core.trainer import train
+settings, puzzles, checkpoints = map(Path, sys.argv[1:])
+run = RunConfig.model_validate_json(settings.read_text())
+train(run.change({"train": {"steps": 4, "compile": "off"}}), PuzzleSet.open(puzzles), print, checkpoints=checkpoints)
+print("torch._dynamo" in sys.modules)
+"""
+
+
+def test_a_run_that_compiles_nothing_waits_for_no_compilers_import_begun_or_resumed(
+    tiny: RunConfig, puzzle_folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "settings.json").write_text(tiny.model_dump_json())
+    paths = (tmp_path / "settings.json", puzzle_folder, tmp_path / "saved")
+    given = [sys.executable, "-c", WITHOUT_A_COMPILER, *map(str, paths)]
+    for _ in range(2):
+        done = subprocess.run(given, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+        assert done.stdout.endswith("\nFalse\n"), done.stderr
+
+
 @pytest.fixture(params=["TRM", "HRM", "TRM with AdamW, no EMA, bf16", "TRM with an EMA of the network alone", "Muon"])
 def run(request: pytest.FixtureRequest, tiny: RunConfig, tiny_hrm: RunConfig) -> RunConfig:
     changed: dict[str, dict[str, Any]] = {"optim": {"name": "adamw", "ema": None}, "train": {"precision": "bf16"}}
