@@ -10,6 +10,7 @@ MB; the targets are under 1 s a gap, under 15 s to the first training step, 500 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import resource
 import statistics
@@ -85,13 +86,13 @@ def measure(folder: Path, trials: int) -> None:
 
 def report(folder: Path, trials: int, began: float, took: float, memory: list[tuple[int, float]], load: float) -> None:
     """Spans of the runs are those of their files: config.json when a run begins, the journal's last row at its end."""
-    spans = []
-    first_step = None
+    spans, first_steps = [], []
     for run in (folder / "results" / "runs").iterdir():
         begun = (run / "config.json").stat().st_mtime
         ended = (run / "metrics.jsonl").stat().st_mtime
         spans.append((begun, ended))
-        first_step = min(first_step or ended, ended)
+        with (run / "metrics.jsonl").open() as rows:
+            first_steps.append(json.loads(next(rows))["time_ms"] / 1000)
     spans.sort()
     places = min(os.cpu_count() or 1, trials)
     gaps = between(spans[:trials], places)
@@ -99,13 +100,18 @@ def report(folder: Path, trials: int, began: float, took: float, memory: list[tu
     warm = [held for runs, held in memory if settled <= runs <= trials]  # before the best are confirmed, and the report
     loads = f"load {load:.1f} at the start, {os.getloadavg()[0]:.1f} at the end"
     print(f"{trials} trials of two steps, {places} at once, {loads}")
-    last = spans[:trials][-1][1]
-    if first_step is not None and trials > 1:
-        each = (last - first_step) / (trials - 1)
-        in_all = first_step - began + 499 * each
+    first_end, last_end = min(ended for _, ended in spans), spans[:trials][-1][1]
+    if trials > 1:
+        each = (last_end - first_end) / (trials - 1)
+        in_all = first_end - began + 499 * each
         line("whole command", f"{took:.1f} s; a trial more: {each:.2f} s", in_all / 600, "600 s for 500 (reckoned)")
-    if first_step is not None:
-        line("to the first run's end", f"{first_step - began:.1f} s", (first_step - began) / 15, "15 s")
+    begins_after = min(first_steps) - began
+    line(
+        "to the first step",
+        f"{begins_after:.1f} s; the first run's end {first_end - began:.1f} s",
+        begins_after / 15,
+        "15 s",
+    )
     if gaps:
         middle = statistics.median(gaps)
         line("between two trials", f"{middle:.2f} s median, {max(gaps):.2f} s at most", middle, "1 s")
