@@ -11,12 +11,12 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from data_prep.files import whole
 from sweeps.records.door import MOST, is_measurement
 from sweeps.records.types import RunRecord
 
@@ -105,16 +105,12 @@ class Kept:
             replaced = {(run.run_id, metric) for run, metric, _ in new}
             stays = sorted(row for place, (row, *_) in self.rows.items() if place not in replaced)
             table = pyarrow.concat_tables([self.table.take(pyarrow.array(stays, pyarrow.int64())), table])
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp").absolute()  # pyarrow expands a "~"
         with contextlib.suppress(OSError):  # it is a help; what is read from MLflow is whole
-            try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with whole(self.path.absolute()) as new_file:  # of a relative path pyarrow expands a "~"
                 parquet.write_table(
-                    table.replace_schema_metadata({"curves": VERSION}), temporary, write_page_checksum=True
+                    table.replace_schema_metadata({"curves": VERSION}), new_file, write_page_checksum=True
                 )
-                temporary.replace(self.path)
-            finally:
-                temporary.unlink(missing_ok=True)
 
 
 def _schema() -> Any:
