@@ -1,10 +1,12 @@
 """What the platform takes beside the training: between trials, before the first step, and in the driver's memory.
 
-    python benchmarks/sweep_overhead.py [--trials 20]
+    python benchmarks/sweep_overhead.py [--trials 20] [--steps 1000]
 
-A search of runs of two steps, which train next to nothing, in a folder of its own that is removed in the end. So many
-places at once; a gap is the time from a run's end to the start of the next one on the same place. Prints seconds and
-MB; the targets are under 1 s a gap, under 15 s to the first training step, 500 trials within 600 s and 200 MB.
+Two searches, each in a folder of its own that is removed in the end: one of runs of two steps, which train next to
+nothing, and one of runs that last some seconds and so occupy every CPU, one each. A gap is the time from a run's end
+to the start of the next one on the same place; there are as many places as runs were ever at work at once: one, where
+they end sooner than a second process would start. Prints seconds and MB; the targets are under 1 s a gap, under 15 s
+to the first training step, 500 trials within 600 s and 200 MB.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+NOTHING = 2  # steps of a trial that trains next to nothing
 DECLARED = """
 from sweeps.search_spec import Confirmation, Dimension, Floats, Objective, Search
 from sweeps.study import Row
@@ -38,8 +41,8 @@ search = Search(
 )
 """
 SMALL = (
-    "train.steps=2 train.batch_size=4 train.eval_every=2 train.log_every=1 model.D=16 model.n_heads=2 model.N_sup=1"
-    " data.box_rows=2 data.box_cols=2 data.clues=8 data.train=8 data.validation=4 data.test=4"
+    "train.steps={steps} train.batch_size=4 train.eval_every={steps} train.log_every=1 model.D=16 model.n_heads=2"
+    " model.N_sup=1 data.box_rows=2 data.box_cols=2 data.clues=8 data.train=8 data.validation=4 data.test=4"
 )
 
 
@@ -55,17 +58,20 @@ def resident_mb(pid: int) -> float | None:
 def main() -> None:
     """Run the search, watch its driver, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, default=20, metavar="N", help="of the search (default: 20)")
+    parser.add_argument("--trials", type=int, default=20, metavar="N", help="of two steps (default: 20)")
+    parser.add_argument("--steps", type=int, default=1000, metavar="N", help="of ten more trials (default: 1000)")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        measure(Path(folder), options.trials)
+    for trials, steps in ((options.trials, NOTHING), (10, options.steps)):
+        with tempfile.TemporaryDirectory() as folder:
+            measure(Path(folder), trials, steps)
 
 
-def measure(folder: Path, trials: int) -> None:
+def measure(folder: Path, trials: int, steps: int) -> None:
     """One command, from its start to its end."""
     (folder / "overhead.py").write_text(DECLARED)
     command = [sys.executable, str(ROOT / "sweeps" / "run.py"), "--search", "overhead.py", "--profile", "mini"]
-    command += ["--trials", str(trials), "--launcher", "inline", "--set", *SMALL.split()]
+    command += ["--trials", str(trials), "--launcher", "inline", "--set"]
+    command += SMALL.format(steps=steps).split()
     environment = {name: text for name, text in os.environ.items() if name not in ("RAY_ADDRESS",)}
     environment |= {"CUDA_VISIBLE_DEVICES": "", "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}"}
     load = os.getloadavg()[0]
@@ -81,10 +87,11 @@ def measure(folder: Path, trials: int) -> None:
     took = time.time() - began
     if driver.returncode:
         sys.exit((folder / "said.txt").read_text()[-2000:])
-    report(folder, trials, began, took, memory, load)
+    print(f"{trials} trials of {steps:,} steps, load {load:.1f} at the start, {os.getloadavg()[0]:.1f} at the end")
+    report(folder, trials, steps, began, took, memory)
 
 
-def report(folder: Path, trials: int, began: float, took: float, memory: list[tuple[int, float]], load: float) -> None:
+def report(folder: Path, trials: int, steps: int, began: float, took: float, memory: list[tuple[int, float]]) -> None:
     """Spans of the runs are those of their files: config.json when a run begins, the journal's last row at its end."""
     spans, first_steps = [], []
     for run in (folder / "results" / "runs").iterdir():
@@ -94,17 +101,16 @@ def report(folder: Path, trials: int, began: float, took: float, memory: list[tu
         with (run / "metrics.jsonl").open() as rows:
             first_steps.append(json.loads(next(rows))["time_ms"] / 1000)
     spans.sort()
-    places = min(os.cpu_count() or 1, trials)
+    places = at_once(spans[:trials])
     gaps = between(spans[:trials], places)
     settled = min(10, trials // 2)  # runs until the driver has loaded what it needs
     warm = [held for runs, held in memory if settled <= runs <= trials]  # before the best are confirmed, and the report
-    loads = f"load {load:.1f} at the start, {os.getloadavg()[0]:.1f} at the end"
-    print(f"{trials} trials of two steps, {places} at once, {loads}")
     first_end, last_end = min(ended for _, ended in spans), spans[:trials][-1][1]
     if trials > 1:
         each = (last_end - first_end) / (trials - 1)
         in_all = first_end - began + 499 * each
-        line("whole command", f"{took:.1f} s; a trial more: {each:.2f} s", in_all / 600, "600 s for 500 (reckoned)")
+        said = f"{took:.1f} s; a trial more: {each:.2f} s"
+        line("whole command", said, *((in_all / 600, "600 s for 500 (reckoned)") if steps == NOTHING else ()))
     begins_after = min(first_steps) - began
     line(
         "to the first step",
@@ -114,15 +120,20 @@ def report(folder: Path, trials: int, began: float, took: float, memory: list[tu
     )
     if gaps:
         middle = statistics.median(gaps)
-        line("between two trials", f"{middle:.2f} s median, {max(gaps):.2f} s at most", middle, "1 s")
+        line("between two trials", f"{middle:.2f} s median, {max(gaps):.2f} s at most; {places} at once", middle, "1 s")
     if warm:
         grown = max(warm) - warm[0]
         line("driver's memory", f"{warm[0]:.0f} MB after {settled} runs, {grown:+.0f} MB since", grown / 200, "200 MB")
 
 
-def line(what: str, found: str, ratio: float, target: str) -> None:
+def line(what: str, found: str, ratio: float | None = None, target: str = "") -> None:
     """One measurement, and its ratio to what is aimed at."""
-    print(f"{what:<24}{found:<44}{ratio:.2f} of {target}")
+    print(f"{what:<24}{found:<46}{'' if ratio is None else f'{ratio:.2f} of {target}'}".rstrip())
+
+
+def at_once(spans: list[tuple[float, float]]) -> int:
+    """The most runs that were at work at the same time."""
+    return max(sum(begun <= moment < ended for begun, ended in spans) for moment, _ in spans)
 
 
 def between(spans: list[tuple[float, float]], places: int) -> list[float]:

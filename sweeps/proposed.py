@@ -65,6 +65,7 @@ class Runs:
     def opened(self, storage: str) -> Iterator[Ledger]:
         """The search's ledger in this storage, from which trials come. Raises as open_ledger()."""
         from sweeps.search import open_ledger
+        from sweeps.search_storage import StorageUnavailable
 
         with open_ledger(
             self.search,
@@ -79,7 +80,11 @@ class Runs:
         ) as ledger:
             self.ledger = ledger
             self.campaign = self._campaign(ledger.trials())
-            yield ledger
+            try:
+                yield ledger
+            finally:
+                with contextlib.suppress(TrackingUnavailable, StorageUnavailable):
+                    self.tell()
 
     @property
     def n_left(self) -> int:
@@ -154,11 +159,16 @@ class Runs:
 
     def more(self) -> Sequence[Job] | None:
         """The runs of the next trial."""
-        if not self._tell():
-            return ()
-        proposal = self._proposal = self._proposal or self.ledger.next()
-        if proposal is None:
-            return () if self.ledger.left() or self.open else None
+        self.tell()
+        self._proposal = self._proposal or self.ledger.next()
+        if self._proposal is None and self._to_tell:  # it may depend on what has ended
+            assert self.tracker is not None
+            if not self.tracker.settle(TOLD_WITHIN_S):
+                return ()
+            self.tell()
+            self._proposal = self.ledger.next()
+        if (proposal := self._proposal) is None:
+            return () if self.ledger.left() or self.open or self._to_tell else None
         self.campaign = self._campaign(self.ledger.trials())
         jobs = self.campaign.jobs(proposal.to_run)
         self._take_on(jobs)
@@ -173,8 +183,6 @@ class Runs:
         self.open.discard(job.key)
         self._curves.pop(job.key, None)
         self._to_tell.append((job, failure))
-        with contextlib.suppress(TrackingUnavailable):  # it is told before the next trial begins
-            self._tell()
 
     def _rivals_of(self, proposal: Proposal) -> tuple[Rule, tuple[Curve, ...]] | None:
         """By which rule, and against which curves: they are settled when a trial begins, so no one's speed counts."""
@@ -200,16 +208,14 @@ class Runs:
         step = given_up_at(curve, rivals[1], rivals[0]) if rivals else None
         return step if step is not None and step < job.run.train.steps else None
 
-    def _tell(self) -> bool:
-        """Whether Optuna knows all that is known."""
-        assert self.tracker is not None
-        if self._to_tell and not self.tracker.settle(TOLD_WITHIN_S):
-            return False
-        while self._to_tell:
-            job, failure = self._to_tell[0]
-            self.ledger.end(job.key, self._result(job, failure))
-            self._to_tell.pop(0)
-        return True
+    def tell(self) -> None:
+        """Tell Optuna of the runs whose end MLflow has by now; nobody waits for the others, training least of all."""
+        for ended in tuple(self._to_tell):
+            job, failure = ended
+            assert self.tracker is not None
+            if self.tracker.has_the_end_of(job.key):
+                self.ledger.end(job.key, self._result(job, failure))
+                self._to_tell.remove(ended)
 
     def _result(self, job: Job, failure: Failure | None) -> Result:
         """What a run says that has ended: its journal here, else its record in MLflow; a failed one, why."""

@@ -135,6 +135,7 @@ def seek(sought: Sought, report: Callable[[Found], Path | None]) -> Found:
             raise KeyboardInterrupt
         if tracker:
             tracker.settle(TOLD_WITHIN_S)
+            runs.tell()
         failed = {key: reason for outcome in outcomes for key, reason in outcome.failed.items()}
         trials = ledger.trials()
         n_left = sought.trials - sum(trial.state != "running" for trial in trials)

@@ -322,6 +322,11 @@ class Turns:
         """A run has ended; its row hears of it."""
         self.row_of(job).ended(job, failure)
 
+    def tell(self) -> None:
+        """Every row passes on what it has heard."""
+        for one in self.rows:
+            one.tell()
+
     def gives_up(self, job: Job, rows: Sequence[Measurement]) -> bool:
         """Whether a run that has just reported these rows is to end now: within its row's search alone."""
         return self.row_of(job).gives_up(job, rows)
@@ -378,6 +383,7 @@ def tune(tuning: Tuning, report_published: Reporter, report: Callable[[Tuned], P
             raise KeyboardInterrupt
         if tracker:
             tracker.settle(TOLD_WITHIN_S)
+            turns.tell()
         tuned = Tuned(
             campaign=tracker.campaign if tracker else turns.campaign,
             published=published,

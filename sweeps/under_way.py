@@ -41,6 +41,9 @@ class Source(Protocol):
     def ended(self, job: Job, failure: Failure | None) -> None:
         """A run has ended, here or elsewhere, or was given up."""
 
+    def tell(self) -> None:
+        """Pass on what it has heard, as far as that can be done at once. Called again and again."""
+
     def gives_up(self, job: Job, rows: Sequence[Measurement]) -> bool:
         """Whether a run that has just reported these rows is to end now."""
 
@@ -205,6 +208,17 @@ class UnderWay:
             self.end_for(error)
             raise Interrupted from error
         return key in self.lost | self.given_up | self.stopped
+
+    def tell_the_source(self) -> None:
+        """Time for the source to pass on which runs have ended."""
+        if self.source:
+            try:
+                self.source.tell()
+            except TrackingUnavailable:  # it was heard all the same
+                pass
+            except Exception as error:
+                self.end_for(error)
+                raise Interrupted from error
 
     def look_for_lost(self) -> None:
         """Which runs another launch has taken over."""

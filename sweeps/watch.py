@@ -109,6 +109,7 @@ class Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
                     ray.kill(actor)
             self.runs.check()
         self.runs.look_for_lost()
+        self.runs.tell_the_source()
         if time.monotonic() - self._gave_back_at > GIVE_BACK_EVERY_S:
             self._look_at_the_store()
             try:

@@ -112,6 +112,11 @@ class Tracker(Children):
             time.sleep(ASK_AGAIN_S)
         return True
 
+    def has_the_end_of(self, key: str) -> bool:
+        """Whether MLflow has all of a run that has ended, or takes no more of it."""
+        child = self._children.get(key)
+        return child is None or child.settled or child.lost or child.refused is not None
+
     # --- the end -----------------------------------------------------------------------------------------------------
 
     def close(self, status: Status, artefacts: Path | None = None, *, patience_s: float = 20.0) -> list[str]:

@@ -14,6 +14,7 @@ from sweeps.records.address import TrackingUnavailable
 from sweeps.records.read import campaigns, document, finished
 from sweeps.records.types import Measurement
 from sweeps.records.write import Tracker
+from sweeps.search import read_trials
 from tests.sweeps.records.stores import query
 
 OBJECTIVE = "validation/exact_accuracy"
@@ -85,10 +86,52 @@ def test_a_trial_of_which_neither_journal_nor_mlflow_has_the_end_has_failed_and_
     runs.ended(lost, None)
     _train(runs, sound, 0.5).write_text(_lines(sound, 0.5))
     runs.ended(sound, None)
+    assert runs.tracker
+    assert runs.tracker.settle(30)
+    runs.tell()
     first, second = runs.ledger.trials()
     assert (first.state, second.state) == ("failed", "complete")
     assert "no file, expected a run's journal" in first.why
     assert runs.more(), "the search goes on"
+
+
+def test_a_trial_begins_while_mlflow_still_takes_in_the_end_of_another_and_optuna_hears_of_that_after_it(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = _begin(runs)
+    assert runs.tracker
+    with runs.tracker._sending:  # MLflow is slow
+        _train(runs, ended, 0.5).write_text(_lines(ended, 0.5))
+        runs.ended(ended, None)
+        _begin(runs)
+        runs.tell()
+        assert [trial.state for trial in runs.ledger.trials()] == ["running", "running"]
+        assert not finished([ended.key])
+    assert runs.tracker.settle(30)
+    runs.tell()
+    assert [trial.state for trial in runs.ledger.trials()] == ["complete", "running"]
+
+
+def test_a_proposal_that_depends_on_what_has_ended_waits_for_it(runs: Runs) -> None:
+    runs.ledger.search = runs.search.model_copy(update={"lag": 1})
+    ended = _begin(runs)
+    _train(runs, ended, 0.5).write_text(_lines(ended, 0.5))
+    runs.ended(ended, None)
+    _begin(runs)
+    assert [trial.state for trial in runs.ledger.trials()] == ["complete", "running"]
+
+
+def test_what_has_ended_is_told_when_a_search_is_left(
+    tmp_path: Path, mlflow_here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    sought = read_sought(command_parser().parse_args(TINY), TINY)
+    runs = Runs(sought, sought.base, Sets(sought))
+    with runs.opened("sqlite:///optuna.db"), Tracker.open(runs.campaign) as runs.tracker:
+        ended = _begin(runs)
+        _train(runs, ended, 0.5).write_text(_lines(ended, 0.5))
+        runs.ended(ended, None)
+    assert [trial.state for trial in read_trials(sought.name, "sqlite:///optuna.db")] == ["complete"]
 
 
 def test_a_campaigns_document_is_whole_in_the_end_however_fast_its_trials_came(

@@ -123,11 +123,14 @@ class Silent:
     def ended(self, job: Job, failure: Failure | None) -> None:
         raise StorageUnavailable("gone")
 
+    def tell(self) -> None:
+        raise StorageUnavailable("gone")
+
     def gives_up(self, job: Job, rows: Sequence[Measurement]) -> bool:
         raise StorageUnavailable("gone")
 
 
-@pytest.mark.parametrize("when", ["a report", "its end"])
+@pytest.mark.parametrize("when", ["a report", "its end", "after that"])
 def test_what_all_runs_need_ends_the_launch_with_its_own_error(
     when: str, puzzles: Path, mlflow_here: Path, tmp_path: Path, tiny_run: RunConfig
 ) -> None:
@@ -145,6 +148,7 @@ def test_what_all_runs_need_ends_the_launch_with_its_own_error(
         heard: dict[str, Callable[[], object]] = {
             "a report": lambda: watch.stops({"config": {"key": only.key}, "rows": [(2, 2000, {"train/loss": 0.5})]}),
             "its end": lambda: watch.on_trial_complete(0, [], trial),
+            "after that": watch.runs.tell_the_source,
         }
         with pytest.raises(Interrupted):
             heard[when]()
