@@ -41,7 +41,7 @@ search = Search(
 )
 """
 SMALL = (
-    "train.steps={steps} train.batch_size=4 train.eval_every={steps} train.log_every=1 model.D=16 model.n_heads=2"
+    "train.steps={steps} train.batch_size=4 train.eval_every={steps} model.D=16 model.n_heads=2"
     " model.N_sup=1 data.box_rows=2 data.box_cols=2 data.clues=8 data.train=8 data.validation=4 data.test=4"
 )
 
@@ -72,6 +72,7 @@ def measure(folder: Path, trials: int, steps: int) -> None:
     command = [sys.executable, str(ROOT / "sweeps" / "run.py"), "--search", "overhead.py", "--profile", "mini"]
     command += ["--trials", str(trials), "--launcher", "inline", "--set"]
     command += SMALL.format(steps=steps).split()
+    command += ["train.log_every=1"] if steps == NOTHING else []  # else as often as ever
     environment = {name: text for name, text in os.environ.items() if name not in ("RAY_ADDRESS",)}
     environment |= {"CUDA_VISIBLE_DEVICES": "", "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}"}
     load = os.getloadavg()[0]
@@ -111,13 +112,10 @@ def report(folder: Path, trials: int, steps: int, began: float, took: float, mem
         in_all = first_end - began + 499 * each
         said = f"{took:.1f} s; a trial more: {each:.2f} s"
         line("whole command", said, *((in_all / 600, "600 s for 500 (reckoned)") if steps == NOTHING else ()))
-    begins_after = min(first_steps) - began
-    line(
-        "to the first step",
-        f"{begins_after:.1f} s; the first run's end {first_end - began:.1f} s",
-        begins_after / 15,
-        "15 s",
-    )
+    if steps == NOTHING:
+        begins_after = min(first_steps) - began
+        said = f"{begins_after:.1f} s; the first run's end {first_end - began:.1f} s"
+        line("to the first step", said, begins_after / 15, "15 s")
     if gaps:
         middle = statistics.median(gaps)
         line("between two trials", f"{middle:.2f} s median, {max(gaps):.2f} s at most; {places} at once", middle, "1 s")
