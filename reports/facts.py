@@ -8,6 +8,7 @@ from datetime import datetime
 
 from reports.types import Seeds, TableRow, leaked
 from sweeps.campaign import Campaign
+from sweeps.changes import moves_numbers
 from sweeps.puzzles import OWN_FILES
 from sweeps.records.types import RunRecord
 from sweeps.study import ProfileName, PuzzleName, Study
@@ -32,7 +33,8 @@ def is_own(tags: Mapping[str, str]) -> bool:
 def warning_of(campaign: Campaign, *, leaks: bool, own_files: Sequence[str]) -> str:
     """Why ours cannot stand beside the paper's; empty where it can."""
     reasons = [] if campaign.comparable else [f"{campaign.profile} profile ({APART.get(campaign.profile, SMALL)})"]
-    reasons += [f"settings changed ({', '.join(campaign.changes)})"] if campaign.changes else []
+    changes = [change for change in campaign.changes if moves_numbers(change)]
+    reasons += [f"settings changed ({', '.join(changes)})"] if changes else []
     reasons += ["leaking tasks"] if leaks else []
     reasons += own_files
     with_what = NOT_COMPARABLE if campaign.study.has_paper_numbers else NO_COLUMN

@@ -176,6 +176,12 @@ def normal(changes: Iterable[str]) -> tuple[str, ...]:
     return tuple(str(one) for one in sorted(kept, key=lambda one: order.index(one.name)))
 
 
+def moves_numbers(change: str) -> bool:
+    """Whether a run's numbers depend on it: "train.log_every=5" is no part of a key."""
+    section, _, name = read_assignment(change).name.partition(".")
+    return section != "train" or name not in NOT_IN_THE_KEY
+
+
 def label(changes: Iterable[str]) -> str:
     """A readable name of changes, for a folder and MLflow: "hrm.lr=0.001,weight_decay=0.1"; nothing for no change.
 

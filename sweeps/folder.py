@@ -1,6 +1,6 @@
 """A run's folder, as its trainer fills it and others read it: what is to be done there, and why it failed.
 
-config.json, metrics.jsonl (journal.py), checkpoints/, with ARC predictions/,
+config.json, metrics.jsonl (journal.py), checkpoints/, evaluating/ (apart.py), with ARC predictions/,
 outcomes.npz (which test puzzles it solved), thought.npz (how it solved one), and failure.txt if it failed. No torch
 here: the driver reads these without loading it.
 """
@@ -36,6 +36,7 @@ class Task:
     threads: int  # that torch may use; the same number gives the same bits
     launch: str  # names this launch in failure.txt
     device: str  # "cuda" or "cpu": what the launcher has set aside for it
+    gpu: float = 0.0  # the share of a GPU that each of its workers has
 
 
 class Place:

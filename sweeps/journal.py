@@ -1,4 +1,5 @@
-"""metrics.jsonl, a run's journal: the source of truth for its curves. A line per step, ascending.
+"""metrics.jsonl, a run's journal: the source of truth for its curves. A line per step, ascending; what came later of
+a step, its evaluation elsewhere, is another line of it.
 
 Killed at any moment it can be read, and goes on: a last line without its end is what a kill leaves, and is left out.
 Whatever else is no row is damage: named with file and line, and set aside in metrics.damaged.
@@ -10,6 +11,7 @@ import contextlib
 import errno
 import json
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeGuard
 
@@ -58,6 +60,14 @@ class Journal:
         self._continued = True
         return [*kept, row]
 
+    def amend(self, row: Measurement) -> None:
+        """What came later of a step that has a row, before the next one is added or after."""
+        if self._continued:
+            self.add(row)
+            return
+        self.rows = _merged([*self.rows, row])
+        write_whole(self.path, "".join(map(_line, self.rows)))
+
 
 def read_journal(path: Path) -> list[Measurement]:
     """The rows of a metrics.jsonl by ascending step, none if it is not there. Raises OSError, BadJournal too."""
@@ -72,7 +82,7 @@ def write_whole(path: Path, text: str) -> None:
 
 def _read(path: Path) -> tuple[list[Measurement], dict[int, bytes]]:
     """(rows by ascending step, the damaged lines by number, counted from 1)."""
-    rows: dict[int, Measurement] = {}
+    rows: list[Measurement] = []
     damaged = {}
     if path.exists() and not path.is_file():
         raise BadJournal(errno.EINVAL, "no file, expected a run's journal; move it away", str(path))
@@ -80,10 +90,19 @@ def _read(path: Path) -> tuple[list[Measurement], dict[int, bytes]]:
         for number, line in enumerate(path.read_bytes().splitlines(keepends=True), 1):
             row = _row(line)
             if row is not None:
-                rows[row.step] = row
+                rows.append(row)
             elif line.strip() and line.endswith((b"\n", b"\r")):
                 damaged[number] = line
-    return [rows[step] for step in sorted(rows)], damaged
+    return _merged(rows), damaged
+
+
+def _merged(rows: Iterable[Measurement]) -> list[Measurement]:
+    """By ascending step, one of each with the time of the first, and all that was said of it."""
+    found: dict[int, Measurement] = {}
+    for row in rows:
+        before = found.get(row.step)
+        found[row.step] = row if before is None else before._replace(metrics={**before.metrics, **row.metrics})
+    return [found[step] for step in sorted(found)]
 
 
 def _set_aside(path: Path, damaged: dict[int, bytes]) -> None:

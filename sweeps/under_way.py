@@ -154,7 +154,8 @@ class UnderWay:
     def task(self, job: Job) -> Task:
         """What the run's worker needs to know."""
         folder, launch = self.folder.resolve() / job.key, self.trackers[job.key].me.launch
-        return Task(job.key, job.run, self.sets[job.key].folder.resolve(), folder, 1, launch, self.device)
+        gpu = self.share if self.device == "cuda" else 0.0
+        return Task(job.key, job.run, self.sets[job.key].folder.resolve(), folder, 1, launch, self.device, gpu)
 
     def take_back(self) -> list[Job]:
         """Runs that were ours until another launch took them over: to be waited for."""

@@ -33,7 +33,9 @@ import torch.distributed as dist
 
 from data_prep.files import check_regular
 from data_prep.puzzle_set import PuzzleSet
+from sweeps import apart as evaluations
 from sweeps import journal as journals
+from sweeps.apart import Apart
 from sweeps.failures import RETRIES, Failure, Preempted, Tries, Verdict, verdict_on_failure
 from sweeps.folder import LACK, Place, Task, last_checkpoint, note_failure, note_lack, noted_failure, noted_lack
 from sweeps.journal import Journal, read_journal, write_whole
@@ -49,6 +51,7 @@ from trm_core.trainer import train
 
 PASS_ON_EVERY_S = 2.0
 RECOMPUTE = "train.activation_checkpointing"
+LOGS = (checkpoint.log, journals.log, evaluations.log)
 
 
 def train_run(
@@ -91,11 +94,22 @@ def train_run(
             write_whole(task.folder / "config.json", json.dumps(facts, indent=2) + "\n")
         waiting: list[Measurement] = []
         passed_on_at = time.monotonic()
+        apart = Apart(task, data)
+
+        def note_late(rows: list[Measurement]) -> None:
+            """Scores of earlier steps, made elsewhere."""
+            nonlocal waiting
+            if journal is not None:
+                for row in rows:
+                    journal.amend(row)
+                waiting += rows
+                apart.forget(rows)
 
         def report(step: int, metrics: Mapping[str, float], _: Path | None) -> None:
             nonlocal waiting, passed_on_at
             if journal is not None:
                 place.refuse_if_gone()
+                note_late(apart.finish() if step == task.run.train.steps else apart.ended())
                 row = Measurement(
                     step, int(time.time() * 1000), {name: float(value) for name, value in metrics.items()}
                 )
@@ -114,6 +128,8 @@ def train_run(
 
         try:
             if not ended:
+                if journal is not None:
+                    note_late(apart.take_up(journal.rows))
                 train(
                     task.run,
                     data,
@@ -125,6 +141,7 @@ def train_run(
                     begun=begun,
                     due=due,
                     saved=by_clock.saved,
+                    apart=lambda step, model: same_for_all("apart" * (first_worker and apart(step, model))) != "",
                 )
         finally:
             if waiting and workers == 1:  # it raised; with several workers only all together can pass on
@@ -133,6 +150,7 @@ def train_run(
             with journal.path.open("rb") as file:
                 os.fsync(file.fileno())  # before anything is dropped that it could be made from again
             checkpoint.keep_weights(_last_checkpoint(task))
+            apart.forget_all()
 
 
 def _refuse_if_lost(lease: Lease | None, folder: Path) -> None:
@@ -160,19 +178,19 @@ def _last_checkpoint(task: Task) -> Path:
 
 
 class _Torn(logging.Handler):
-    """What is said of torn checkpoints and damaged journals, kept: Ray shows no worker's log."""
+    """What is said of torn checkpoints, damaged journals and lost evaluations, kept: Ray shows no worker's log."""
 
     def __init__(self) -> None:
         super().__init__()
         self._said: list[str] = []
 
     def __enter__(self) -> Self:
-        for log in (checkpoint.log, journals.log):
+        for log in LOGS:
             log.addHandler(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for log in (checkpoint.log, journals.log):
+        for log in LOGS:
             log.removeHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:

@@ -325,6 +325,8 @@ class TrainSettings(Section):
     compile: Literal["auto", "on", "off"] = "auto"
     """Whether torch.compile makes the step faster; auto: on a GPU, and on a CPU with a C++ compiler where the run is
     long enough to pay for it. Not part of the key: answers differ by rounding."""
+    evaluate_apart: bool = False
+    """Evaluate in mid-run beside the training, as a Ray task on a device that is free; not part of the key."""
     diagnostics: bool = False
     """Log how the recursion behaves at every evaluation; not part of the key."""
 
@@ -340,7 +342,10 @@ class TrainSettings(Section):
 
 
 # of train: no number moves
-NOT_IN_THE_KEY = ("log_every", "checkpoint_every", "activation_checkpointing", "compile", "diagnostics")
+NOT_IN_THE_KEY = (
+    *("log_every", "checkpoint_every", "activation_checkpointing", "compile"),
+    *("evaluate_apart", "diagnostics"),
+)
 
 
 class RunConfig(Settings):

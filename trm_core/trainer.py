@@ -24,7 +24,7 @@ from trm_core.data import Batch, TrainingBatches, sample
 from trm_core.diagnostics import diagnose, ema_distance
 from trm_core.distributed import gather_batch, sum_over_workers, wait_for_all, world
 from trm_core.ema import EMA
-from trm_core.evaluate import evaluate, evaluate_at
+from trm_core.evaluate import evaluate_at
 from trm_core.evaluate_outcomes import Watch, depths, puzzles_at_depth
 from trm_core.memory import (
     Networks,
@@ -39,6 +39,7 @@ from trm_core.metrics import TRAIN_SUMS, halting_metrics, no_sums, train_metrics
 from trm_core.model import Model
 from trm_core.optim import lr_factor, make_optimiser
 from trm_core.outcomes import Outcomes, Place, halting_scores, write_outcomes
+from trm_core.scores import scores
 from trm_core.solving.thought import Asked
 from trm_core.supervision import Slots, Step, empty_slots, exploration, refill, supervision_step
 
@@ -69,6 +70,7 @@ def train(
     begun: Callable[[RunConfig, str], None] = lambda run, why: None,
     due: Callable[[int], bool] = lambda step: False,
     saved: Callable[[int], None] = lambda step: None,
+    apart: Callable[[int, Model], bool] = lambda step, model: False,
 ) -> dict[str, float]:
     """Train one run to its end, from its newest checkpoint if there is one, and return the final metrics.
 
@@ -84,6 +86,8 @@ def train(
     due(step): asked on every worker after every step, the same answer on all: whether to save here too, beside
     train.checkpoint_every. saved(step): called after each checkpoint; what it raises passes through. Neither moves a
     number.
+    apart(step, model): asked on every worker at an evaluation in mid-run, the same answer on all: whether somebody else
+    scores these weights while training goes on (scores.scores_of_saved), so that this step's report lacks its scores.
     With torch.distributed initialised, all its workers train this run together, each on its part of the batch.
     Raises BadSetting, NotEnoughMemory, BadCheckpoint, CheckpointNotWritten, Diverged; ARC's vote also
     CannotWritePredictions and BadPredictions, outcomes CannotWriteOutcomes and
@@ -106,7 +110,8 @@ def train(
             metrics = trainer.window_metrics() | meter.read()
             with meter.paused():
                 if evaluates:
-                    metrics |= trainer.evaluate()
+                    taken_on = apart(step, trainer.evaluated_model)
+                    metrics |= trainer.diagnose() if taken_on else trainer.evaluate()
                 report(step, metrics, path)
         # After the report: a run killed in between says this step again, none is ever missing from its curves.
         if checkpoints is not None and (due(step) or step % run.train.checkpoint_every == 0):
@@ -271,31 +276,12 @@ class Trainer:
             raise Diverged(self.step, "a weight is no longer finite")
 
     def evaluate(self) -> dict[str, float]:
-        """validation/*, and test/* if the run looks there: of a sample of train.eval_puzzles, at the end of all."""
-        run = self.run
-        last = self.step == run.train.steps
-        metrics: dict[str, float] = {}
-        for name in ("validation", "test") if run.looks_at_test else ("validation",):
-            if not len(self.data.splits[name]):  # released datasets hold no validation puzzles out
-                continue
-            watch = None
-            if last and name == "test":
-                watch = self.watch = Watch(len(self.data.test), self.N_sup, run.model, self.device)
-            scores = evaluate(
-                self.evaluated_model,
-                self.data.splits[name],
-                limit=None if last else run.train.eval_puzzles,
-                batch_size=run.train.batch_size,
-                N_sup=self.N_sup,
-                device=self.device,
-                halt=run.train.eval_halt,
-                shortest_paths=run.data.puzzle == "maze",
-                loss=name == "validation",  # what a search prunes by; the test set has no say there
-                order=None if last else sample(self.data, name),
-                watch=watch,
-            )
-            metrics |= {f"{name}/{score}": value for score, value in scores.items()}
-        return metrics | self.diagnose() if run.train.diagnostics else metrics
+        """The scores of the evaluated weights on the held-out puzzles (scores.py), and diagnostics if they are on."""
+        last = self.step == self.run.train.steps
+        if last and self.run.looks_at_test and len(self.data.test):
+            self.watch = Watch(len(self.data.test), self.N_sup, self.run.model, self.device)
+        found = scores(self.evaluated_model, self.run, self.data, self.device, last=last, watch=self.watch)
+        return found | self.diagnose()
 
     def vote(self, predictions: Path | None) -> dict[str, float]:
         """test/* of ARC's vote over the variants of each test task; none without variants, or on validation alone."""
@@ -352,8 +338,13 @@ class Trainer:
         thought_file.write_thought(thought, folder / thought_file.NAME)
 
     def diagnose(self) -> dict[str, float]:
-        """How the recursion behaves on a sample of train.eval_puzzles of validation, where training halted, EMA."""
+        """How the recursion behaves on a sample of train.eval_puzzles of validation, where training halted, EMA.
+
+        Nothing where train.diagnostics is off.
+        """
         run = self.run
+        if not run.train.diagnostics:
+            return {}
         found = diagnose(
             self.evaluated_model,
             self.data.splits["validation"],

@@ -24,6 +24,18 @@ def test_facts_tell_the_puzzles_of_every_kind(puzzles_study: Study, arc_study: S
     assert "tasks of training2, evaluation2, tested on evaluation2" in facts["puzzles"]
 
 
+def test_how_numbers_are_made_keeps_none_from_the_papers_column(arc_study: Study) -> None:
+    for change in ("train.evaluate_apart=true", "train.compile=off", "train.diagnostics=true"):
+        run = record(arc_study, "TRM-Att, ARC-AGI-2", 0.2, profile="official", overrides=(change,))
+        table = table_of(arc_study, "official", [run], [change])
+        assert table.comparable
+        assert table.warnings == ()
+    both = ("train.compile=off", "optim.lr=0.5")
+    run = record(arc_study, "TRM-Att, ARC-AGI-2", 0.2, profile="official", overrides=both)
+    table = table_of(arc_study, "official", [run], list(both))
+    assert table.warning == "settings changed (optim.lr=0.5): not comparable with the paper's column"
+
+
 def test_a_run_on_own_files_is_never_put_beside_the_papers_column(arc_study: Study) -> None:
     origin = "own files for evaluation (3 tasks, hash 0123456789ab), not ARC-AGI-1's evaluation tasks"
     own = record(arc_study, "TRM-Att, ARC-AGI-1", 0.9, profile="official", tags={"own_files": origin})

@@ -31,6 +31,25 @@ def test_a_resumed_run_cuts_its_journal_back_and_goes_on(tmp_path: Path) -> None
     assert read_journal(path) == [row(2), row(4), row(6, 0.5), row(8, 0.4)]
 
 
+def test_what_comes_later_of_a_step_adds_to_its_row_wherever_the_journal_stands(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    first = Journal(path)
+    for step in (2, 4):
+        first.add(row(step))
+    first.amend(Measurement(2, 9, {"test/exact_accuracy": 0.5}))
+    first.add(row(6))
+    late = Measurement(2, 2, {"train/loss": 1.0, "test/exact_accuracy": 0.5})
+    assert read_journal(path) == [late, row(4), row(6)]
+    with path.open("a") as file:
+        file.write('{"step": 8, "ti')  # killed
+    resumed = Journal(path)  # from a checkpoint at step 4
+    resumed.amend(Measurement(4, 9, {"test/exact_accuracy": 0.6}))
+    assert read_journal(path)[1].metrics == {"train/loss": 1.0, "test/exact_accuracy": 0.6}
+    again = resumed.add(row(6, 0.5))
+    assert [one.metrics.get("test/exact_accuracy") for one in again] == [0.5, 0.6, None]
+    assert read_journal(path) == again
+
+
 def test_a_run_that_only_had_to_evaluate_again_keeps_its_last_row(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     Journal(path).add(row(2))

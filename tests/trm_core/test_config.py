@@ -264,7 +264,7 @@ def test_activation_checkpointing_is_read_from_records_of_when_it_was_a_truth() 
 def test_what_moves_no_number_is_no_part_of_the_key() -> None:
     changes = {
         "log_every": 3, "checkpoint_every": 7, "activation_checkpointing": "true", "compile": "off",
-        "diagnostics": "true",
+        "evaluate_apart": "true", "diagnostics": "true",
     }  # fmt: skip
     assert set(changes) == set(NOT_IN_THE_KEY)
     for name, value in changes.items():

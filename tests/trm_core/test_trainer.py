@@ -341,7 +341,7 @@ def test_a_loss_that_is_no_number_ends_the_run_by_name(diverging: RunConfig, puz
 def test_a_diverged_state_is_neither_saved_over_the_last_good_one_nor_evaluated(
     diverging: RunConfig, puzzles: PuzzleSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trm_core.trainer.evaluate", lambda *_, **__: pytest.fail("evaluated"))
+    monkeypatch.setattr("trm_core.trainer.scores", lambda *_, **__: pytest.fail("evaluated"))
     with pytest.raises(Diverged) as caught:  # between two reports
         train(diverging.change({"train": {"eval_every": 4}}), puzzles, Reports(), checkpoints=tmp_path / "between")
     good = newest(tmp_path / "between")
