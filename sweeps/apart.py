@@ -7,10 +7,12 @@ time they are needed, where two wait already, and where a task fails, the run's 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from data_prep.puzzle_set import PuzzleSet
@@ -19,6 +21,7 @@ from sweeps.records.types import Measurement
 from sweeps.words import whole_number
 from trm_core import checkpoint
 from trm_core.checkpoint import BadCheckpoint, Checkpoint
+from trm_core.config import BadSetting, RunConfig
 from trm_core.model import Model
 from trm_core.scores import scores_elsewhere, scores_of_saved
 
@@ -34,6 +37,7 @@ class Apart:
         self._task, self._data = task, data
         self._folder = task.folder / FOLDER
         self._asked: dict[int, Any] = {}  # step → Ray's reference to its scores
+        self._remote: Any = None
 
     def take_up(self, rows: Sequence[Measurement]) -> list[Measurement]:
         """What an earlier process of the run left to be scored is asked for again. rows: of its journal.
@@ -42,10 +46,11 @@ class Apart:
         """
         here = []
         lack = {row.step for row in rows if not is_scored(row)}
-        for path in sorted(self._folder.glob("step_*")):
+        for path in sorted(self._folder.glob("*")):
             step = whole_number(path.name.removeprefix("step_"))
-            if step is None or step not in lack:  # its scores are there, or the run comes to this step again
-                shutil.rmtree(path, ignore_errors=True)
+            # its scores are there, the run comes to this step again, or it is none of this run's
+            if step is None or step not in lack or not self._is_ours(path, step):
+                _drop(path)
             elif self._asks:
                 self._ask(step)
             else:
@@ -70,16 +75,21 @@ class Apart:
         ready, _ = ray.wait([*self._asked.values()], num_returns=len(self._asked), timeout=0)
         return [row for step, asked in [*self._asked.items()] if asked in ready for row in self._take(step)]
 
-    def finish(self) -> list[Measurement]:
-        """All that is left: nobody waits for a device, what has not begun to be scored is scored here."""
-        found = self.ended()
-        for step, asked in [*self._asked.items()]:
+    def let_go(self) -> None:
+        """The run does not go on in this process: nothing that it asked for takes a device from others."""
+        for asked in self._asked.values():
             import ray
 
-            ray.cancel(asked, force=False)
-            del self._asked[step]
-            found += self._score_here(step)
-        return found
+            with contextlib.suppress(Exception):  # Ray's own, of many kinds: it may be gone
+                ray.cancel(asked, force=False)
+        self._asked.clear()
+
+    def finish(self) -> list[Measurement]:
+        """All that is left: nobody waits for a device, what has not come is scored here."""
+        found = self.ended()
+        due = [*self._asked]
+        self.let_go()
+        return found + [row for step in due for row in self._score_here(step)]
 
     def forget(self, rows: Sequence[Measurement]) -> None:
         """These stand in the journal: their weights go."""
@@ -104,9 +114,8 @@ class Apart:
 
         path, task = checkpoint.at_step(self._folder, step), self._task
         needs = {"num_cpus": 1, "num_gpus": task.gpu, "scheduling_strategy": "DEFAULT"}  # not in its trial's places
-        self._asked[step] = (
-            ray.remote(scores_elsewhere).options(**needs).remote(path, task.data, task.device, task.threads)
-        )
+        self._remote = self._remote or ray.remote(scores_elsewhere)  # Ray sends each that is made to its head
+        self._asked[step] = self._remote.options(**needs).remote(path, task.data, task.device, task.threads)
 
     def _take(self, step: int) -> list[Measurement]:
         import ray
@@ -121,19 +130,41 @@ class Apart:
             return self._score_here(step)
         return [_row(step, found)]
 
+    def _is_ours(self, path: Path, step: int) -> bool:
+        """Whether these are weights of this run at this step, whole and where a checkpoint of it is looked for."""
+        if path.is_symlink() or path != checkpoint.at_step(self._folder, step):
+            return False
+        try:
+            saved = checkpoint.load(path)
+            theirs = RunConfig.parse(saved.settings).key(saved.data_hash)
+        except (BadCheckpoint, BadSetting) as error:
+            log.warning("the scores of step %s are lost: %s", step, error)
+            return False
+        return saved.step == step and theirs == self._task.run.key(self._data.content_hash)
+
     def _score_here(self, step: int) -> list[Measurement]:
         """Nothing where its weights are torn: a run killed while they were written evaluates that step again."""
         path = checkpoint.at_step(self._folder, step)
         try:
             return [_row(step, scores_of_saved(path, self._data, self._task.device))]
-        except BadCheckpoint as error:
+        except (BadCheckpoint, BadSetting) as error:
             log.warning("the scores of step %s are lost: %s", step, error)
+            _drop(path)  # else it would count among those that are kept
             return []
 
 
 def is_scored(row: Measurement) -> bool:
-    """Whether it has an evaluation."""
-    return any(name.startswith(("validation/", "test/")) for name in row.metrics)
+    """Whether it has an evaluation; diagnostics, which are validation/ too, are none."""
+    return "validation/puzzles" in row.metrics or "test/puzzles" in row.metrics
+
+
+def _drop(path: Path) -> None:
+    """A folder, or whatever else lies there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def _row(step: int, found: dict[str, float]) -> Measurement:

@@ -11,6 +11,7 @@ import contextlib
 import errno
 import json
 import logging
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeGuard
@@ -67,6 +68,11 @@ class Journal:
             return
         self.rows = _merged([*self.rows, row])
         write_whole(self.path, "".join(map(_line, self.rows)))
+
+    def to_disk(self) -> None:
+        """Return when it outlasts its machine."""
+        with self.path.open("rb") as file:
+            os.fsync(file.fileno())
 
 
 def read_journal(path: Path) -> list[Measurement]:

@@ -162,10 +162,7 @@ class Runs:
         self.tell()
         self._proposal = self._proposal or self.ledger.next()
         if self._proposal is None and self._to_tell:  # it may depend on what has ended
-            assert self.tracker is not None
-            if not self.tracker.settle(TOLD_WITHIN_S):
-                return ()
-            self.tell()
+            self.hear_out()
             self._proposal = self.ledger.next()
         if (proposal := self._proposal) is None:
             return () if self.ledger.left() or self.open or self._to_tell else None
@@ -200,13 +197,19 @@ class Runs:
             return False
         curve = self._curves.setdefault(job.key, {})
         curve |= curve_in(rows, self.search.pruning.metric)
-        return self._given_up_at(job, curve) is not None
+        return self._given_up_at(job, _without_gaps(curve, job.run, self.search.pruning.metric)) is not None
 
     def _given_up_at(self, job: Job, curve: Curve) -> int | None:
         """At its last step nothing is left to save."""
         rivals = self._rivals.get(job.key)
         step = given_up_at(curve, rivals[1], rivals[0]) if rivals else None
         return step if step is not None and step < job.run.train.steps else None
+
+    def hear_out(self) -> None:
+        """Wait until MLflow has all ends, and tell Optuna of them; of those that it does not take in time, not."""
+        if self._to_tell and self.tracker is not None:
+            self.tracker.settle(TOLD_WITHIN_S)
+        self.tell()
 
     def tell(self) -> None:
         """Tell Optuna of the runs whose end MLflow has by now; nobody waits for the others, training least of all."""
@@ -302,6 +305,15 @@ class Runs:
         done = finished([key for of_trial in keys.values() for key in of_trial])
         found = {number: tuple(done[key] for key in of_trial if key in done) for number, of_trial in keys.items()}
         return {number: records for number, records in found.items() if records}
+
+
+def _without_gaps(curve: Curve, run: RunConfig, metric: str) -> Curve:
+    """As far as nothing is due of it: evaluations made apart do not come in the order of their steps."""
+    every, steps = run.train.eval_every, run.train.steps
+    if not run.train.evaluate_apart or not metric.startswith("validation/"):
+        return curve
+    due = next((step for step in range(every, steps, every) if step not in curve), steps)
+    return {step: value for step, value in curve.items() if step < due}
 
 
 def curve_in(rows: Sequence[Measurement], metric: str) -> dict[int, float]:

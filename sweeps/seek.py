@@ -127,6 +127,8 @@ def seek(sought: Sought, report: Callable[[Found], Path | None]) -> Found:
             cluster(ship_code=sought.wanted.ship_code) if plan.todo else contextlib.nullcontext()
         ):  # one Ray: a second in a process does not end well
             outcomes = [_launch(sought, runs, plan, (), say, source=runs)] if ledger.left() or runs.open else []
+            if not any(outcome.interrupted for outcome in outcomes):
+                runs.hear_out()  # the last ends, by which the best are chosen
             if not any(outcome.interrupted for outcome in outcomes) and not ledger.left():
                 outcomes.append(_launch(sought, runs, plan, runs.confirm(), say, source=None))
         if any(outcome.interrupted for outcome in outcomes):
@@ -135,7 +137,6 @@ def seek(sought: Sought, report: Callable[[Found], Path | None]) -> Found:
             raise KeyboardInterrupt
         if tracker:
             tracker.settle(TOLD_WITHIN_S)
-            runs.tell()
         failed = {key: reason for outcome in outcomes for key, reason in outcome.failed.items()}
         trials = ledger.trials()
         n_left = sought.trials - sum(trial.state != "running" for trial in trials)

@@ -322,6 +322,11 @@ class Turns:
         """A run has ended; its row hears of it."""
         self.row_of(job).ended(job, failure)
 
+    def hear_out(self) -> None:
+        """Every row has the last ends told, by which its best is chosen."""
+        for one in self.rows:
+            one.hear_out()
+
     def tell(self) -> None:
         """Every row passes on what it has heard."""
         for one in self.rows:
@@ -375,6 +380,8 @@ def tune(tuning: Tuning, report_published: Reporter, report: Callable[[Tuned], P
         outcomes = []
         if turns.left():
             outcomes.append(_make(tuning, turns, (), plan.share, may_begin, say, published.campaigns[0], source=turns))
+        if not any(outcome.interrupted for outcome in outcomes):
+            turns.hear_out()
         if not any(outcome.interrupted for outcome in outcomes) and not turns.left():
             outcomes.append(_make(tuning, turns, turns.confirm(), plan.share, may_begin, say, published.campaigns[0]))
         if any(outcome.interrupted for outcome in outcomes):
@@ -383,7 +390,6 @@ def tune(tuning: Tuning, report_published: Reporter, report: Callable[[Tuned], P
             raise KeyboardInterrupt
         if tracker:
             tracker.settle(TOLD_WITHIN_S)
-            turns.tell()
         tuned = Tuned(
             campaign=tracker.campaign if tracker else turns.campaign,
             published=published,

@@ -321,8 +321,10 @@ class UnderWay:
 
         Train's poll looks for a report first and whether the worker has ended second: one between the two is lost.
         """
-        told = self._told.get(key, -1)
-        self.log(key, [row for row in read_journal(self.folder / key / "metrics.jsonl") if row.step > told])
+        told, train = self._told.get(key, -1), self.jobs[key].run.train
+        late = train.evaluate_apart  # scores of earlier steps may have been in that report; MLflow doubles none
+        rows = read_journal(self.folder / key / "metrics.jsonl")
+        self.log(key, [r for r in rows if r.step > told or (late and r.step < told and not r.step % train.eval_every)])
 
     def _artefacts(self, key: str) -> tuple[Path, ...]:
         """What is kept with the run in MLflow, where it is there."""

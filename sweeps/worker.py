@@ -99,10 +99,11 @@ def train_run(
         def note_late(rows: list[Measurement]) -> None:
             """Scores of earlier steps, made elsewhere."""
             nonlocal waiting
-            if journal is not None:
+            if journal is not None and rows:
                 for row in rows:
                     journal.amend(row)
                 waiting += rows
+                journal.to_disk()
                 apart.forget(rows)
 
         def report(step: int, metrics: Mapping[str, float], _: Path | None) -> None:
@@ -144,11 +145,11 @@ def train_run(
                     apart=lambda step, model: same_for_all("apart" * (first_worker and apart(step, model))) != "",
                 )
         finally:
+            apart.let_go()
             if waiting and workers == 1:  # it raised; with several workers only all together can pass on
                 pass_on(waiting, torn.take())
         if journal is not None:
-            with journal.path.open("rb") as file:
-                os.fsync(file.fileno())  # before anything is dropped that it could be made from again
+            journal.to_disk()  # before anything is dropped that it could be made from again
             checkpoint.keep_weights(_last_checkpoint(task))
             apart.forget_all()
 
@@ -257,7 +258,7 @@ def train_alone(task: Task, report: Callable[[dict[str, Any]], None], noticed: C
 
     def pass_on(rows: list[Measurement], torn: list[str]) -> None:
         nonlocal step
-        step = rows[-1].step if rows else step
+        step = max([step, *(row.step for row in rows)])  # scores of an earlier step may be the last of them
         report({"rows": rows, "torn": torn})
 
     while True:

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
 from torch import distributed as dist
 
+_alone = False  # in this process
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Within it this worker computes by itself, as with one process: the others do not know of it."""
+    global _alone
+    was, _alone = _alone, True
+    try:
+        yield
+    finally:
+        _alone = was
+
 
 def world() -> tuple[int, int]:
-    """(rank, number of workers); (0, 1) where torch.distributed is not initialised."""
-    if dist.is_available() and dist.is_initialized():
+    """(rank, number of workers); (0, 1) where torch.distributed is not initialised, and within alone()."""
+    if not _alone and dist.is_available() and dist.is_initialized():
         return dist.get_rank(), dist.get_world_size()
     return 0, 1
 

@@ -10,6 +10,7 @@ from data_prep.puzzle_set import PuzzleSet
 from trm_core import checkpoint as checkpoints_of
 from trm_core.config import RunConfig
 from trm_core.data import sample
+from trm_core.distributed import alone
 from trm_core.evaluate import evaluate
 from trm_core.evaluate_outcomes import Watch
 from trm_core.model import Model
@@ -47,7 +48,8 @@ def scores(
 def scores_of_saved(path: Path, data: PuzzleSet, device: str) -> dict[str, float]:
     """The scores in mid-run of the weights in a checkpoint's step_… folder. Raises BadCheckpoint."""
     run, model = open_model(checkpoints_of.load(path))
-    return scores(model.to(device), run, data, torch.device(device), last=False)
+    with alone():  # a run's first worker scores here what the others know nothing of
+        return scores(model.to(device), run, data, torch.device(device), last=False)
 
 
 def scores_elsewhere(path: Path, data: Path, device: str, threads: int) -> dict[str, float]:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from data_prep.puzzle_set import PuzzleSet
 from sweeps import apart
 from sweeps.apart import FOLDER, is_scored
 from sweeps.failures import Preempted
@@ -15,7 +21,12 @@ from sweeps.folder import Task
 from sweeps.journal import read_journal
 from sweeps.records.types import Measurement
 from sweeps.worker import train_run
+from trm_core import checkpoint
+from trm_core.checkpoint import Checkpoint
 from trm_core.config import RunConfig
+from trm_core.model import Model
+
+ROOT = Path(__file__).parents[2]
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_here")]
 
@@ -130,10 +141,14 @@ def test_a_run_killed_while_scores_are_due_loses_none(
     assert not (task.folder / FOLDER).exists()
 
 
-@pytest.mark.parametrize("then", ["true", "false"])
+@pytest.mark.parametrize("then", ["evaluate_apart=true", "evaluate_apart=false"])
+@pytest.mark.parametrize("diagnoses", ["diagnostics=false", "diagnostics=true"])
 def test_a_run_that_goes_on_behind_steps_without_scores_makes_up_for_them(
-    then: str, task: Task, usual: list[tuple[int, dict[str, float]]]
+    diagnoses: str, then: str, task: Task, tmp_path: Path
 ) -> None:
+    task = replace(task, run=task.run.set([f"train.{diagnoses}"]))
+    alone = replace(task, run=task.run.set(["train.evaluate_apart=false"]), folder=tmp_path / "usual")
+    train_run(alone, lambda *_: None)
     journal = task.folder / "metrics.jsonl"
 
     def noticed() -> str:
@@ -143,6 +158,107 @@ def test_a_run_that_goes_on_behind_steps_without_scores_makes_up_for_them(
     with pytest.raises(Preempted):
         train_run(nobody_has_that, lambda *_: None, noticed=noticed)
     assert [row.step for row in read_journal(journal) if not is_scored(row) and row.step % 2 == 0] == [2, 4]
-    told(replace(task, run=task.run.set([f"train.evaluate_apart={then}"])))
-    assert curves(task) == usual
+    told(replace(task, run=task.run.set([f"train.{then}"])))
+    assert curves(task) == curves(alone)
     assert not (task.folder / FOLDER).exists()
+
+
+def test_what_a_run_asked_for_takes_no_device_once_it_has_ended_there(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    cancelled: list[object] = []
+    usual = ray.cancel
+
+    def cancel(asked: object, **how: bool) -> None:
+        cancelled.append(asked)
+        usual(asked, **how)
+
+    monkeypatch.setattr(ray, "cancel", cancel)
+    nobody_has_that = replace(task, gpu=1.0)
+    with pytest.raises(Preempted):
+        train_run(nobody_has_that, lambda *_: None, noticed=lambda: "told" * (task.folder / FOLDER).exists())
+    assert len(cancelled) == 1
+
+
+# --- what else may lie there -----------------------------------------------------------------------------------------
+
+
+def _leave(task: Task, step: int, run: RunConfig, data_hash: str, *, named: int) -> None:
+    """Weights of this run at this step, under the name of another."""
+    weights = dict(Model(run, PuzzleSet.open(task.data).n_puzzle_ids).state_dict())
+    saved = Checkpoint(step, run.model_dump(mode="json"), data_hash, weights, {})
+    where = checkpoint.save(saved, task.folder / FOLDER)
+    if step != named:
+        where.rename(checkpoint.at_step(task.folder / FOLDER, named))
+
+
+def test_what_is_none_of_the_runs_is_neither_scored_nor_in_its_way(
+    task: Task, usual: list[tuple[int, dict[str, float]]], tmp_path: Path
+) -> None:
+    data_hash = PuzzleSet.open(task.data).content_hash
+    journal = task.folder / "metrics.jsonl"
+    with pytest.raises(Preempted):
+        train_run(task, lambda *_: None, noticed=lambda: "told" * any(row.step >= 5 for row in read_journal(journal)))
+    rows = [row._replace(metrics={"train/loss": row.metrics["train/loss"]}) for row in read_journal(journal)]
+    shutil.rmtree(task.folder / FOLDER, ignore_errors=True)
+    journal.write_text("".join(json.dumps(row._asdict()) + "\n" for row in rows))  # scores of 2 and 4 are lost
+    _leave(task, 777, task.run, data_hash, named=2)
+    _leave(task, 4, task.run.set(["train.seed=77"]), data_hash, named=4)
+    there = task.folder / FOLDER
+    (there / "step_99999999").write_text("somebody's")
+    os.mkfifo(there / "step_00000006")
+    (tmp_path / "elsewhere").mkdir()
+    (there / "step_00000008").symlink_to(tmp_path / "elsewhere")
+    told(task)
+    found = dict(curves(task))
+    assert not any(name.startswith("test/") for step in (2, 4) for name in found[step])
+    assert {step: found[step] for step in found if step > 5} == {step: row for step, row in usual if step > 5}
+    assert (tmp_path / "elsewhere").is_dir()
+    assert not there.exists()
+
+
+def test_weights_of_another_version_are_named_and_left(task: Task) -> None:
+    journal = task.folder / "metrics.jsonl"
+    task.folder.mkdir()
+    journal.write_text('{"step": 2, "time_ms": 1, "metrics": {"train/loss": 1.0}}\n')
+    _leave(task, 2, task.run, PuzzleSet.open(task.data).content_hash, named=2)
+    manifest = task.folder / FOLDER / "step_00000002" / "checkpoint.json"
+    manifest.write_text(manifest.read_text().replace('"eval_every"', '"a_setting_of_then"'))
+    _, said = told(task)
+    assert any("the scores of step 2 are lost" in line and "a_setting_of_then" in line for line in said)
+
+
+@pytest.mark.slow
+def test_the_first_of_two_workers_makes_up_for_scores_alone(task: Task, tmp_path: Path) -> None:
+    """The others know nothing of it: a collective in it would wait for ever, or count half of the puzzles."""
+    task.folder.mkdir()
+    (task.folder / "metrics.jsonl").write_text('{"step": 2, "time_ms": 1, "metrics": {"train/loss": 1.0}}\n')
+    off = task.run.set(["train.evaluate_apart=false"])
+    _leave(task, 2, off, PuzzleSet.open(task.data).content_hash, named=2)
+    with pytest.MonkeyPatch.context() as patched:  # what was left is of step 2, and no checkpoint lies there
+        patched.setenv("OMP_NUM_THREADS", "1")
+        program = (
+            "import json, sys; from pathlib import Path; import torch.distributed as dist\n"
+            "import sweeps.worker as worker; from trm_core.config import RunConfig\n"
+            "rank, puzzles, folder, here = int(sys.argv[1]), *map(Path, sys.argv[2:5])\n"
+            "dist.init_process_group('gloo', init_method=f'file://{here}/meeting', rank=rank, world_size=2)\n"
+            "run = RunConfig.parse(json.loads(sys.argv[5]))\n"
+            "task = worker.Task('a_key', run, puzzles, folder, 1, 'a launch', 'cpu')\n"
+            "worker.train = lambda *_, **__: None\n"
+            "try:\n"
+            "    worker.train_run(task, lambda rows, _: None, rank=rank, workers=2)\n"
+            "except Exception as error:\n"
+            "    print(type(error).__name__)\n"
+        )
+        settings = json.dumps(off.model_dump(mode="json"))
+        words = [str(task.data), str(task.folder), str(tmp_path), settings]
+        workers = [
+            subprocess.Popen([sys.executable, "-c", program, str(rank), *words], cwd=ROOT, stdout=subprocess.PIPE)
+            for rank in range(2)
+        ]
+        said = [worker.communicate()[0] for worker in workers]
+    assert said == [b"BadCheckpoint\n", b""], "there is no checkpoint to keep, since nothing was trained"
+    (row,) = read_journal(task.folder / "metrics.jsonl")
+    assert row.metrics["validation/puzzles"] == off.data.validation

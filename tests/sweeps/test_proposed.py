@@ -1,5 +1,6 @@
 """The runs of a search, and what Optuna is told of their ends: with its storage and MLflow's, and nothing trained."""
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,13 +9,16 @@ import pytest
 from sweeps.asking import read_sought
 from sweeps.campaign import Job
 from sweeps.failures import Failure
+from sweeps.next_run import Queue
 from sweeps.options import command_parser
 from sweeps.proposed import Runs, Sets
+from sweeps.pruning import Rule
 from sweeps.records.address import TrackingUnavailable
 from sweeps.records.read import campaigns, document, finished
 from sweeps.records.types import Measurement
 from sweeps.records.write import Tracker
 from sweeps.search import read_trials
+from sweeps.search_spec import Pruning
 from tests.sweeps.records.stores import query
 
 OBJECTIVE = "validation/exact_accuracy"
@@ -132,6 +136,52 @@ def test_what_has_ended_is_told_when_a_search_is_left(
         _train(runs, ended, 0.5).write_text(_lines(ended, 0.5))
         runs.ended(ended, None)
     assert [trial.state for trial in read_trials(sought.name, "sqlite:///optuna.db")] == ["complete"]
+
+
+def test_a_search_confirms_its_best_once_it_has_heard_of_all_even_where_the_budget_ends_it(runs: Runs) -> None:
+    class Launch:  # as next_run.Queue sees it
+        interrupted = silent = False
+        running: frozenset[str] = frozenset()
+        more = runs.more
+
+        def room(self) -> int:
+            return 1
+
+        def take_back(self) -> list[Job]:
+            return []
+
+        def take_news(self) -> bool:
+            return True
+
+    runs.ledger.n_trials = 2
+    ended = _begin(runs)
+    assert runs.tracker
+    queue = Queue(Launch(), [], lambda job: job.key == ended.key)  # type: ignore[arg-type]
+    with runs.tracker._sending:  # MLflow is slow
+        _train(runs, ended, 0.5).write_text(_lines(ended, 0.5))
+        runs.ended(ended, None)
+        assert queue.suggest("a trial") is None
+        assert queue.suggest("a trial") == Queue.FINISHED
+        assert not runs.best()
+    runs.hear_out()
+    assert [trial.number for trial in runs.best()] == [0]
+
+
+@pytest.mark.parametrize(("late", "gives_up"), [({6: 0.4}, False), ({4: 0.6, 6: 0.4}, False), ({4: 0.4}, True)])
+def test_a_run_is_pruned_by_no_evaluation_while_an_earlier_one_is_due(
+    late: dict[int, float], gives_up: bool, runs: Runs
+) -> None:
+    """Made apart they come in any order, and a rung is the first evaluation at or after it."""
+    metric = "validation/exact_accuracy"
+    runs.search = runs.search.model_copy(update={"pruning": Pruning(metric=metric, rungs=(0.4,))})
+    job = _begin(runs)
+    job = dataclasses.replace(
+        job, run=job.run.set(["train.evaluate_apart=true", "train.eval_every=2", "train.steps=10"])
+    )
+    rule = Rule(rungs=(4,), measured={4: 0.9}, startup=4, keep=0.5)
+    runs._rivals[job.key] = rule, ({4: 0.5, 6: 0.9},) * 4
+    assert not runs.gives_up(job, [Measurement(2, 1, {metric: 0.1})])
+    assert runs.gives_up(job, [Measurement(step, 1, {metric: value}) for step, value in late.items()]) == gives_up
 
 
 def test_a_campaigns_document_is_whole_in_the_end_however_fast_its_trials_came(

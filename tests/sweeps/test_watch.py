@@ -130,6 +130,29 @@ class Silent:
         raise StorageUnavailable("gone")
 
 
+def test_scores_of_earlier_steps_that_came_with_a_report_that_train_lost_reach_mlflow(
+    puzzles: Path, mlflow_here: Path, tmp_path: Path, tiny_run: RunConfig
+) -> None:
+    here = Here(puzzles, tmp_path)
+    only = here.job(tiny_run.set(["train.evaluate_apart=true"]))
+    (tmp_path / "runs" / only.key).mkdir(parents=True)
+    journal = Journal(tmp_path / "runs" / only.key / "metrics.jsonl")
+    trial = SimpleNamespace(config={"key": only.key})
+    with here.watching(only) as (watch, tracker):
+        assert watch.runs.begin(only) == "ours"
+        watch.on_trial_start(0, [], trial)
+        for step in (2, 6, 8):
+            row = Measurement(step, step, {"train/loss": 1.0})
+            journal.add(row)
+            watch.on_trial_result(0, [], trial, {"rows": [tuple(row)]})
+        journal.amend(Measurement(6, 9, {"validation/exact_accuracy": 0.25}))
+        journal.add(Measurement(12, 9, {"train/loss": 1.0, "validation/exact_accuracy": 0.5}))
+        watch.on_trial_complete(0, [], trial)
+        assert tracker.close("FINISHED") == []
+    (run,) = here.in_mlflow().values()
+    assert read_curve(run.run_id, "validation/exact_accuracy") == [(6, 0.25), (12, 0.5)]
+
+
 @pytest.mark.parametrize("when", ["a report", "its end", "after that"])
 def test_what_all_runs_need_ends_the_launch_with_its_own_error(
     when: str, puzzles: Path, mlflow_here: Path, tmp_path: Path, tiny_run: RunConfig
