@@ -19,6 +19,11 @@ REFUSALS = {  # error codes that no waiting mends; every other error counts as a
 }
 
 
+def is_refused(error: Exception) -> bool:
+    """Whether no waiting mends it."""
+    return getattr(error, "error_code", "") in REFUSALS
+
+
 class Voice:
     """What one launch has said, and since when its store is silent."""
 
@@ -58,7 +63,7 @@ class Voice:
         try:
             act()
         except (MlflowException, OSError) as error:
-            if getattr(error, "error_code", "") in REFUSALS:
+            if is_refused(error):
                 refused(one_line(error))
                 self.once(f"MLflow refuses {what}: {one_line(error)}")
                 return True

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Self
 from data_prep.redaction import redacted
 from sweeps.campaign import Campaign
 from sweeps.records import claims, read, shown
-from sweeps.records.address import Store, StoreGone, TrackingUnavailable, address, connect, explained
+from sweeps.records.address import Store, StoreGone, TrackingUnavailable, address, connect, explained, one_line
 from sweeps.records.children import Begun as Begun
 from sweeps.records.children import Children, is_due, keep, unsent
 from sweeps.records.tree import Tree
 from sweeps.records.types import Status
-from sweeps.records.voice import Voice
+from sweeps.records.voice import Voice, is_refused
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -151,12 +151,23 @@ class Tracker(Children):
         while True:
             try:
                 with explained("end the campaign's run"):
-                    self.tree.end(status)
-                return problems
+                    return problems + self._end_the_campaign(status)
             except TrackingUnavailable as error:
                 if time.monotonic() > deadline:
                     return [*problems, str(error)]
                 time.sleep(ASK_AGAIN_S)
+
+    def _end_the_campaign(self, status: Status) -> list[str]:
+        """End its run. Returns a line where the store refuses that for good: somebody has deleted it."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self.tree.end(status)
+        except MlflowException as error:
+            if not is_refused(error):
+                raise
+            return [f"MLflow at {redacted(address())}: refuses to end the campaign's run: {one_line(error)}"]
+        return []
 
     # --- the sender --------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import sqlite3
 import time
 from pathlib import Path
@@ -31,12 +32,13 @@ def test_what_mlflow_refuses_is_said_once_and_stops_nothing_else(mlflow_here: Pa
         for _ in range(3):
             tracker._send()
         tracker.finish(other.key, "FINISHED")
-        problems = tracker.close("FINISHED")
+        problems = tracker.close("FINISHED", patience_s=math.inf)  # what is refused nobody waits for
     assert sorted(text.partition(":")[0] for text in said) == [
         f"MLflow refuses {deleted.name} ({deleted.key})",
         "MLflow refuses the campaign's run",
     ]
     assert deleted.key in problems[0]
+    assert "refuses to end the campaign's run" in problems[1]
     assert [(run.seed, run.status) for run in read_runs("a_study", "mini")] == [(1, "FINISHED")]
 
 
