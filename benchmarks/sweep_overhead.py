@@ -6,7 +6,7 @@ Two searches, each in a folder of its own that is removed in the end: one of run
 nothing, and one of runs that last some seconds and so occupy every CPU, one each. A gap is the time from a run's end
 to the start of the next one on the same place; there are as many places as runs were ever at work at once: one, where
 they end sooner than a second process would start. Prints seconds and MB; the targets are under 1 s a gap, under 15 s
-to the first training step, 500 trials within 600 s and 200 MB.
+to the first training step, 500 trials (reckoned) within 600 s, and 200 MB.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def report(folder: Path, trials: int, steps: int, began: float, took: float, mem
         each = (last_end - first_end) / (trials - 1)
         in_all = first_end - began + 499 * each
         said = f"{took:.1f} s; a trial more: {each:.2f} s"
-        line("whole command", said, *((in_all / 600, "600 s for 500 (reckoned)") if steps == NOTHING else ()))
+        line("whole command", said, *((in_all / 600, "600 s (500)") if steps == NOTHING else ()))
     if steps == NOTHING:
         begins_after = min(first_steps) - began
         said = f"{begins_after:.1f} s; the first run's end {first_end - began:.1f} s"
@@ -126,7 +126,7 @@ def report(folder: Path, trials: int, steps: int, began: float, took: float, mem
 
 def line(what: str, found: str, ratio: float | None = None, target: str = "") -> None:
     """One measurement, and its ratio to what is aimed at."""
-    print(f"{what:<24}{found:<46}{'' if ratio is None else f'{ratio:.2f} of {target}'}".rstrip())
+    print(f"{what:<19}{found:<41}{'' if ratio is None else f'{ratio:.2f} of {target}'}".rstrip())
 
 
 def at_once(spans: list[tuple[float, float]]) -> int:
