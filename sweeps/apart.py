@@ -44,9 +44,11 @@ class Apart:
 
         Returns what could not be asked for and was scored here.
         """
+        if self._folder.is_symlink():  # somebody's: what lies behind it is not ours to drop, nor the place to write to
+            self._folder.unlink()
         here = []
         lack = {row.step for row in rows if not is_scored(row)}
-        for path in sorted(self._folder.glob("*")):
+        for path in self._weights():
             step = whole_number(path.name.removeprefix("step_"))
             # its scores are there, the run comes to this step again, or it is none of this run's
             if step is None or step not in lack or not self._is_ours(path, step):
@@ -97,8 +99,17 @@ class Apart:
             shutil.rmtree(checkpoint.at_step(self._folder, row.step), ignore_errors=True)
 
     def forget_all(self) -> None:
-        """The run has ended."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        """The run has ended: its weights go, and their folder where nothing else lies in it."""
+        if self._folder.is_symlink():
+            return
+        for path in self._weights():
+            _drop(path)
+        with contextlib.suppress(OSError):
+            self._folder.rmdir()
+
+    def _weights(self) -> list[Path]:
+        """What has a name of ours there, weights half written among them."""
+        return sorted([*self._folder.glob("step_*"), *self._folder.glob(".step_*.partial")])
 
     @property
     def _asks(self) -> bool:

@@ -215,7 +215,7 @@ class UnderWay:
         if self.source:
             try:
                 self.source.tell()
-            except TrackingUnavailable:  # it was heard all the same
+            except TrackingUnavailable:  # the source has heard it all the same, and tells it at a later turn
                 pass
             except Exception as error:
                 self.end_for(error)

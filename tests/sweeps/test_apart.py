@@ -219,6 +219,26 @@ def test_what_is_none_of_the_runs_is_neither_scored_nor_in_its_way(
     assert not there.exists()
 
 
+def test_a_link_in_the_place_of_the_folder_leads_nobody_to_what_lies_behind_it(
+    task: Task, usual: list[tuple[int, dict[str, float]]], tmp_path: Path
+) -> None:
+    behind = tmp_path / "behind"
+    (behind / "step_00000002").mkdir(parents=True)
+    (behind / "thesis.txt").write_text("years of work")
+    task.folder.mkdir()
+    (task.folder / FOLDER).symlink_to(behind)
+    told(task)
+    assert curves(task) == usual
+    assert sorted(path.name for path in behind.iterdir()) == ["step_00000002", "thesis.txt"]
+
+
+def test_what_has_no_name_of_ours_is_left_there(task: Task) -> None:
+    (task.folder / FOLDER).mkdir(parents=True)
+    (task.folder / FOLDER / "notes.txt").write_text("a person's")
+    told(task)
+    assert [path.name for path in (task.folder / FOLDER).iterdir()] == ["notes.txt"]
+
+
 def test_weights_of_another_version_are_named_and_left(task: Task) -> None:
     journal = task.folder / "metrics.jsonl"
     task.folder.mkdir()

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -19,6 +20,7 @@ from sweeps.records.types import Measurement
 from sweeps.records.write import Tracker
 from sweeps.search import read_trials
 from sweeps.search_spec import Pruning
+from sweeps.under_way import UnderWay
 from tests.sweeps.records.stores import query
 
 OBJECTIVE = "validation/exact_accuracy"
@@ -156,7 +158,7 @@ def test_a_search_confirms_its_best_once_it_has_heard_of_all_even_where_the_budg
     runs.ledger.n_trials = 2
     ended = _begin(runs)
     assert runs.tracker
-    queue = Queue(Launch(), [], lambda job: job.key == ended.key)  # type: ignore[arg-type]
+    queue = Queue(cast(UnderWay, Launch()), [], lambda job: job.key == ended.key)
     with runs.tracker._sending:  # MLflow is slow
         _train(runs, ended, 0.5).write_text(_lines(ended, 0.5))
         runs.ended(ended, None)
