@@ -31,11 +31,11 @@ from data_prep.puzzle_set import Split  # noqa: E402
 from trm_core.__main__ import exact_interval, table  # noqa: E402
 from trm_core.checkpoint import open_at  # noqa: E402
 from trm_core.command_line import BadCommand, Parser, answered  # noqa: E402
+from trm_core.devices import device_named  # noqa: E402
 from trm_core.evaluate import evaluate  # noqa: E402
 from trm_core.model import Model  # noqa: E402
 from trm_core.opening import check_puzzles, open_model, open_puzzles  # noqa: E402
 from trm_core.settling import Halt  # noqa: E402
-from trm_core.trainer import device_named  # noqa: E402
 
 CANDIDATES = (1, 2, 3, 4)  # steps over which an answer has stayed
 BOUND = 0.1  # points of exact accuracy that may be lost
@@ -126,7 +126,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     asker = Asker(
         model.to(device),
         options.batch_size or run.train.batch_size,
-        run.train.eval_N_sup or run.model.N_sup,
+        run.evaluation_steps,
         device,
     )
     with open_puzzles(options.data, run.data) as data:

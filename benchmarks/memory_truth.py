@@ -34,9 +34,10 @@ from sweeps.study import BaseName, find_study  # noqa: E402
 from trm_core.capture import WARM_UP  # noqa: E402
 from trm_core.command_line import Parser, answered  # noqa: E402
 from trm_core.config import RunConfig  # noqa: E402
+from trm_core.devices import device_named, networks_of  # noqa: E402
 from trm_core.memory import NotEnoughMemory, gigabytes, memory  # noqa: E402
 from trm_core.speed import random_puzzles  # noqa: E402
-from trm_core.trainer import Trainer, device_named, networks_of  # noqa: E402
+from trm_core.trainer import Trainer  # noqa: E402
 
 DEEPEST = "TRM k=6, T=6"
 RUNS = ("trm", "trm_att", "hrm", DEEPEST)

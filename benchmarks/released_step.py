@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trm_core.config import ModelSettings, RunConfig
+from trm_core.config import RunConfig
 from trm_core.official import PREFIX, to_theirs
+from trm_core.settings import ModelSettings
 
 IGNORE = -100
 Data = dict[str, Tensor]  # inputs and labels int32 [B, cells], puzzle_identifiers int32 [B]

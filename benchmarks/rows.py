@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from trm_core.trainer import release
+from trm_core.devices import release
 
 Row = dict[str, Any]
 

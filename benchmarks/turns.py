@@ -11,8 +11,8 @@ import torch
 
 from benchmarks.rows import Row, said_by
 from trm_core.config import RunConfig
+from trm_core.devices import release
 from trm_core.meter import peak_tflops
-from trm_core.trainer import release
 
 WARM_UP = {"cuda": 5, "cpu": 2}  # steps before any that counts; on a GPU the fourth is captured (trm_core/capture.py)
 

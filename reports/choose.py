@@ -15,7 +15,7 @@ from sweeps.records.address import looked
 from sweeps.records.door import CampaignRecord
 from sweeps.records.read import artefact, campaigns, document, lost
 from sweeps.study import EVERY_PROFILE, find_study
-from trm_core.config import BadSetting
+from trm_core.settings import BadSetting
 
 ALL = "all"
 ID_DIGITS = 8  # of an id that stand for it

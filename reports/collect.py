@@ -117,7 +117,7 @@ def _row(campaign: Campaign, row: Row, records: Mapping[Seeds, RunRecord], *, co
         paper_depth=row.paper_depth,
         nfp=None if settings is None else settings.model.nfp,
         parameters=parameters,
-        eval_steps=None if settings is None else settings.train.eval_N_sup or settings.model.N_sup,
+        eval_steps=None if settings is None else settings.evaluation_steps,
         runs=runs,
         values=values,
         mean=mean,

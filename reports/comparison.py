@@ -16,7 +16,7 @@ from sweeps.campaign import Campaign
 from sweeps.changes import Assignment, normal, read_assignment, short_name
 from sweeps.records.summary import Spread, spread
 from sweeps.study import Study
-from trm_core.config import find_setting, setting_text
+from trm_core.settings_as_text import find_setting, setting_text
 
 STANDING = "as it is"  # a setting that a campaign does not change, and that its rows do not agree on
 NO_PUZZLES = "no validation puzzles"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from trm_core.config import DataSettings
+from trm_core.settings import DataSettings
 
 # The order in which the paper puts the models side by side (Table 3); models it does not know come after.
 MODEL_ORDER = ("HRM", "TRM")

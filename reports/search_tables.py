@@ -18,7 +18,7 @@ from sweeps import screen
 from sweeps.pruning import Value
 from sweeps.records.summary import Spread, spread
 from sweeps.search_record import Confirmed, SearchRecord, State, Trial
-from trm_core.config import setting_text
+from trm_core.settings_as_text import setting_text
 
 SHOWN = 10  # trials in a terminal; the files have all
 WORDS: dict[State, str] = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running"}

@@ -15,7 +15,7 @@ from reports.write.markdown import markdown_code, markdown_table, markdown_text
 from sweeps import screen
 from sweeps.records.summary import Spread, spread
 from sweeps.tune_record import Swap, TunedRow, TuningRecord
-from trm_core.config import setting_text
+from trm_core.settings_as_text import setting_text
 
 SWAPS_NAMED = 6  # in prose, before "and N more pairs"; the CSV has all means
 

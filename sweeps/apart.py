@@ -21,9 +21,10 @@ from sweeps.records.types import Measurement
 from sweeps.words import whole_number
 from trm_core import checkpoint
 from trm_core.checkpoint import BadCheckpoint, Checkpoint
-from trm_core.config import BadSetting, RunConfig
+from trm_core.config import RunConfig
 from trm_core.model import Model
 from trm_core.scores import scores_elsewhere, scores_of_saved
+from trm_core.settings import BadSetting
 
 FOLDER = "evaluating"  # in a run's folder
 AT_ONCE = checkpoint.KEPT  # evaluations of a run that wait or go on

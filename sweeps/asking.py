@@ -27,7 +27,7 @@ from sweeps.puzzles import find_sources, source_overrides
 from sweeps.screen import paragraph
 from sweeps.sought import Sought, study_of
 from sweeps.study import EVERY_PUZZLE, ProfileName, Row, Study, find_study
-from sweeps.tune import Tuning
+from sweeps.tuning import Tuning
 from trm_core.command_line import BadCommand
 
 

@@ -89,8 +89,8 @@ def shape(run: RunConfig) -> tuple[Any, ...]:
 
 def rate_of(run: RunConfig, step_s: float, puzzle_s: float, source: str) -> Rate:
     """The rate behind seconds per training step and per evaluated puzzle."""
-    supervision = run.train.eval_N_sup or run.model.N_sup
-    return Rate(run.train.batch_size * run.train_flops() / step_s, source, supervision * run.forward_flops() / puzzle_s)
+    evaluation = run.evaluation_steps * run.forward_flops() / puzzle_s
+    return Rate(run.train.batch_size * run.train_flops() / step_s, source, evaluation)
 
 
 def _to_measure(like: Sequence[RunConfig]) -> RunConfig:

@@ -23,7 +23,8 @@ from data_prep.files import check_regular
 from sweeps.changes import label, normal, read_assignment
 from sweeps.profiles import PROFILES, configure
 from sweeps.study import ProfileName, Row, Study
-from trm_core.config import NOT_IN_THE_KEY, BadSetting, DataSettings, RunConfig, Settings
+from trm_core.config import RunConfig
+from trm_core.settings import NOT_IN_THE_KEY, BadSetting, DataSettings, Settings
 
 # of the document; an older one reads as well. 2: a study's claims and baseline; 3: its reach, and a run's curriculum
 VERSION = 3

@@ -13,15 +13,8 @@ from typing import NamedTuple
 
 from sweeps.declared import nearest
 from sweeps.study import EVERY_BASE, EVERY_PUZZLE, BaseName, PuzzleName, Row, Study
-from trm_core.config import (
-    NOT_IN_THE_KEY,
-    BadSetting,
-    Setting,
-    describe,
-    find_setting,
-    setting_text,
-    setting_value,
-)
+from trm_core.settings import NOT_IN_THE_KEY, BadSetting
+from trm_core.settings_as_text import Setting, describe, find_setting, setting_text, setting_value
 
 MOST_COMBINATIONS = 100_000  # of one grid; nobody runs so many, and their list would fill the memory
 LONGEST_LABEL = 80  # characters

@@ -25,7 +25,7 @@ from sweeps.puzzles import BuiltSet, assumed, build_all, check_sources, look_up,
 from sweeps.screen import paragraph, say_what_is_left, say_what_was_not_begun
 from sweeps.study import Row
 from trm_core.command_line import BadCommand, is_for_the_user
-from trm_core.config import DataSettings
+from trm_core.settings import DataSettings
 
 if TYPE_CHECKING:
     from sweeps.launch import Outcome

@@ -22,7 +22,8 @@ from typing import Generic, Protocol, TypeVar
 
 from pydantic import ValidationError
 
-from trm_core.config import Settings, shortened
+from trm_core.settings import Settings
+from trm_core.settings_as_text import shortened
 
 
 class Named(Protocol):

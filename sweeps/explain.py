@@ -28,7 +28,8 @@ from sweeps.puzzles import PUZZLE_WORDS
 from sweeps.search_spec import searches_and_faults
 from sweeps.study import EVERY_BASE, BaseName, ProfileName, PuzzleName, Row, Study, studies_and_faults
 from trm_core.command_line import BadCommand
-from trm_core.config import RunConfig, describe, setting_text
+from trm_core.config import RunConfig
+from trm_core.settings_as_text import describe, setting_text
 
 WIDTH = 80  # where standard output is no terminal
 

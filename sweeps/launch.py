@@ -131,7 +131,7 @@ def _fit(queue: Queue, arrangement: Arrangement, out: Path, watch: Watch) -> Non
         else:
 
             def trial(config: dict[str, Any]) -> None:
-                from sweeps.worker import train_with_workers
+                from sweeps.ray_train import train_with_workers
 
                 train_with_workers(
                     config["task"],

@@ -29,8 +29,9 @@ from sweeps.records import address
 from sweeps.records.types import RunRecord
 from sweeps.screen import print_plan
 from trm_core.command_line import BadCommand
-from trm_core.config import DataSettings, RunConfig
+from trm_core.config import RunConfig
 from trm_core.memory import free_memory, peak_bytes, settled
+from trm_core.settings import DataSettings
 
 MEASURED_ABOVE_S = 600.0  # of runs; measuring a CPU takes some 8 s, and the matrix products err by a factor of two
 

@@ -9,7 +9,8 @@ from sweeps.changes import read_assignment
 from sweeps.profiles import configure
 from sweeps.recipes import called_for
 from sweeps.study import ProfileName, Row, Study
-from trm_core.config import RunConfig, setting_text
+from trm_core.config import RunConfig
+from trm_core.settings_as_text import setting_text
 
 
 class UntrueName(ValueError):

@@ -10,8 +10,10 @@ from typing import Literal
 
 from sweeps.machines import Machines
 from sweeps.search_spec import Dimension
-from trm_core.config import BadSetting, RunConfig, setting_text
+from trm_core.config import RunConfig
 from trm_core.memory import peak_bytes
+from trm_core.settings import BadSetting
+from trm_core.settings_as_text import setting_text
 
 LauncherName = Literal["train", "inline"]
 AUTO: Literal["auto"] = "auto"

@@ -16,8 +16,9 @@ from sweeps.puzzles import PUBLISHED_TESTS
 from sweeps.records.types import RunRecord
 from sweeps.study import EVERY_PROFILE, ProfileName, Row, Study
 from sweeps.words import whole_number
-from trm_core.config import BadSetting, DataSettings, RunConfig
+from trm_core.config import RunConfig
 from trm_core.memory import networks_on_a_gpu, peak_bytes, settled
+from trm_core.settings import BadSetting, DataSettings
 
 RAY_START_S = 10.0  # once: Ray comes up, and the first processes import torch
 TRAIN_START_S = 15.0  # of each run on Ray Train workers; 11 to 18 s were measured
@@ -232,7 +233,7 @@ def run_work(run: RunConfig, test_puzzles: int | None = None) -> Work:
 
     test_puzzles: how many there are (None: not known, then as many as were published).
     """
-    train, model = run.train, run.model
+    train = run.train
     n_test = (test_puzzles or run.data.test or PUBLISHED_TESTS[run.data.puzzle]) if run.looks_at_test else 0
     held_out = (run.data.validation, n_test)
     limit = train.eval_puzzles or max(held_out)
@@ -243,7 +244,7 @@ def run_work(run: RunConfig, test_puzzles: int | None = None) -> Work:
         evaluated += n_test * (n_variants if train.votes is None else min(train.votes, n_variants))
     return Work(
         training=run.train_work(),
-        evaluation=float(evaluated) * (train.eval_N_sup or model.N_sup) * run.forward_flops(),
+        evaluation=float(evaluated) * run.evaluation_steps * run.forward_flops(),
     )
 
 

@@ -17,7 +17,9 @@ from sweeps.changes import for_row
 from sweeps.declared import nearest
 from sweeps.recipes import recipe
 from sweeps.study import EVERY_BASE, EVERY_PUZZLE, PUZZLES_OF, BaseName, ProfileName, PuzzleName, Row, Study
-from trm_core.config import BadSetting, RunConfig, Settings, assigned, setting_text
+from trm_core.config import RunConfig
+from trm_core.settings import BadSetting, Settings
+from trm_core.settings_as_text import assigned, setting_text
 
 
 class UnknownProfile(ValueError):

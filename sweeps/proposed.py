@@ -19,7 +19,8 @@ from sweeps.records.address import TrackingUnavailable
 from sweeps.search_spec import Params, Pruning, Search
 from sweeps.sought import Sought, record_of
 from sweeps.study import Row
-from trm_core.config import DataSettings, RunConfig
+from trm_core.config import RunConfig
+from trm_core.settings import DataSettings
 
 if TYPE_CHECKING:
     from sweeps.failures import Failure

@@ -17,7 +17,7 @@ from typing import Annotated, Generic, Literal, Self, TypeVar
 from pydantic import Field, model_validator
 
 from sweeps.records.summary import CONFIDENCE
-from trm_core.config import Settings
+from trm_core.settings import Settings
 
 Direction = Literal["minimize", "maximize"]  # Optuna's words
 Curve = Mapping[int, float]

@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Literal
 from data_prep.places import not_elsewhere
 from sweeps.study import EVERY_PUZZLE, PuzzleName
 from trm_core.command_line import BadCommand
-from trm_core.config import DataSettings, setting_text
 from trm_core.puzzles import BUILT_FROM, build, is_built, open_built, settings_of
+from trm_core.settings import DataSettings
+from trm_core.settings_as_text import setting_text
 
 if TYPE_CHECKING:
     from data_prep.puzzle_set import PuzzleSet

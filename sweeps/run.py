@@ -48,7 +48,7 @@ from sweeps.screen import paragraph, print_files, print_plan, to_copy
 from sweeps.seek import check, plan_search, seek
 from sweeps.sought import record_of
 from sweeps.tune import Tuned, plan_tuning, tune
-from sweeps.tune import check as check_tuning
+from sweeps.tuning import check as check_tuning
 from trm_core.command_line import USER_ERROR, BadCommand, answered
 
 if TYPE_CHECKING:

@@ -40,7 +40,8 @@ from sweeps.search_storage import (
     study_of,
 )
 from sweeps.trials import Proposal, Result, State, Trial, known_to, mean_of
-from trm_core.config import BadSetting, RunConfig
+from trm_core.config import RunConfig
+from trm_core.settings import BadSetting
 
 STATES: dict[TrialState, State] = {
     TrialState.WAITING: "running",

@@ -16,7 +16,9 @@ from pydantic import Field, field_validator, model_validator
 
 from sweeps.declared import Shelf, nearest
 from sweeps.study import PuzzleName, Row
-from trm_core.config import NOT_IN_THE_KEY, RunConfig, Settings, find_setting, setting_text, setting_value
+from trm_core.config import RunConfig
+from trm_core.settings import NOT_IN_THE_KEY, Settings
+from trm_core.settings_as_text import find_setting, setting_text, setting_value
 
 Value = bool | int | float | str | None  # of a setting
 Params = Mapping[str, Value]  # a proposal: the values of the dimensions that it has, by their names

@@ -8,7 +8,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from sweeps.declared import Shelf, nearest
-from trm_core.config import RunConfig, Settings, find_setting
+from trm_core.config import RunConfig
+from trm_core.settings import Settings
+from trm_core.settings_as_text import find_setting
 
 BaseName = Literal["trm", "trm_att", "hrm", "direct"]
 PuzzleName = Literal["sudoku", "maze", "arc"]

@@ -144,7 +144,7 @@ class Watch(tune.Callback):  # type: ignore[misc]  # Ray is not typed
             where = {f"worker.{name}": text for name, text in result.get("worker", {}).items()}
             runs.trackers[key].tag(key, {"device": result["device"], **where})
         for torn in result.get("torn", ()):
-            runs.say_and_tag(key, "torn_checkpoint", torn)
+            runs.say_and_tag(key, "warning", torn)
         if "preempted" in result:  # a Train trial's worker; it begins again by itself
             runs.preempted(key, result["preempted"])
         for what in ("retry", "settled"):

@@ -16,13 +16,14 @@ EXCEPTIONS = {("sweeps/run.py", "reports")}
 
 DOORS = {  # a file, or every file of a folder
     # the worker sets threads and speaks to its peers; on another machine torch is asked what GPUs it sees
-    "torch": {"trm_core", "sweeps/worker.py", "sweeps/probe.py"},
+    "torch": {"trm_core", "sweeps/worker.py", "sweeps/ray_train.py", "sweeps/probe.py"},
     # bring one up or join one, look at its machines, ask whether it is there, Tune (what it runs, what is next, what it
     # says), what its dead say, Train, evaluations apart, jobs, and what it does not promise to keep
     "ray": {
         *("sweeps/machines.py", "sweeps/preflight.py", "sweeps/head.py", "sweeps/launch.py", "sweeps/next_run.py"),
         *("sweeps/watch.py", "sweeps/causes.py", "sweeps/worker.py", "sweeps/submit/jobs.py"),
         "sweeps/apart.py",
+        "sweeps/ray_train.py",
         "sweeps/ray_internals.py",
     },
     "mlflow": {"sweeps/records"},

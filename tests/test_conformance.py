@@ -12,7 +12,7 @@ from data_prep.sudoku import generate
 from sweeps.profiles import PROFILES, configure
 from sweeps.puzzles import build_puzzles, set_of
 from sweeps.study import ProfileName, PuzzleName, Row, Study, all_studies, find_study
-from trm_core.config import DataSettings
+from trm_core.settings import DataSettings
 from trm_core.trainer import train
 
 SMALL = ["model.D=16", "model.n_heads=2", "model.inner_multiple=8", "train.batch_size=4", "train.steps=2"]

@@ -25,6 +25,7 @@ from trm_core import checkpoint as checkpoints_of
 from trm_core.checkpoint import Checkpoint
 from trm_core.command_line import BadCommand, Parser, answered
 from trm_core.config import RunConfig
+from trm_core.devices import device_named
 from trm_core.diagnostics import diagnose
 from trm_core.evaluate import evaluate_at
 from trm_core.evaluate_outcomes import Watch
@@ -33,7 +34,6 @@ from trm_core.opening import OtherPuzzles, check_puzzles, check_tasks, open_mode
 from trm_core.outcomes import Place, write_outcomes
 from trm_core.settling import Halt
 from trm_core.solving.command import add_options, solve_command
-from trm_core.trainer import device_named
 
 if TYPE_CHECKING:
     from trm_core.arc_vote import Vote
@@ -232,7 +232,7 @@ def _evaluate(
         from trm_core.arc_vote import make_room, predict, vote, write_outcome
 
         make_room(out)  # told before the work, not after it
-    steps = options.steps or (run.train.eval_N_sup or run.model.N_sup,)
+    steps = options.steps or (run.evaluation_steps,)
     watch = None
     if options.unchanged and options.halt == "never":
         raise BadCommand("--unchanged: says when an answer has settled; give --halt settled or both, or leave it out")
@@ -276,7 +276,7 @@ def _evaluate(
             data.splits[options.split],
             limit=options.limit,
             batch_size=batch_size,
-            N_sup=run.train.eval_N_sup or run.model.N_sup,
+            N_sup=run.evaluation_steps,
             device=device,
         )
         print(f"\n{by_step(behaviour)}")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.files import read_text
-from trm_core.config import BadSetting
+from trm_core.settings import BadSetting
 
 FILE = "all_config.yaml"
 MOST_BYTES = 1 << 20

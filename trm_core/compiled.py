@@ -28,9 +28,10 @@ from torch import Tensor
 
 from trm_core import fused
 from trm_core.caches import own_folder
-from trm_core.config import BadSetting, RunConfig
+from trm_core.config import RunConfig
 from trm_core.layers import SwiGLU
 from trm_core.model import Model
+from trm_core.settings import BadSetting
 
 # Operations of a run's training from which compiling pays on a CPU, some three minutes of a core's: it takes up to half
 # a minute where nothing is kept yet, and saves a quarter to a third.

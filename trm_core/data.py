@@ -21,8 +21,9 @@ from torch import Tensor
 
 from data_prep.augment import augment_sudoku
 from data_prep.puzzle_set import PuzzleSet, Split
-from trm_core.config import BadSetting, RunConfig
+from trm_core.config import RunConfig
 from trm_core.losses import IGNORE
+from trm_core.settings import BadSetting
 
 PAD = 0  # the token that means "no cell here"; as a label it is ignored
 

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from data_prep.puzzle_set import Split
-from trm_core.config import ModelSettings
 from trm_core.data import evaluation_batches
 from trm_core.distributed import sum_over_workers, world
 from trm_core.metrics import score
 from trm_core.model import Features, Model
+from trm_core.settings import ModelSettings
 
 BEYOND = (2, 4)  # times N_sup: accuracy is also read there, since it grows with depth at test time
 

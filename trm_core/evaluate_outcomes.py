@@ -10,11 +10,12 @@ import numpy as np
 import torch
 
 from data_prep.puzzle_set import PuzzleSet
-from trm_core.config import ModelSettings, RunConfig
+from trm_core.config import RunConfig
 from trm_core.distributed import sum_over_workers
 from trm_core.losses import IGNORE
 from trm_core.metrics import score
 from trm_core.outcomes import BINS, Outcomes, Place, hash_of_test_set, steps_type
+from trm_core.settings import ModelSettings
 from trm_core.settling import Halt, Seen
 from trm_core.supervision import asks_to_halt
 

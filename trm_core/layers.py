@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trm_core import fused
-from trm_core.config import ModelSettings
+from trm_core.settings import ModelSettings
 
 ROPE_THETA = 10_000.0
 RMS_EPS = 1e-5

@@ -34,7 +34,9 @@ from trm_core import checkpoint as checkpoints_of
 from trm_core.all_config import settings_beside
 from trm_core.checkpoint import BadCheckpoint, Checkpoint
 from trm_core.command_line import Parser, answered
-from trm_core.config import BadSetting, ModelSettings, RunConfig, assigned, setting_text
+from trm_core.config import RunConfig
+from trm_core.settings import BadSetting, ModelSettings
+from trm_core.settings_as_text import assigned, setting_text
 from trm_core.state_dicts import COMPILED, first_sentence, open_state_dict
 from trm_core.state_dicts import PREFIX as PREFIX
 from trm_core.state_dicts import BadStateDict as BadStateDict

@@ -11,9 +11,10 @@ from data_prep.puzzle_set import PuzzleSet
 from data_prep.released import is_released, open_released
 from trm_core import checkpoint as checkpoints_of
 from trm_core.checkpoint import BadCheckpoint, Checkpoint
-from trm_core.config import DataSettings, RunConfig
+from trm_core.config import RunConfig
 from trm_core.model import Model
 from trm_core.puzzles import build, is_built
+from trm_core.settings import DataSettings
 
 
 class OtherPuzzles(ValueError):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
-from trm_core.config import BadSetting, OptimSettings
+from trm_core.settings import BadSetting, OptimSettings
 
 Method = TypeVar("Method", bound=Callable[..., object])
 

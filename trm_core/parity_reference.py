@@ -19,10 +19,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trm_core.config import BadSetting, DataSettings, RunConfig
+from trm_core.config import RunConfig
 from trm_core.layers import RMS_EPS, ROPE_THETA
 from trm_core.losses import IGNORE
 from trm_core.official import PREFIX, BadStateDict, check, told_by
+from trm_core.settings import BadSetting, DataSettings
 
 Arrays = Mapping[str, NDArray[Any]]
 

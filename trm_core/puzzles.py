@@ -11,7 +11,9 @@ from typing import Any, get_args
 
 from data_prep.puzzle_set import MANIFEST, Manifest, PuzzleSet, read_manifest
 from data_prep.released import is_released
-from trm_core.config import DataSettings, RunConfig, setting_text
+from trm_core.config import RunConfig
+from trm_core.settings import DataSettings
+from trm_core.settings_as_text import setting_text
 
 # What a set is built from; every other data setting is read when its puzzles are drawn.
 _COMMON = ("puzzle", "source", "train", "validation", "test", "seed")

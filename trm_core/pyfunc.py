@@ -67,15 +67,15 @@ class Solver:
         from trm_core.settling import places_of, think
 
         questions = self._split(model_input)
-        n, train = len(questions), self.run.train
+        n = len(questions)
         answers = np.zeros((n, self.run.data.cells), dtype=TOKENS)
         for seen in think(
             self.model,
             questions,
             places_of(n, AT_ONCE, 0, 1),
             batch_size=AT_ONCE,
-            N_sup=train.eval_N_sup or self.run.model.N_sup,
-            halt=train.eval_halt,
+            N_sup=self.run.evaluation_steps,
+            halt=self.run.train.eval_halt,
             device=torch.device(self.device),
         ):
             answers[seen.places[seen.leaves]] = seen.answer.cpu().numpy()[seen.leaves]
@@ -109,8 +109,8 @@ class Solver:
 def _load_pyfunc(path: str) -> Solver:
     """What MLflow calls: the solver of a checkpoint's folder. Raises BadCheckpoint, BadSetting."""
     from trm_core import checkpoint
+    from trm_core.devices import device_named
     from trm_core.opening import open_model
-    from trm_core.trainer import device_named
 
     run, model = open_model(checkpoint.open_at(Path(path)))
     device = device_named("auto")

@@ -33,7 +33,7 @@ def scores(
             data.splits[name],
             limit=None if last else run.train.eval_puzzles,
             batch_size=run.train.batch_size,
-            N_sup=run.train.eval_N_sup or run.model.N_sup,
+            N_sup=run.evaluation_steps,
             device=device,
             halt=run.train.eval_halt,
             shortest_paths=run.data.puzzle == "maze",

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from data_prep.puzzle_set import Split
-from trm_core.config import ModelSettings
 from trm_core.data import Batch, to_batch
 from trm_core.model import Features, Model
+from trm_core.settings import ModelSettings
 from trm_core.supervision import asks_to_halt
 
 Halt = Literal["never", "settled"]

@@ -51,8 +51,7 @@ def measure(run: RunConfig, *, train_s: float, evaluate_s: float) -> Speed:
         run.change({"train": {"diagnostics": False, "curriculum": "none", "compile": "off"}}), puzzles, cpu
     )
     step_s = _median_seconds(trainer.take_step, train_s)
-    N_sup = run.train.eval_N_sup or run.model.N_sup
-    batch = run.train.batch_size
+    batch, N_sup = run.train.batch_size, run.evaluation_steps
 
     def evaluate_a_batch() -> None:
         evaluate(trainer.evaluated_model, puzzles.test, limit=batch, batch_size=batch, N_sup=N_sup, device=cpu)

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trm_core.config import ModelSettings
 from trm_core.curriculum import Depth
 from trm_core.data import Batch
 from trm_core.losses import CELL_LOSSES, halting_loss, mean_over_cells
 from trm_core.metrics import score
 from trm_core.model import Features, Model
+from trm_core.settings import ModelSettings
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -18,28 +17,23 @@ from trm_core import compiled
 from trm_core import outcomes as outcomes_of
 from trm_core.capture import WARM_UP, Captured, ForwardAndBackward
 from trm_core.checkpoint import BadCheckpoint, Checkpoint
-from trm_core.config import BadSetting, RunConfig
+from trm_core.config import RunConfig
 from trm_core.curriculum import Depth
 from trm_core.data import Batch, TrainingBatches, sample
+from trm_core.devices import device_named, least_free_on, networks_of, release
 from trm_core.diagnostics import diagnose, ema_distance
 from trm_core.distributed import gather_batch, sum_over_workers, wait_for_all, world
 from trm_core.ema import EMA
 from trm_core.evaluate import evaluate_at
 from trm_core.evaluate_outcomes import Watch, depths, puzzles_at_depth
-from trm_core.memory import (
-    Networks,
-    free_memory,
-    networks_on_a_gpu,
-    refuse_what_does_not_fit,
-    settled,
-    why_recomputed,
-)
+from trm_core.memory import refuse_what_does_not_fit, settled, why_recomputed
 from trm_core.meter import Meter
 from trm_core.metrics import TRAIN_SUMS, halting_metrics, no_sums, train_metrics
 from trm_core.model import Model
 from trm_core.optim import lr_factor, make_optimiser
 from trm_core.outcomes import Outcomes, Place, halting_scores, write_outcomes
 from trm_core.scores import scores
+from trm_core.settings import BadSetting
 from trm_core.solving.thought import Asked
 from trm_core.supervision import Slots, Step, empty_slots, exploration, refill, supervision_step
 
@@ -193,7 +187,7 @@ class Trainer:
         )
         self.step = 0
         self.meter = Meter(run, device, self.workers, warm_up=WARM_UP + 1 if self.captures else 1)
-        self.N_sup = run.train.eval_N_sup or run.model.N_sup  # supervision steps at evaluation
+        self.N_sup = run.evaluation_steps  # supervision steps at evaluation
         self.watch: Watch | None = None  # of the last evaluation, where it saw the test puzzles
         self.places: tuple[Place, ...] = ()  # of ARC's vote, on the first worker
 
@@ -451,45 +445,3 @@ class Trainer:
         if self.run.train.diagnostics and "halted_at" in saved.training:  # not where diagnostics were off until now
             self.halted_at = saved.training["halted_at"].to(self.device) / self.workers
         self.step = saved.step
-
-
-def free_on(device: torch.device) -> int | None:
-    """Bytes that a new run can have there; None where the system does not say.
-
-    On a GPU what torch's caching allocator keeps of tensors that are gone is as good as free: it gives it to the next.
-    """
-    if device.type != "cuda":
-        return free_memory()
-    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return int(torch.cuda.mem_get_info(device)[0]) + kept
-
-
-def networks_of(run: RunConfig, device: torch.device) -> Networks:
-    """How this device applies the networks, which decides what a step keeps."""
-    if not compiled.is_compiled(run, device):
-        return "plain"
-    return networks_on_a_gpu(run) if device.type == "cuda" else "compiled"
-
-
-def least_free_on(device: torch.device) -> int | None:
-    """Bytes that a new run can have on every worker's device: all decide alike."""
-    free, unknown = free_on(device), torch.iinfo(torch.int64).max
-    on_each = gather_batch(torch.tensor([unknown if free is None else free], device=device))
-    least = int(on_each.min())
-    return None if least == unknown else least
-
-
-def release(device: torch.device) -> None:
-    """Give back what a GPU holds of runs that are over: cycles that keep tensors, and then the allocator's cache."""
-    if device.type == "cuda":
-        gc.collect()
-        torch.cuda.empty_cache()
-
-
-def device_named(name: str) -> str:
-    """ "auto" is the GPU where there is one. Raises BadSetting."""
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and not torch.cuda.is_available():
-        raise BadSetting("device cuda: torch finds no GPU here; use device cpu, or install a CUDA build of torch")
-    return name

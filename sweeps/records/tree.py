@@ -30,7 +30,7 @@ from sweeps.records.types import (
     RunRecord,
     Status,
 )
-from trm_core.config import setting_text
+from trm_core.settings_as_text import setting_text
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

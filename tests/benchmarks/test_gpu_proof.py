@@ -23,7 +23,7 @@ from benchmarks.timed_training import time_to, wilson
 from data_prep.sudoku import build_sudoku
 from reports.stats import test_set_interval as interval_of_the_reports
 from sweeps.study import BaseName
-from trm_core import compiled, trainer
+from trm_core import compiled, devices, trainer
 from trm_core.memory import peak_bytes
 from trm_core.parity import relative_error
 from trm_core.parity_reference import load
@@ -240,8 +240,8 @@ class Card:
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda *_: (self.total - self.reserved, self.total))
         monkeypatch.setattr(torch.cuda, "memory_reserved", lambda *_: self.reserved)
         monkeypatch.setattr(torch.cuda, "memory_allocated", lambda *_: self.allocated)
-        measured = trainer.free_on
-        monkeypatch.setattr(trainer, "free_on", lambda _: measured(torch.device("cuda")))
+        measured = devices.free_on
+        monkeypatch.setattr(devices, "free_on", lambda _: measured(torch.device("cuda")))
 
 
 def _needs(base: BaseName) -> int:
@@ -272,7 +272,7 @@ def test_a_row_that_does_not_fit_and_one_that_fails_are_lines_and_the_next_is_me
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     free = iter([1, None, None])
-    monkeypatch.setattr(trainer, "free_on", lambda _: next(free))
+    monkeypatch.setattr(devices, "free_on", lambda _: next(free))
     take_step = trainer.Trainer.take_step
 
     def fails_once(made: trainer.Trainer) -> None:
@@ -294,7 +294,7 @@ def test_a_training_that_does_not_fit_is_a_line_behind_what_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     free = iter([1, None])
-    monkeypatch.setattr(trainer, "free_on", lambda _: next(free))
+    monkeypatch.setattr(devices, "free_on", lambda _: next(free))
     assert proof(tmp_path, *STEPS, *TRM, "--sections", "steps", "training") == 1
     assert result(tmp_path)["steps"][0]["ms_per_step"] > 0
     assert "1 worker(s) needs" in result(tmp_path)["training"]["failed"]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.memory_truth import DEEPEST, main
-from trm_core import trainer
+from trm_core import devices
 
 SMALL = ["--device", "cpu", "--D", "16", "--batch-size", "4", "--compile", "off"]
 
@@ -27,7 +27,7 @@ def test_what_does_not_fit_is_a_line_and_the_next_is_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     free = iter([1, None])
-    monkeypatch.setattr(trainer, "free_on", lambda _: next(free))
+    monkeypatch.setattr(devices, "free_on", lambda _: next(free))
     assert main([*SMALL, "--runs", "hrm", "--steps", "1", "--out", str(tmp_path / "o.json")]) == 0
     lost, found = json.loads((tmp_path / "o.json").read_text())["rows"]
     assert "1 worker(s) needs" in lost["does_not_fit"]

@@ -29,7 +29,8 @@ from data_prep.sudoku import (
     read_csv,
     solve,
 )
-from trm_core.config import BadSetting, RunConfig
+from trm_core.config import RunConfig
+from trm_core.settings import BadSetting
 
 BOXES = [(2, 2), (2, 3), (3, 2), (3, 3), (2, 4)]
 

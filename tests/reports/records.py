@@ -15,7 +15,8 @@ from sweeps.campaign import Campaign, declare
 from sweeps.records.read import belongs, one_per_key
 from sweeps.records.types import RunRecord
 from sweeps.study import ProfileName, Row, Study
-from trm_core.config import DataSettings, setting_text
+from trm_core.settings import DataSettings
+from trm_core.settings_as_text import setting_text
 
 START = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 DATA = "d" * 16

@@ -27,8 +27,8 @@ from sweeps.study import ProfileName, Study, find_study
 from tests.reports.figures.made import outcomes
 from tests.reports.records import DATA, START, record, table_of
 from tests.reports.test_solved import thought
-from trm_core.config import DataSettings
 from trm_core.outcomes import write_outcomes
+from trm_core.settings import DataSettings
 from trm_core.solving import thought_file
 from trm_core.solving.thought_file import write_thought
 

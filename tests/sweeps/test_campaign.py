@@ -8,7 +8,7 @@ import pytest
 from sweeps.campaign import FILE, VERSION, BadCampaign, BadSeeds, Campaign, declare, id_in, read, read_file, read_seeds
 from sweeps.study import Claim, Row, Study, find_study
 from tests.conftest import a_study, campaign
-from trm_core.config import BadSetting
+from trm_core.settings import BadSetting
 
 
 def test_a_campaigns_id_follows_from_its_settings_and_not_from_its_seeds_or_words() -> None:

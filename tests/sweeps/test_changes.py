@@ -11,7 +11,8 @@ from sweeps.changes import BadGrid, for_row, label, normal, read_grid, short_nam
 from sweeps.names import UntrueName, check_names, named_for
 from sweeps.profiles import configure
 from sweeps.study import EVERY_BASE, EVERY_PUZZLE, Row, Study, all_studies, find_study
-from trm_core.config import NOT_IN_THE_KEY, BadSetting, Setting, describe, setting_text, setting_value
+from trm_core.settings import NOT_IN_THE_KEY, BadSetting
+from trm_core.settings_as_text import Setting, describe, setting_text, setting_value
 
 STUDY = Study(
     name="a",

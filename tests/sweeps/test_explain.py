@@ -18,7 +18,9 @@ from sweeps.explain import (
 from sweeps.profiles import PROFILES, configure, differences
 from sweeps.study import ProfileName, all_studies, find_study, studies_and_faults
 from trm_core.command_line import BadCommand
-from trm_core.config import BadSetting, RunConfig, describe, setting_text
+from trm_core.config import RunConfig
+from trm_core.settings import BadSetting
+from trm_core.settings_as_text import describe, setting_text
 
 COMPONENTS = find_study("components")
 Capture = pytest.CaptureFixture[str]

@@ -19,7 +19,8 @@ from sweeps.journal import read_journal
 from sweeps.locks import hold_folder
 from sweeps.records.types import Measurement
 from sweeps.worker import train_run
-from trm_core.config import BadSetting, RunConfig
+from trm_core.config import RunConfig
+from trm_core.settings import BadSetting
 from trm_core.trainer import train
 
 

@@ -155,7 +155,7 @@ def test_when_a_part_of_ray_dies_as_it_starts_the_command_says_so_and_goes_on_wh
 WHERE = """
 import json, ray
 from sweeps.ray_internals import HEAD
-from sweeps.worker import queue_here
+from sweeps.ray_train import queue_here
 ray.init(log_to_driver=False, logging_level="ERROR")
 def where(*_): return ray.get_runtime_context().get_node_id()
 def queues(): return ray.get([queue_here().actor.__ray_call__.remote(where) for _ in range(8)])  # as a trial does

@@ -145,7 +145,7 @@ def test_a_torn_checkpoint_is_said_and_tagged_and_the_one_before_it_used(here: H
     (torn / "training.safetensors").write_bytes(b"torn")
     assert here.launch([only]).finished == (only.key,)
     (run,) = here.in_mlflow().values()
-    assert f"{torn.name}/training.safetensors: torn" in run.tags["torn_checkpoint"]
+    assert f"{torn.name}/training.safetensors: torn" in run.tags["warning"]
     assert "using the one before it" in " ".join(here.shown.getvalue().split())
     assert timeless(run.metrics) == here.expected(only)
 

@@ -16,7 +16,7 @@ from sweeps.profiles import (
     shared_puzzles,
 )
 from sweeps.study import EVERY_BASE, EVERY_PUZZLE, BaseName, ProfileName, PuzzleName, Row, Study, all_studies
-from trm_core.config import BadSetting
+from trm_core.settings import BadSetting
 
 STUDY = Study(
     name="a",

@@ -27,8 +27,8 @@ from sweeps.puzzles import (
 )
 from sweeps.study import PuzzleName
 from trm_core.command_line import BadCommand
-from trm_core.config import DataSettings
 from trm_core.puzzles import OtherPuzzleSet
+from trm_core.settings import DataSettings
 
 SUDOKU = DataSettings(source="generated", box_rows=2, box_cols=2, clues=7, train=12, validation=4, test=6)
 MAZE = DataSettings(puzzle="maze", source="generated", side=5, least_path=6, train=8, validation=2, test=4)

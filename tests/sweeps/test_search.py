@@ -21,7 +21,7 @@ from sweeps.search_spec import Choices, Dimension, Floats, Integers, Objective
 from sweeps.search_storage import StorageUnavailable
 from sweeps.trials import Result, Trial, known_to, mean_of
 from tests.sweeps.toy_search import BASE, FEW, KILLED_TRIALS, NAME, drive, facts, first, keys_of, ledger, run, toy
-from trm_core.config import BadSetting
+from trm_core.settings import BadSetting
 
 ROOT = Path(__file__).parents[2]
 

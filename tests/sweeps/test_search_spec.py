@@ -29,7 +29,8 @@ from sweeps.search_spec import (
     searches_and_faults,
 )
 from sweeps.study import EVERY_PROFILE, Row, Study, study_names
-from trm_core.config import OptimSettings, RunConfig
+from trm_core.config import RunConfig
+from trm_core.settings import OptimSettings
 
 LR = Dimension(setting="optim.lr", range=Floats(low=1e-4, high=1e-2, log=True))
 MIXER = Dimension(setting="model.mixer", range=Choices(values=("mlp", "attention")))

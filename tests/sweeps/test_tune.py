@@ -23,12 +23,13 @@ from sweeps.proposed import Runs
 from sweeps.search_record import Confirmed
 from sweeps.search_spec import Choices, Dimension, Integers, Objective, Search, find_search
 from sweeps.study import find_study
-from sweeps.tune import FIRST_SEED, Tuning, Turns, check, plan_tuning
+from sweeps.tune import Turns, plan_tuning
 from sweeps.tune_record import TunedRow, TuningRecord
+from sweeps.tuning import FIRST_SEED, Tuning, check
 from tests.sweeps.records.stores import ENDS, query
 from tests.sweeps.searches import small, trial
 from trm_core.command_line import BadCommand
-from trm_core.config import BadSetting
+from trm_core.settings import BadSetting
 
 STUDY = find_study("components")
 LR_WD = find_search("lr_wd")

@@ -278,7 +278,7 @@ def test_where_memory_is_short_a_run_says_before_its_first_step_that_it_recomput
 ) -> None:
     task = replace(task, run=task.run.change({"model": {"n": 12}}))
     whole = rows_of(replace(task, folder=tmp_path / "whole"))
-    monkeypatch.setattr("trm_core.trainer.free_memory", lambda: peak_bytes(task.run) - 1)
+    monkeypatch.setattr("trm_core.devices.free_memory", lambda: peak_bytes(task.run) - 1)
     reports = reports_of(task)
     (settled,) = (report for report in reports if "settled" in report)
     assert settled["settings"] == {"train.activation_checkpointing": "true"}
@@ -292,7 +292,7 @@ def test_what_was_decided_to_recompute_and_is_out_of_memory_all_the_same_is_not_
     task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = replace(task, run=task.run.change({"model": {"n": 12}}))
-    monkeypatch.setattr("trm_core.trainer.free_memory", lambda: peak_bytes(task.run) - 1)
+    monkeypatch.setattr("trm_core.devices.free_memory", lambda: peak_bytes(task.run) - 1)
     monkeypatch.setattr("sweeps.worker.train", OutOfMemory(at_step=0, always=True))
     *_, failure = reports = reports_of(task)
     assert failure["kind"] == "out of memory"
@@ -300,7 +300,7 @@ def test_what_was_decided_to_recompute_and_is_out_of_memory_all_the_same_is_not_
 
 
 def test_a_run_that_fits_no_way_is_not_tried_again(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trm_core.trainer.free_memory", lambda: 1000)
+    monkeypatch.setattr("trm_core.devices.free_memory", lambda: 1000)
     (failure,) = reports_of(task)
     assert failure["failure"].startswith("NotEnoughMemory: depth ")
 

@@ -24,12 +24,13 @@ from torch._inductor.runtime.cache_dir_utils import cache_dir
 from benchmarks.equality import compiled_step
 from data_prep.puzzle_set import PuzzleSet
 from trm_core.compiled import PAYS_FROM, can_compile, is_compiled, one_at_a_time, shape_of
-from trm_core.config import BadSetting, RunConfig
+from trm_core.config import RunConfig
 from trm_core.evaluate import evaluate
 from trm_core.model import Model
 from trm_core.parity import AMPLIFIED, DRAWS, relative_error
 from trm_core.parity_numbers import Quantities, Rounding, our_numbers
 from trm_core.parity_reference import load
+from trm_core.settings import BadSetting
 from trm_core.trainer import Trainer, train
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from data_prep.puzzle_set import PuzzleSet
-from trm_core.config import BadSetting, RunConfig
+from trm_core.config import RunConfig
 from trm_core.curriculum import Depth, read_curriculum, spelt
 from trm_core.model import Model
+from trm_core.settings import BadSetting
 from trm_core.trainer import Trainer
 
 GROWING = "train.curriculum=T=1 n=2 until 0.3; T=2 n=4 until 0.6"

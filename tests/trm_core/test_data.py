@@ -12,9 +12,10 @@ from data_prep.maze import is_published_path, is_shortest_path, layout_keys, sol
 from data_prep.puzzle_set import PuzzleSet
 from data_prep.sudoku import is_valid_solution
 from trm_core import data
-from trm_core.config import BadSetting, RunConfig
+from trm_core.config import RunConfig
 from trm_core.data import TrainingBatches, evaluation_batches, sample, to_batch
 from trm_core.losses import IGNORE
+from trm_core.settings import BadSetting
 
 CPU = torch.device("cpu")
 

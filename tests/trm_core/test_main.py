@@ -20,12 +20,13 @@ from data_prep.released import open_released
 from data_prep.sudoku import generate
 from trm_core.__main__ import exact_interval, main, table
 from trm_core.checkpoint import Checkpoint, open_at, save
-from trm_core.config import BadSetting, RunConfig
+from trm_core.config import RunConfig
 from trm_core.evaluate import evaluate, evaluate_at
 from trm_core.model import Model
 from trm_core.official import import_state_dict, to_theirs
 from trm_core.opening import open_model
 from trm_core.puzzles import build
+from trm_core.settings import BadSetting
 from trm_core.trainer import train
 
 CPU = torch.device("cpu")

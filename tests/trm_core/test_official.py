@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from data_prep.puzzle_set import PuzzleSet
 from trm_core.checkpoint import BadCheckpoint, load
-from trm_core.config import BadSetting, RunConfig
+from trm_core.config import RunConfig
 from trm_core.model import Model
 from trm_core.official import (
     BadStateDict,
@@ -33,6 +33,7 @@ from trm_core.official import (
     settings_of,
     to_theirs,
 )
+from trm_core.settings import BadSetting
 from trm_core.trainer import Trainer, train
 
 VARIANTS: dict[str, dict[str, Any]] = {

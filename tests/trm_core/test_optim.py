@@ -7,9 +7,10 @@ import torch
 from torch import nn
 
 from data_prep.puzzle_set import PuzzleSet
-from trm_core.config import BadSetting, OptimSettings, RunConfig
+from trm_core.config import RunConfig
 from trm_core.model import Model
 from trm_core.optim import AdamATan2, MuonAndAdamATan2, lr_factor, make_optimiser
+from trm_core.settings import BadSetting, OptimSettings
 from trm_core.trainer import Trainer
 
 

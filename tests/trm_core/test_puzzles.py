@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from data_prep.puzzle_set import BadManifest, PuzzleSet
-from trm_core.config import DataSettings
 from trm_core.puzzles import BUILT_FROM, OtherPuzzleSet, build, is_built, open_built, settings_of
+from trm_core.settings import DataSettings
 
 SETS = [
     DataSettings(source="generated", box_rows=2, box_cols=2, clues=7, train=12, validation=4, test=6, seed=3),

@@ -17,8 +17,9 @@ import torch
 
 from data_prep.puzzle_set import PuzzleSet, Split
 from trm_core.checkpoint import BadCheckpoint, CheckpointNotWritten, load, newest, save
-from trm_core.config import BadSetting, RunConfig
+from trm_core.config import RunConfig
 from trm_core.data import sample
+from trm_core.settings import BadSetting
 from trm_core.trainer import Diverged, Trainer, train
 
 PROCESS = Path(__file__).with_name("train_in_a_process.py")

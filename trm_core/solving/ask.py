@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 
 from trm_core import checkpoint as checkpoints_of
+from trm_core.devices import device_named
 from trm_core.opening import open_model
 from trm_core.solving.puzzles import read_puzzles
 from trm_core.solving.record import about, think
 from trm_core.solving.thought import Thought
-from trm_core.trainer import device_named
 
 AT_ONCE = 16  # puzzles
 
@@ -41,7 +41,7 @@ def solve(
         one for text in given for one in read_puzzles(str(text), saved, run, model, split=split, allow_leak=allow_leak)
     ]
     model = model.to(home)
-    n_steps = steps or run.train.eval_N_sup or run.model.N_sup
+    n_steps = steps or run.evaluation_steps
     return [
         thought
         for first in range(0, len(asked), AT_ONCE)
