@@ -191,9 +191,7 @@ def table(rows: Sequence[Row]) -> str:
     if "way" not in first:  # the whole group was left out, or fell over
         return f"{title}: {first.get('skipped') or first['failed']}"
     lines = [f"{title}: D={first['D']}, {first['positions']} positions, batch {first['batch_size']}"]
-    lines.append(
-        f"{'':<17} {'ms/step':>9} {'puzzles/s':>10} {'TFLOP/s':>8} {'of peak':>7} {'peak GB':>7} {'first s':>7}"
-    )
+    lines.append(f"{'':<17} {'ms/step':>9} {'puzzles/s':>10} {'TFLOP/s':>8} {'of peak':>7} {'GB':>7} {'first s':>7}")
     good = [row for row in rows if "ms_per_step" in row]
     columns = ("ms_per_step", "puzzles_per_s", "tflops", "utilisation", "peak_memory_gb", "first_step_s")
     for row in good:

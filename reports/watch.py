@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from reports import index
-from reports.choose import find
+from reports.choose import NoSuchCampaign, find
 from reports.everything import One, Reader, There, look, no_collector
 from reports.index import Entry, entry_of
 from reports.plain import one_line
 from reports.report import write_files, write_gathered
-from sweeps.records.address import TrackingUnavailable
+from sweeps.records.address import TrackingUnavailable, looked
 from sweeps.records.types import RunRecord
 from sweeps.screen import width
 from sweeps.status import in_short, lines
@@ -26,9 +26,11 @@ EVERY_S = 30
 def write_all(out: Path, profile: str | None = None) -> int:
     """Every campaign's report, and the index. Returns the exit code: 2 where MLflow went away in between.
 
-    Raises NoSuchCampaign where there is none, TrackingUnavailable.
+    Raises NoSuchCampaign where there is none, or MLflow has not one of those whose documents lie there;
+    TrackingUnavailable.
     """
     there = look(out, profile)
+    refuse_another_store(there, out)
     reader = Reader(out)
     entries = [_written(one, out) for one in reader.read(there)]
     for entry in entries:
@@ -41,6 +43,16 @@ def write_all(out: Path, profile: str | None = None) -> int:
     if reader.gone is not None:
         return refuse(f"{reader.gone}; what was read until then is written")
     return 0
+
+
+def refuse_another_store(there: There, out: Path) -> None:
+    """Raise NoSuchCampaign where MLflow knows none of the campaigns: the index would say that nothing was ever run."""
+    found = [one for of_study in there.campaigns.values() for one in of_study]
+    if all(one.record is None for one in found):
+        raise NoSuchCampaign(
+            f"not one of the {len(found)} campaigns whose documents lie below {out} is in {looked(out)};"
+            " the reports and the index are left as they are"
+        )
 
 
 def _written(one: One, out: Path) -> Entry:

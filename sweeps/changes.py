@@ -67,6 +67,17 @@ def read_assignment(assignment: str, option: str = "--set") -> Assignment:
     return Assignment(puzzles[0] if puzzles else None, bases[0] if bases else None, name, text)
 
 
+def read_changes(assignments: Sequence[str]) -> list[str]:
+    """What `--set` was given, in order. Raises BadSetting where a setting of the same rows is there twice."""
+    before: dict[str, str] = {}
+    for assignment in assignments:
+        name, _, text = str(read_assignment(assignment)).partition("=")
+        if name in before:
+            raise BadSetting(f"--set {assignment}: {name} is there already, as {before[name]!r}; leave one of them out")
+        before[name] = text
+    return list(assignments)
+
+
 def for_row(study: Study, row: Row, assignments: Iterable[str]) -> list[str]:
     """The assignments that are for this row, without what says so. Raises BadSetting, also for what is for no row."""
     here = []

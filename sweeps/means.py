@@ -20,6 +20,7 @@ from sweeps import joining
 from sweeps.budget import Budget
 from sweeps.calibration import matrix_rate, measure_cpu
 from sweeps.campaign import Campaign, Job
+from sweeps.folder import last_checkpoint
 from sweeps.machines import ALL_THERE_IS, Found, Wanted
 from sweeps.packing import AUTO, GpusPerRun, LauncherName, on_one_gpu, share_of_a_gpu
 from sweeps.plan import Consent, Plan, card_rate, gpu_rate, make_plan, needs_consent, recorded_rates
@@ -114,6 +115,7 @@ def plan_of(
         memory=_memory(means, share),
         notes=notes,
         test_puzzles=test_puzzles,
+        reached=lambda job: min(last_checkpoint(means.out / "runs" / job.key) or 0, job.run.train.steps),
     )
     unknown = [job.run for job in jobs if job.key not in over and job.row not in rates] if on_cpu else []
     if not unknown:

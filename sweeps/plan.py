@@ -228,22 +228,23 @@ def select_rows(study: Study, profile: ProfileName, patterns: Sequence[str] = ()
 # --- what they cost --------------------------------------------------------------------------------------------------
 
 
-def run_work(run: RunConfig, test_puzzles: int | None = None) -> Work:
+def run_work(run: RunConfig, test_puzzles: int | None = None, *, after: int = 0) -> Work:
     """One run: its training steps, the evaluations on the way and the last one on all held-out puzzles.
 
-    test_puzzles: how many there are (None: not known, then as many as were published).
+    test_puzzles: how many there are (None: not known, then as many as were published). after: steps that are taken
+    already, with their evaluations.
     """
     train = run.train
     n_test = (test_puzzles or run.data.test or PUBLISHED_TESTS[run.data.puzzle]) if run.looks_at_test else 0
     held_out = (run.data.validation, n_test)
     limit = train.eval_puzzles or max(held_out)
-    n_midway = (train.steps - 1) // train.eval_every
+    n_midway = (train.steps - 1) // train.eval_every - min(after, train.steps - 1) // train.eval_every
     evaluated = n_midway * sum(min(limit, n) for n in held_out) + sum(held_out)
     if run.data.puzzle == "arc":  # and every variant of a test task votes
         n_variants = run.data.augmentations + 1
         evaluated += n_test * (n_variants if train.votes is None else min(train.votes, n_variants))
     return Work(
-        training=run.train_work(),
+        training=run.train_work() - run.train_work(after),
         evaluation=float(evaluated) * run.evaluation_steps * run.forward_flops(),
     )
 
@@ -329,18 +330,22 @@ def make_plan(
     memory: int | None = None,
     notes: Sequence[str] = (),
     test_puzzles: Callable[[DataSettings], int | None] = lambda _: None,
+    reached: Callable[[Job], int] = lambda _: 0,
 ) -> Plan:
     """The plan: `done` are the keys of finished runs.
 
     A run's rate is its row's in `rates`, what recorded_rates found; else its own in `measured`; else the other rows';
     else `fallback`. workers: so many share a run's batch. share: of a GPU that each run has. inline: runs start without
-    Ray Train. test_puzzles: how many the set of these data settings has. The rest is the plan's own.
+    Ray Train. test_puzzles: how many the set of these data settings has. reached: the
+    step that a run goes on from. The rest is the plan's own.
     """
     measured = measured or {}
+    after = {job.key: reached(job) for job in jobs if job.key not in done}
 
     def planned(job: Job) -> PlannedRun:
         rate = rates.get(job.row) or measured.get(job.run) or rates.get("", fallback)
-        work, networks = run_work(job.run, test_puzzles(job.run.data)), networks_on_a_gpu(job.run)
+        work = run_work(job.run, test_puzzles(job.run.data), after=after.get(job.key, 0))
+        networks = networks_on_a_gpu(job.run)
         if unit != "GPU":
             networks = "plain"  # at most: compiled it is less
         run = settled(job.run, memory, workers=workers, networks=networks)
@@ -348,6 +353,9 @@ def make_plan(
         start_s = INLINE_START_S if inline else TRAIN_START_S
         return PlannedRun(job, job.key in done, work, rate, peak, run.train.recomputes, workers, start_s, share)
 
+    if begun := sum(step > 0 for step in after.values()):
+        which = "One run goes on from its checkpoint" if begun == 1 else f"{begun} runs go on from their checkpoints"
+        notes = (*notes, f"{which}: only what is left is counted.")
     return Plan(tuple(map(planned, jobs)), at_once, workers, share, RAY_START_S, price, unit, memory, tuple(notes))
 
 

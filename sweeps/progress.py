@@ -212,12 +212,14 @@ class Progress:
         """A text that stays, above the bars, as lines that break between words."""
         self._console.print("\n".join(wrapped(text, self._console.width)), markup=False, soft_wrap=True)
 
-    def begin(self, key: str, name: str, steps: int, work: float) -> None:
-        """A run begins, or begins again."""
+    def begin(self, key: str, name: str, steps: int, work: float, at: int | None = None) -> None:
+        """A run begins, or begins again. at: the step of the checkpoint that an earlier launch left."""
         again = key in self.study.active
         self.study.begin(key, name, steps, work, self._clock())
         if again:
             self.say(f"{name}: its process ended; it goes on from its last checkpoint")
+        elif at:
+            self.say(f"{name}: goes on from step {at} of {steps}")
         elif self._live is None:
             self.say(f"{name}: started, {steps} steps")
 

@@ -29,6 +29,7 @@ if __package__ in (None, ""):  # run as a script, from wherever: the repository'
 from sweeps import explain
 from sweeps.asking import read_asked, read_sought, read_study, read_tuning
 from sweeps.campaign import Campaign
+from sweeps.changes import read_changes
 from sweeps.conduct import Ended, conduct, plan_only
 from sweeps.ending import (
     DONE,
@@ -116,7 +117,7 @@ def _status(arguments: Sequence[str]) -> int:
 def _print_rows(options: argparse.Namespace) -> None:
     study = read_study(options)
     profile = find_profile(options.profile).name if options.profile else "mini"
-    changes = joined(options.set)
+    changes = read_changes(joined(options.set))
     if options.print_config:
         explain.print_config(study, options.print_config, profile, changes)
     if options.diff:

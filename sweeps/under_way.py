@@ -170,7 +170,8 @@ class UnderWay:
             self.trackers[job.key].again(job.key)
         self.running.add(job.key)
         self._tries(job.key)
-        self.progress.begin(job.key, job.name, job.run.train.steps, job.run.train_work())
+        at = last_checkpoint(self.folder / job.key)
+        self.progress.begin(job.key, job.name, job.run.train.steps, job.run.train_work(), at)
 
     def log(self, key: str, rows: Sequence[Measurement]) -> None:
         """Rows that a run has reported."""

@@ -128,11 +128,16 @@ def depths(table: Table) -> Sheet:
 
 
 def depths_caption(table: Table) -> str:
-    """What is measured, and on how many puzzles."""
+    """What is measured, on how many puzzles, and what so many can say."""
+    what = "Exact accuracy in % after so many supervision steps, mean over seeds"
     counts = sorted(
         {round(run.final[AT_DEPTH]) for row in table.rows for run in row.runs if run.final.get(AT_DEPTH, 0) >= 1}
     )
-    on = f", of the same {' or '.join(f'{count:,}' for count in counts)} test puzzles" if counts else ""
+    if not counts:
+        return f"{what}."
+    few = counts[0]
+    known = stats.test_set_interval(0.5, few)
     return (
-        f"Exact accuracy in % after so many supervision steps, mean over seeds{on}; the training's number among them."
+        f"{what}, of the same {' or '.join(f'{count:,}' for count in counts)} test puzzles. Of {few:,} an accuracy of"
+        f" 50 % is known to ± {percent((known.high - known.low) / 2)} points in one run; the table itself is of all."
     )

@@ -101,7 +101,7 @@ BESIDE = (
         mini={"train": {"curriculum": "T=1 n=2 until 0.2; T=2 n=4 until 0.4"}},
     ),
     _change(
-        "fast with T=1 at first",
+        "fast, one deep recursion at first",
         full={"train": {"curriculum": "T=1 n=6 until 0.8"}},
         mini={"train": {"curriculum": "T=1 n=6 until 0.8"}},
     ),

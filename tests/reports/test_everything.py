@@ -142,6 +142,19 @@ def test_an_empty_store_is_one_line_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_store_that_knows_none_of_the_campaigns_is_refused_and_the_index_stays(
+    here: Path, tmp_path: Path, empty_mlflow: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {file: (here / file).read_bytes() for file in files_below(here)}
+    shutil.copy(empty_mlflow, tmp_path / "another.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'another.db'}")
+    assert main(["all"]) == 2
+    said = capsys.readouterr().err
+    assert "not one of the 3 campaigns whose documents lie below results is in" in said
+    assert "another.db" in said
+    assert {file: (here / file).read_bytes() for file in files_below(here)} == before
+
+
 def test_an_experiment_that_names_a_way_out_of_the_folder_is_left_out(here: Path) -> None:
     client = MlflowClient()
     client.create_experiment("../../elsewhere")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeps.changes import BadGrid, for_row, label, normal, read_grid, short_name
+from sweeps.changes import BadGrid, for_row, label, normal, read_changes, read_grid, short_name
 from sweeps.names import UntrueName, check_names, named_for
 from sweeps.profiles import configure
 from sweeps.study import EVERY_BASE, EVERY_PUZZLE, Row, Study, all_studies, find_study
@@ -46,6 +46,14 @@ def test_a_change_may_be_for_the_rows_on_one_puzzle_or_of_one_recipe_or_both(sco
         row.name for row in STUDY.rows if configure(STUDY, row, "mini", 0, [f"{scope}optim.lr=0.25"]).optim.lr == 0.25
     }
     assert found == rows
+
+
+def test_a_setting_that_is_set_twice_for_the_same_rows_is_refused() -> None:
+    once = ["model.D=96", "hrm:optim.lr=1e-3", "maze:optim.lr=1e-3", "optim.lr=1e-4"]
+    assert read_changes(once) == once
+    for again, name in (("model.D=128", "model.D"), ("hrm:optim.lr=1e-3", "hrm:optim.lr")):
+        with pytest.raises(BadSetting, match=f"--set {again}: {name} is there already"):
+            read_changes([*once, again])
 
 
 def test_the_later_change_wins_also_where_it_is_for_fewer_rows() -> None:

@@ -1,7 +1,9 @@
 """What is printed without starting anything: studies, settings, a row in full, two side by side; in 80 columns."""
 
+import re
 from collections.abc import Callable
 from itertools import permutations
+from pathlib import Path
 
 import pytest
 
@@ -188,3 +190,13 @@ def test_official_beside_paper_names_what_the_paper_has_not_and_both_do(capsys: 
 def test_one_profile_beside_itself_is_refused() -> None:
     with pytest.raises(BadCommand, match="the same profile twice"):
         print_explanation("mini", "mini")
+
+
+def test_the_readme_names_every_study_and_how_many_rows_it_has() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    said = dict(re.findall(r"^\| `(\w+)` \| .* \| (\d+[^|]*) \|$", readme, re.M))
+    for study in all_studies():
+        n = {profile: len(study.rows_of(profile)) for profile in PROFILES}
+        full, mini = max(n["official"], n["paper"]), re.search(r"mini: (\d+)", said[study.name])
+        assert int(re.match(r"\d+", said[study.name])[0]) == full, study.name  # type: ignore[index]
+        assert n["mini"] == (int(mini[1]) if mini else full), study.name

@@ -92,6 +92,18 @@ def test_a_runs_cost_is_its_training_steps_and_its_evaluations() -> None:
     assert run_work(run) == Work(training, (2 * 70 + 120) * 3 * run.forward_flops())
 
 
+@pytest.mark.parametrize(("after", "looks"), [(0, 2), (3, 2), (4, 1), (9, 0), (10, 0)])
+def test_of_a_run_that_goes_on_only_what_is_left_is_counted(after: int, looks: int) -> None:
+    run = RunConfig().set(["train.steps=10", "train.batch_size=4", "train.eval_every=4", "train.eval_puzzles=50"])
+    run = run.set(["data.validation=100", "data.test=20"])
+    left = Work((10 - after) * 4 * run.train_flops(), (looks * 70 + 120) * 16 * run.forward_flops())
+    assert run_work(run, after=after) == left
+    job = Job(run.key(""), "a_study", "a row", "trm", "official", 0, run)
+    plan = make_plan([job], set(), {}, RATE, reached=lambda _: after)
+    assert plan.runs[0].work == left
+    assert any("goes on from its checkpoint" in note for note in plan.notes) == (after > 0)
+
+
 def test_evaluation_at_the_last_step_is_not_counted_twice_and_may_go_deeper_than_training() -> None:
     run = RunConfig().set(["train.steps=8", "train.eval_every=4", "data.test=10", "data.validation=10"])
     deeper = run.set(["train.eval_N_sup=32"])

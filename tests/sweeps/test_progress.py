@@ -89,6 +89,14 @@ def test_every_run_takes_one_line_of_a_terminal_whatever_its_width_and_keeps_its
     assert all((name in line) != ("…" in line) for name, line in zip(LONG_NAMES, lines, strict=True))
 
 
+def test_a_run_that_an_earlier_launch_began_says_from_where_it_goes_on() -> None:
+    stream = io.StringIO()
+    with Progress(runs=2, done=0, work=2.0, stream=stream, width=200) as progress:
+        progress.begin("a", "row a", 300, 1.0, at=120)
+        progress.begin("b", "row b", 300, 1.0, at=None)
+    assert stream.getvalue().splitlines() == ["row a: goes on from step 120 of 300", "row b: started, 300 steps"]
+
+
 @pytest.mark.parametrize("width", [60, 80, 100])
 def test_plain_lines_break_between_words(width: int) -> None:
     stream = io.StringIO()

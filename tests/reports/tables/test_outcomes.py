@@ -27,7 +27,7 @@ def test_what_halting_is_worth_and_accuracy_by_steps_are_means_over_the_seeds_th
     depths = sheets.depths(table)
     assert depths.columns == ("Row", "1", "2", "4")
     assert [[cell.text for cell in line] for line in depths.lines] == [["a", "30.0", "40.0", "50.0"]]
-    assert "of the same 200 test puzzles" in sheets.depths_caption(table)
+    assert "of the same 200 test puzzles. Of 200 an accuracy of 50 % is known to ± 6.9" in sheets.depths_caption(table)
     told = list(csv.DictReader(depths_csv(table).splitlines()))
     assert [(line["row"], line["supervision_steps"]) for line in told] == [("a", "1"), ("a", "2"), ("a", "4")]
     assert [float(line["accuracy"]) for line in told] == pytest.approx([0.3, 0.4, 0.5])
