@@ -192,10 +192,12 @@ def _table(
         numbers = (GAP + cell.rjust(widths[column]) for column, cell in zip(columns, cells, strict=True))
         return (name.ljust(for_names) + "".join(numbers)).rstrip()
 
+    short = [shorten(row, f"· {seeds}", for_names) for row, seeds in names]
+    told_apart = len(set(short)) == len(set(names))
     rows = []
     for at, (row, seeds) in enumerate(names):
-        name = shorten(row, f"· {seeds}", for_names)
-        rows.append(line(name, [cells[at] for cells in columns.values()]))
+        rows += [] if told_apart else _filled(row, room)  # what was cut out is what differs
+        rows.append(line(short[at] if told_apart else f"  {seeds}", [cells[at] for cells in columns.values()]))
     rule = "-" * (for_names + sum(len(GAP) + each for each in widths.values()))
     total = line(left, [totals.get(column, "") for column in columns])
     return [line("run", columns), rule, *rows, rule, total]

@@ -53,6 +53,22 @@ def test_columns_go_before_names_are_shortened_and_time_and_money_stay() -> None
     assert all("HRM k=1, T=1 · seed 0" in "\n".join(plan_lines(plan, "", room)) for room in heads)
 
 
+def test_names_that_would_be_cut_to_the_same_stand_whole_above_their_numbers() -> None:
+    plan = plan_of("recursion_depth")
+    labels = [f"at lr={lr},weight_decay=0.1,warmup_steps=10" for lr in ("0.001", "0.003")]
+    runs = [
+        replace(run, job=replace(run.job, key=f"{label} {run.job.key}", label=label))
+        for label in labels
+        for run in plan.runs[:2]
+    ]
+    lines = plan_lines(replace(plan, runs=tuple(runs)), "", 80)
+    assert max(map(len, lines)) <= 80
+    assert not any("…" in line for line in lines)
+    for run in runs:
+        at = lines.index(run.job.title)
+        assert lines[at + 1].startswith("  seed 0 ")
+
+
 def test_many_runs_are_a_line_per_row_whose_cost_is_that_of_all_its_seeds() -> None:
     plan = plan_of("recursion_depth", seeds=3, n_done=1)
     lines = plan_lines(plan, "", 120)
