@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import ray
 from ray import tune
 
 from sweeps import ray_internals
@@ -82,7 +83,8 @@ def launch(
     watch, queue = Watch(runs), Queue(runs, jobs, may_begin)
     with asked_to_end(runs.interrupt):
         try:
-            progress.say("starting Ray")
+            if not ray.is_initialized():
+                progress.say("starting Ray")
             with contextlib.ExitStack() as stack:
                 where = stack.enter_context(cluster(ship_code=wanted.ship_code, gone=watch.ray_is_gone)).where
                 folders = sorted({of.folder.resolve().parent for of in sets.values()})

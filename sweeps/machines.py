@@ -211,7 +211,7 @@ def cluster(*, ship_code: bool = False, gone: Callable[[str], None] | None = Non
     import ray
 
     if ray.is_initialized():
-        yield _machines("this process's Ray")
+        yield _machines("the Ray of this command")
         return
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
     address = joining.running_cluster()

@@ -156,7 +156,8 @@ def test_a_search_in_a_process_of_its_own_ends_well(here: Path, mlflow_here: Pat
     own = os.environ | {"RAY_ADDRESS": "local"}  # whatever Ray somebody has running on this machine
     answer = subprocess.run(arguments, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=own)
     assert answer.returncode == 0, answer.stderr
-    assert "On this process's Ray" in answer.stdout, "one for both"
+    assert "On the Ray of this command" in answer.stdout, "one for both"
+    assert answer.stdout.count("starting Ray") == 1
     assert list(here.rglob("results/mini/search_tiny/**/page.html"))
 
 
