@@ -38,7 +38,7 @@ CLAIM_WORDS = ("holds", "contradicted", "undecided", "not run")
 
 @dataclass(frozen=True)
 class Spent:
-    """What a run has cost so far: hours of its devices from its first start to its end, and operations by formula."""
+    """What a run has cost so far: hours of its devices, as long as a launch made it, and operations by formula."""
 
     unit: str  # "GPU" or "core"
     hours: float
@@ -112,7 +112,7 @@ def entry_of(one: One, out: Path, now_ms: int) -> Entry:
         claims=None if table is None else _claims(table),
         runs=runs,
         rows_lacking=lacking,
-        spent=_spent(campaign, one.recorded.runs, now_ms),
+        spent=_spent(campaign, one.recorded.runs),
         command=command_for(campaign, one.records, runs, lacking),
         page=link,
         said=said,
@@ -138,15 +138,17 @@ def _claims(table: Table) -> Mapping[str, int]:
     return {word: counted[word] for word in CLAIM_WORDS if counted[word]}
 
 
-def _spent(campaign: Campaign, records: Iterable[RunRecord], now_ms: int) -> Mapping[str, Spent]:
+def _spent(campaign: Campaign, records: Iterable[RunRecord]) -> Mapping[str, Spent]:
     """Of the runs that were trained for this table, not taken from another campaign's."""
     found = {}
     for run in records:
         settings = campaign.settings(run.row)
         if run.is_reused or settings is None:
             continue
-        now = now_ms / 1000 if run.status == "RUNNING" and run.owners else run.started.timestamp()
-        seconds = max(0.0, (now if run.ended is None else run.ended.timestamp()) - run.started.timestamp())
+        seconds = run.seconds
+        if seconds is None:  # under way, begun by an older version: up to the last sign of life
+            beats = [owner.beat_ms / 1000 - run.started.timestamp() for owner in run.owners]
+            seconds = max([0.0, *beats])
         devices = (whole_number(run.tags.get("workers", "")) or 1) * _share(run)
         unit = "core" if run.tags.get("device", "cpu") == "cpu" else "GPU"
         n_test = run.metrics.get("test/puzzles", 0)

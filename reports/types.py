@@ -12,6 +12,7 @@ from reports.stats import Difference, Interval, Pool
 from reports.stats_outcomes import Parts
 from reports.verdicts import Judged, Verdict
 from sweeps.campaign import Campaign
+from sweeps.records.types import seconds_at_work
 from sweeps.study import Losses, ProfileName, PuzzleName, Quoted, Study
 from trm_core.config import RunConfig
 
@@ -70,8 +71,8 @@ class SeedRun:
 
     @property
     def seconds(self) -> float | None:
-        """Wall time from the run's first start to its end."""
-        return None if self.ended is None else (self.ended - self.started).total_seconds()
+        """For how long it was made, pauses between launches left out; None where that is not known."""
+        return seconds_at_work(self.tags, self.started, self.ended)
 
 
 @dataclass(frozen=True)

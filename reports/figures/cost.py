@@ -78,7 +78,7 @@ def _cost(row: TableRow, table: Table) -> Cost:
 
 
 def device_hours(run: SeedRun) -> float | None:
-    """Of a finished run: hours from its first start to its end, times its workers, or its share of a device.
+    """Of a finished run: hours that it was made for, times its workers, or its share of a device.
 
     None where the record does not say: a run that stands for another campaign's has that one's time.
     """
@@ -194,8 +194,8 @@ def _on(found: Sequence[Cost]) -> str:
 
 
 HOURS_ARE = (
-    "{hours}: from a run's first start to its end, evaluations and interruptions in it, times its workers or its share"
-    " of a device; mean over the runs trained here.{on}"
+    "{hours}: as long as commands made a run, evaluations in it and the time between two commands not, times its"
+    " workers or its share of a device; mean over the runs trained here.{on}"
 )
 
 

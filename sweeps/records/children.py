@@ -22,6 +22,7 @@ from sweeps.records.door import run_record
 from sweeps.records.inputs import log_puzzles
 from sweeps.records.tree import BATCH, Tree, batches, now_ms, params
 from sweeps.records.types import (
+    AT_WORK,
     CAMPAIGN,
     FAILURE,
     KEY,
@@ -34,6 +35,7 @@ from sweeps.records.types import (
     Status,
 )
 from sweeps.records.voice import Voice
+from sweeps.words import whole_number
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -72,6 +74,8 @@ class Child:
     end: tuple[Status, int] | None = None  # status, time [ms]
     step: int = 0
     left_s: float | None = None
+    worked_s: float = 0.0  # for so long launches had made it when it last began here
+    began: float | None = field(default_factory=lambda: _now_s())  # that moment; None: it has ended
     beat_at: float = -math.inf  # when the claim was last renewed, as time.time()
     refused: str | None = None
     elsewhere: bool = False  # begun in another campaign, where it stays; ours has a child that stands for it
@@ -82,6 +86,11 @@ class Child:
     def key(self) -> str:
         """Its name in every store."""
         return self.job.key
+
+    @property
+    def at_work_ms(self) -> int:
+        """For so long launches have made it, ours and those before it. A laptop that sleeps makes nothing."""
+        return round(1000 * (self.worked_s + (0.0 if self.began is None else _now_s() - self.began)))
 
 
 class Children:
@@ -173,8 +182,14 @@ class Children:
         if elsewhere:  # it stays where it was begun
             wanted = {name: text for name, text in wanted.items() if name in self.tree.common}
         child = Child(job, data, run_id, wanted, params(job.run), elsewhere=elsewhere, input_tags=tags)
+        last_ms = run.info.start_time or 0
         for metric in run.data.metrics:
-            child.stored.update((metric, point.step) for point in self._client.get_metric_history(run_id, metric))
+            found = self._client.get_metric_history(run_id, metric)
+            child.stored.update((metric, point.step) for point in found)
+            last_ms = max([last_ms, *(point.timestamp for point in found)])
+        at_work = whole_number(run.data.tags.get(AT_WORK, ""))
+        # what an older version began says it by its last sign of life
+        child.worked_s = (last_ms - (run.info.start_time or 0) if at_work is None else at_work) / 1000
         child.step = max((step for _, step in child.stored), default=0)
         child.params = {name: value for name, value in child.params.items() if name not in run.data.params}
         with self._lock:
@@ -228,6 +243,8 @@ class Children:
         with self._lock:
             child = self._children[key]
             child.end, child.settled = None, False
+            if child.began is None:
+                child.began = _now_s()
 
     def tag(self, key: str, tags: Mapping[str, str]) -> None:
         """Tags for a run that has begun."""
@@ -281,7 +298,8 @@ class Children:
 
     def _end(self, child: Child, status: Status) -> None:
         child.end, child.settled = (status, now_ms()), False
-        child.tags[STEP] = str(child.step)
+        child.worked_s, child.began = child.at_work_ms / 1000, None
+        child.tags |= {STEP: str(child.step), AT_WORK: str(child.at_work_ms)}
 
     def lost(self) -> tuple[str, ...]:
         """Keys of runs that another launch has taken over from this one."""
@@ -296,7 +314,8 @@ class Children:
         if is_due(child.beat_at):
             if self._is_lost(child):
                 return
-            claims.beat(self._client, child.run_id, self.me, child.step, child.left_s)
+            at_work_ms = child.at_work_ms
+            claims.beat(self._client, child.run_id, self.me, child.step, child.left_s, at_work_ms=at_work_ms)
             child.beat_at = time.time()
         if not child.settled:
             self._settle(child)
@@ -404,6 +423,11 @@ def unsent(child: Child) -> str:
     if not rows:
         return f"how {name} ended was not recorded; run the command again"
     return f"{rows:,} rows of {name} were not sent and remain in its metrics.jsonl; run the command again"
+
+
+def _now_s() -> float:
+    """On the clock that what a run takes is read from."""
+    return time.monotonic()
 
 
 def is_due(beat_at: float) -> bool:

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from data_prep.unfinished import process_lives, this_machine
-from sweeps.records.types import Owner
+from sweeps.records.types import AT_WORK, Owner
 from sweeps.words import clean
 
 if TYPE_CHECKING:
@@ -192,9 +192,26 @@ def is_lost(run: Run, me: Owner) -> bool:
     return TAKEN + me.launch in run.data.tags
 
 
-def beat(client: MlflowClient, run_id: str, me: Owner, step: int = 0, left_s: float | None = None) -> None:
-    """Say that we are still there, and how far the run is."""
-    client.set_tag(run_id, *tag(replace(me, step=step, left_s=left_s)))
+def beat(
+    client: MlflowClient,
+    run_id: str,
+    me: Owner,
+    step: int = 0,
+    left_s: float | None = None,
+    *,
+    at_work_ms: int | None = None,
+) -> None:
+    """Say that we are still there, how far the run is, and for how long launches have made it, ours and those before.
+
+    The last stays when another takes the claim, so that a launch may die at any moment.
+    """
+    name, text = tag(replace(me, step=step, left_s=left_s))
+    if at_work_ms is None:
+        client.set_tag(run_id, name, text)
+    else:
+        from mlflow.entities import RunTag
+
+        client.log_batch(run_id, tags=[RunTag(name, text), RunTag(AT_WORK, str(at_work_ms))])
 
 
 def release(client: MlflowClient, run: Run, owner: Owner) -> None:

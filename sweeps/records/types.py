@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NamedTuple
 
+from sweeps.words import whole_number
+
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 State = Literal["finished", "running", "failed", "diverged", "killed"]
 
@@ -19,6 +21,18 @@ STATE = "state"  # what MLflow has no status for: "diverged"
 PRUNED = "pruned"  # a state: KILLED by the search that made it; of nothing else is it an end
 FAILURE = "failure"
 STEP = "step"  # that a run had reached when it ended
+AT_WORK = "at_work_ms"  # for so long launches have made a run, all together; renewed with each heartbeat
+
+
+def seconds_at_work(tags: Mapping[str, str], started: datetime, ended: datetime | None) -> float | None:
+    """For how long a run was made, without the time between a launch that ended or died and the one that went on.
+
+    Records of older versions do not say: from the first start to the end then, None where there is none.
+    """
+    at_work = whole_number(tags.get(AT_WORK, ""))
+    if at_work is not None:
+        return at_work / 1000
+    return None if ended is None else max(0.0, (ended - started).total_seconds())
 
 
 class Measurement(NamedTuple):
@@ -72,6 +86,11 @@ class RunRecord:
     def campaign(self) -> str:
         """The id of the campaign it stands in; empty for records of older versions."""
         return self.tags.get(CAMPAIGN, "")
+
+    @property
+    def seconds(self) -> float | None:
+        """For how long it was made (seconds_at_work); None where that is not known."""
+        return seconds_at_work(self.tags, self.started, self.ended)
 
     @property
     def is_reused(self) -> bool:

@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
-from reports.index import Entry, Spent, all_spent, command_for, html, in_total, markdown, spent_words
+from reports.index import Entry, Spent, _spent, all_spent, command_for, html, in_total, markdown, spent_words
 from sweeps.campaign import Campaign, declare
+from sweeps.records.types import Owner
 from sweeps.status import RunStatus, status_of
 from sweeps.study import ProfileName, Study
-from tests.reports.records import DATA, campaign_of, record
+from tests.reports.records import DATA, START, campaign_of, record
 
 
 def asked(study: Study, seeds: tuple[int, ...], command: str, profile: ProfileName = "mini") -> Campaign:
@@ -73,6 +76,22 @@ def test_costs_are_of_each_run_once_and_named_by_their_device() -> None:
     assert spent_words(all_spent(entries)) == "20 GPU-hours, 1.5 core-hours, 1.0e+18 FLOPs"
     assert spent_words([]) == "–"
     assert spent_words([Spent("core", 0.001, 1e9)]) == "<0.01 core-hours, 1.0e+09 FLOPs"
+
+
+def test_a_run_costs_what_launches_made_it_for_and_not_the_time_between_them(study: Study) -> None:
+    """Whole; killed on Friday and closed on Monday; under way; and two of an older version, which says less."""
+    whole, killed, goes_on, old, old_goes_on = (
+        record(study, "TRM k=1", None, seed=seed, status=status, tags={"at_work_ms": said} if said else {})
+        for seed, (status, said) in enumerate(
+            [("FINISHED", "72000"), ("KILLED", "36000"), ("RUNNING", "7200"), ("FINISHED", ""), ("RUNNING", "")]
+        )
+    )
+    killed = replace(killed, ended=START + timedelta(days=3))
+    beat_ms = round(1000 * (START + timedelta(seconds=18)).timestamp())
+    old_goes_on = replace(old_goes_on, owners=(Owner("a" * 32, beat_ms=beat_ms),))
+    runs = [whole, killed, goes_on, old, old_goes_on]
+    spent = _spent(campaign_of(study, "mini", runs), runs)
+    assert [spent[run.run_id].hours * 3600 for run in runs] == pytest.approx([72, 36, 7.2, 72, 18])
 
 
 def test_the_forms_hold_strangers_words_as_text() -> None:

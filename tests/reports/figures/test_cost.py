@@ -35,6 +35,11 @@ def test_device_hours_are_wall_time_times_workers_or_share(
     assert cost.device_hours(run_of(table, tags)) == hours
 
 
+def test_the_time_between_two_launches_of_a_run_costs_nothing(table: Table) -> None:
+    weekend = run_of(table, {"at_work_ms": "1800000", "workers": "4"}, hours=60.0)
+    assert (weekend.seconds, cost.device_hours(weekend)) == (1800.0, 2.0)
+
+
 def test_a_run_that_has_not_ended_says_nothing_of_its_hours(table: Table) -> None:
     run = run_of(table, {})
     assert cost.device_hours(replace(run, status="running", ended=None)) is None

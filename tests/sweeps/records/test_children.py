@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import signal
 import sqlite3
@@ -266,6 +267,71 @@ def test_a_launch_that_was_killed_leaves_a_run_that_the_next_picks_up_at_once_an
     assert {seed: run.status for seed, run in runs.items()} == {0: "FINISHED", 1: "KILLED"}
     assert points(mlflow_here, runs[0].run_id) == [(2, 0.5), (4, 0.25), (6, 1 / 6), (8, 0.25)]
     assert [role for role, _ in roles(mlflow_here)] == ["campaign", "row", "run", "run"]
+
+
+def test_a_run_is_made_for_as_long_as_launches_make_it_and_not_between_them(
+    mlflow_here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """10 s and Ctrl-C, an hour without anybody, 5 s and a process that dies, retried after 3 s and done 2 s later."""
+    now = [1000.0]
+    monkeypatch.setattr("sweeps.records.children._now_s", lambda: now[0])
+    of = campaign()
+    with Tracker.open(of) as first:
+        assert first.begin(only(of), "hash").what == "ours"
+        now[0] += 10
+    (killed,) = read_runs("a_study", "mini")
+    assert (killed.status, killed.seconds) == ("KILLED", 10)
+    now[0] += 3600
+    with Tracker.open(of) as second:
+        assert second.begin(only(of), "hash").what == "ours"
+        now[0] += 5
+        second.finish(only(of).key, "FAILED")
+        now[0] += 3
+        assert second.begin(only(of), "hash").what == "ours"
+        now[0] += 2
+        second.finish(only(of).key, "FINISHED")
+        assert second.close("FINISHED") == []
+    (done,) = read_runs("a_study", "mini")
+    assert (done.status, done.seconds) == ("FINISHED", 17)
+
+
+def test_a_run_whose_launch_died_was_made_until_its_last_heartbeat_whoever_closes_it(
+    elsewhere: Tracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (child,) = elsewhere._children.values()
+    monkeypatch.setattr(child, "worked_s", 40.0)
+    child.beat_at = -math.inf
+    send_all(elsewhere)
+    monkeypatch.setattr(child, "worked_s", 3600.0)  # of which nobody heard any more
+    of = campaign()
+    with Tracker.open(of) as b:
+        b.tree.heard = claims.Heard(now_ms=lambda: claims._now_ms() + 10**9)
+        b.tree.end_what_the_dead_left()
+        (closed,) = read_runs("a_study", "mini")
+        assert closed.status == "KILLED"
+        assert closed.seconds == pytest.approx(40, abs=20)
+        assert b.begin(only(of), "hash").what == "ours"
+        b.finish(only(of).key, "FINISHED")
+        assert b.close("FINISHED") == []
+    (done,) = read_runs("a_study", "mini")
+    assert done.seconds == pytest.approx(40, abs=20)
+
+
+def test_a_run_that_an_older_version_began_was_made_until_its_last_point(mlflow_here: Path) -> None:
+    of = campaign()
+    with Tracker.open(of) as first:
+        first.begin(only(of), "hash")
+        send_all(first)
+        (run,) = read_runs("a_study", "mini")
+        began_ms = round(1000 * run.started.timestamp())
+        first.log(only(of).key, [Measurement(2, began_ms + 30_000, {"train/loss": 1.0})])
+    query_and_commit(mlflow_here, "DELETE FROM tags WHERE key = 'at_work_ms'")
+    with Tracker.open(of) as second:
+        second.begin(only(of), "hash")
+        second.finish(only(of).key, "FINISHED")
+        assert second.close("FINISHED") == []
+    (done,) = read_runs("a_study", "mini")
+    assert done.seconds == pytest.approx(30, abs=20)
 
 
 def test_a_launch_elsewhere_is_waited_for_until_its_heartbeat_has_stood_still_and_then_taken_over(
