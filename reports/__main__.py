@@ -208,7 +208,7 @@ def _parser_of_all() -> argparse.ArgumentParser:
         type=local_path,
         metavar="FOLDER",
         help="write nothing: exit code 1 if a table in this folder (default: that of --out) is not what the store"
-        " gives now, or a row has no number",
+        " gives now, or a row that was asked for has no number",
     )
     return parser
 

@@ -23,8 +23,8 @@ LINES = 5  # said of a file, before "and N more"
 
 
 def check(folder: Path, out: Path, profile: str | None = None) -> int:
-    """Compare; a line for each file and row that differs, for each row without a number, for each table that is not
-    there, and for each that the store knows nothing of. Writes nothing.
+    """Compare; a line for each file and row that differs, for each row that was asked for and has no number, for each
+    table that is not there, and for each that the store knows nothing of. Writes nothing.
 
     out: where the runs' own files lie. Returns 0 where all is equal, 1 where it is not, 2 where MLflow went away.
     Raises NoSuchCampaign, TrackingUnavailable.
@@ -53,8 +53,12 @@ def check(folder: Path, out: Path, profile: str | None = None) -> int:
 
 def _of_campaign(one: One, committed: Path, folder: Path) -> Iterator[str]:
     assert one.gathered is not None
+    assert one.campaign is not None
+    asked = {run.row for run in one.campaign.runs}
     where = committed.relative_to(folder)
     for name in rows_lacking(one.gathered.table):
+        if name not in asked:  # `--only` left it out: the committed table says so too
+            continue
         status = next(row.status for row in one.gathered.table.rows if row.name == name)
         yield f"{where}: row {name!r} has no number: {status}"
     if not one.gathered.recorded.runs:
