@@ -24,6 +24,10 @@ RAY_START_S = 10.0  # once: Ray comes up, and the first processes import torch
 TRAIN_START_S = 15.0  # of each run on Ray Train workers; 11 to 18 s were measured
 INLINE_START_S = 1.0  # of each run in a Tune trial whose process stays
 
+MANY_TIMES = (
+    10  # longer than another, and that one, mostly its start and its evaluations, says nothing of the row's speed
+)
+
 ASK_ABOVE_GPU_HOURS = 1.0
 
 
@@ -250,28 +254,38 @@ def run_work(run: RunConfig, test_puzzles: int | None = None, *, after: int = 0)
 
 
 def recorded_rates(records: Iterable[RunRecord], device: str, workers: int = 1) -> dict[str, Rate]:
-    """What finished runs on this device say: a rate per row (its newest run), and under "" the median of all.
+    """What finished runs on this device say: a rate per row, and under "" the median of all.
 
+    A row's is that of its newest run, but for those than which another had more than MANY_TIMES the steps.
     device: "cpu", a GPU's name or a part of it ("H100"), or "" for any GPU. workers: taken to have shared a run whose
     record does not say how many did. A run that had a share of a GPU is taken to have had that share of its speed.
     """
-    rates: dict[str, float] = {}
+    found: dict[str, list[tuple[int, float]]] = {}  # by row, (steps, rate), the newest last
     for record in sorted(records, key=lambda record: record.started.timestamp()):
         there = record.tags.get("device", "")
         here = device in there if device else there not in ("", "cpu")
-        if record.status == "FINISHED" and here and (rate := _recorded_rate(record)) is not None:
+        if record.status == "FINISHED" and here and (told := _recorded_rate(record)) is not None:
+            steps, rate = told
             said, share = record.tags.get("workers", ""), record.tags.get("gpus_per_run", "")
-            rates[record.row] = rate / (int(said) if re.fullmatch(r"[1-9][0-9]{0,3}", said) else workers)
+            rate /= int(said) if re.fullmatch(r"[1-9][0-9]{0,3}", said) else workers
             if re.fullmatch(r"0\.[0-9]{0,5}[1-9][0-9]{0,5}", share):
-                rates[record.row] /= float(share)
-    if not rates:
+                rate /= float(share)
+            found.setdefault(record.row, []).append((steps, rate))
+    if not found:
         return {}
+    rates = {row: _newest_that_counts(runs) for row, runs in found.items()}
     known = {row: Rate(rate, "finished runs of the same row on this device") for row, rate in rates.items()}
     return known | {"": Rate(statistics.median(rates.values()), "finished runs of other rows on this device")}
 
 
-def _recorded_rate(record: RunRecord) -> float | None:
-    """A finished run's operations per second, evaluations among them; None where its record does not say.
+def _newest_that_counts(runs: Sequence[tuple[int, float]]) -> float:
+    """Of (steps, rate), the newest last: the rate of the newest that another is not MANY_TIMES longer than."""
+    most = max(steps for steps, _ in runs)
+    return [rate for steps, rate in runs if MANY_TIMES * steps >= most][-1]
+
+
+def _recorded_rate(record: RunRecord) -> tuple[int, float] | None:
+    """A finished run's steps and operations per second, evaluations among them; None where its record does not say.
 
     By how long it lasted, where its last steps' speed bears that out: one that was interrupted and resumed, or taken
     from another study, lasted longer or shorter than it took.
@@ -281,12 +295,12 @@ def _recorded_rate(record: RunRecord) -> float | None:
         return None
     by_speed = speed * run.train.batch_size * run.train_flops()
     if record.ended is None:
-        return by_speed
+        return run.train.steps, by_speed
     work = run_work(run, int(record.metrics.get("test/puzzles", 0)) or None)
     start_s = INLINE_START_S if record.tags.get("device") == "cpu" else TRAIN_START_S
     lasted_s = (record.ended - record.started).total_seconds() - start_s
     took_s = work.flops / by_speed
-    return work.flops / lasted_s if 0.5 * took_s < lasted_s < 3 * took_s else by_speed
+    return run.train.steps, work.flops / lasted_s if 0.5 * took_s < lasted_s < 3 * took_s else by_speed
 
 
 def recorded_settings(params: Mapping[str, str]) -> RunConfig | None:

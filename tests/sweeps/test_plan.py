@@ -142,6 +142,7 @@ def _record(
     status: str = "FINISHED",
     day: int = 1,
     n: str = "2",
+    steps: int | None = None,
     lasted_s: float | None = None,
     metrics: dict[str, float] | None = None,
 ) -> RunRecord:
@@ -155,7 +156,7 @@ def _record(
         status=status,
         run_id="r",
         tags={"device": device},
-        params={"model.n": n, "depth": "6"},
+        params={"model.n": n, "depth": "6"} | ({} if steps is None else {"train.steps": str(steps)}),
         metrics={"time/steps_per_second": speed} | (metrics or {}),
         started=(started := datetime(2026, 1, day, tzinfo=UTC)),
         ended=None if lasted_s is None else started + timedelta(seconds=lasted_s),
@@ -194,6 +195,23 @@ def test_settings_are_read_back_from_what_is_recorded_of_a_run() -> None:
     run = configure(STUDY, MINI[0], "mini", 4)
     recorded = {name: "none" if value is None else str(value) for name, value in run.flat().items()}
     assert recorded_settings(recorded | {"depth": "8", "parameters": "1"}) == run
+
+
+@pytest.mark.parametrize(
+    ("steps", "speed"),
+    [
+        ((300, 20, 20), 1),  # two looks at the beginning after a whole run
+        ((300, 30, 20), 2),
+        ((20, 30, 300), 3),
+        ((20, 20), 2),  # there is nothing better
+    ],
+)
+def test_a_run_of_few_steps_says_nothing_of_a_row_that_was_trained_for_longer(
+    steps: tuple[int, ...], speed: int
+) -> None:
+    per_step = 768 * RunConfig().set(["model.n=2"]).train_flops()
+    records = [_record(speed=day, day=day, steps=n) for day, n in enumerate(steps, start=1)]
+    assert recorded_rates(records, "cpu")["TRM k=1, T=1"].flops_per_s == speed * per_step
 
 
 def test_how_long_a_run_lasted_says_more_than_its_last_steps_but_not_where_it_was_interrupted() -> None:
