@@ -179,8 +179,10 @@ def promise_text(record: SearchRecord) -> str:
     unit = " points" if is_share(metric) else ""
     each = f"the {len(found)} confirmed trials" if len(found) > 1 else "the confirmed trial"
     mean = sum(found) / len(found)
-    word = "too much" if mean > 0 else "too little"
-    return f"On average the search promised {value_text(metric, abs(mean))}{unit} {word} for {each}."
+    off = value_text(metric, abs(mean))
+    if not float(off):  # also where it is nothing as it is printed
+        return f"On average the search promised what fresh seeds held for {each}."
+    return f"On average the search promised {off}{unit} {'too much' if mean > 0 else 'too little'} for {each}."
 
 
 def _in_rank(record: SearchRecord) -> list[Confirmed]:

@@ -32,6 +32,20 @@ def test_every_form_shows_what_was_searched_what_holds_and_what_the_test_set_say
         assert "optim.lr=0.0023456789" in words
 
 
+@pytest.mark.parametrize(
+    ("held", "said"),
+    [
+        (0.9, "promised what fresh seeds held for the confirmed trial"),
+        (0.9004, "promised what fresh seeds held for the confirmed trial"),  # 0.0 points as it is printed
+        (0.902, "promised 0.2 points too little for the confirmed trial"),
+        (0.898, "promised 0.2 points too much for the confirmed trial"),
+    ],
+)
+def test_a_promise_that_was_kept_is_no_zero_points_too_little(held: float, said: str) -> None:
+    record = small(trial(0, 0.9), confirmed=(Confirmed(0, (1, 2), (held, held), (0.7, 0.7)),))
+    assert promise_text(record) == f"On average the search {said}."
+
+
 def test_before_anything_is_confirmed_the_report_says_so() -> None:
     record = small(trial(0, 0.9), trial(1, 0.8))
     assert "not confirmed with fresh seeds yet" in markdown(record)
