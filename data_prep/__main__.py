@@ -27,7 +27,7 @@ class _Parser(argparse.ArgumentParser):
         return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {clean(message)}; see {self.prog} --help\n")
+        self.exit(_refuse(f"{message}; see {self.prog} --help"))
 
 
 def _box(text: str) -> tuple[int, int]:
@@ -217,6 +217,12 @@ def _show(options: argparse.Namespace) -> str:
     return f"{drawn}\n\npicture: {options.png}"
 
 
+def _refuse(message: str) -> int:
+    """Say in one line what the user can mend, as every other command does. Returns the exit code."""
+    print(f"error: {clean(message)}", file=sys.stderr)
+    return 2
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0, or 2 after a user's mistake, told in one line on stderr."""
     settle_output()
@@ -224,15 +230,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         print(run(options))
     except PuzzleError as error:
-        print(clean(str(error)), file=sys.stderr)
-        return 2
+        return _refuse(str(error))
     except OSError as error:  # a path that may not even be looked at, an output that is full
         place = error.filename or "standard output"
-        print(f"{clean(str(place))}: {error.strerror}; name a path that can be read and written", file=sys.stderr)
-        return 2
+        return _refuse(f"{place}: {error.strerror}; name a path that can be read and written")
     except MemoryError as error:
-        print(f"not enough memory ({error}); ask for fewer puzzles, or take a larger machine", file=sys.stderr)
-        return 2
+        return _refuse(f"not enough memory ({error}); ask for fewer puzzles, or take a larger machine")
     return 0
 
 

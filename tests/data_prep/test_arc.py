@@ -748,7 +748,7 @@ def test_the_command_builds_tells_the_counts_and_refuses_leaks_in_one_line(
     arguments[4] = str(tmp_path / "other")
     assert main([*arguments, "--subsets", "training2", "evaluation"]) == 2
     told = capsys.readouterr()
-    assert told.err.startswith("leak: 1 task of evaluation learnt from in training2: e1; expected none")
+    assert told.err.startswith("error: leak: 1 task of evaluation learnt from in training2: e1; expected none")
     assert (told.out, told.err.count("\n")) == ("", 1)
     assert sorted(os.listdir(tmp_path)) == ["set", "source"]
     assert main([*arguments, "--subsets", "training2", "evaluation", "--allow-leak"]) == 0

@@ -77,7 +77,7 @@ def test_a_disk_that_fills_ends_a_build_in_one_line_and_the_next_removes_what_a_
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     told = capsys.readouterr().err
-    assert told.startswith(f"{tmp_path / 'set'}: ")
+    assert told.startswith(f"error: {tmp_path / 'set'}: ")
     assert told.endswith("; nothing was left there; make room or choose another folder\n")
     assert told.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["first"]
@@ -107,6 +107,7 @@ def test_a_wrong_option_is_named_in_one_line(
         main(["sudoku", "--source", "generate", "--out", str(tmp_path / "set"), *arguments])
     assert ended.value.code == 2
     told = capsys.readouterr().err
+    assert told.startswith("error: ")
     assert message in told
     assert told.count("\n") == 1
 
@@ -156,6 +157,7 @@ def test_more_puzzles_than_there_can_be_or_than_memory_holds_are_refused_in_one_
         finally:
             resource.setrlimit(resource.RLIMIT_AS, limits)
         said = capsys.readouterr().err
+        assert said.startswith("error: ")
         assert told in said
         assert said.count("\n") == 1
     assert not (tmp_path / "set").exists()
@@ -173,6 +175,7 @@ def test_a_path_that_the_system_refuses_to_look_at_is_told_in_one_line(
     ):
         assert main(command) == 2
         told = capsys.readouterr().err
+        assert told.startswith("error: ")
         assert "File name too long" in told
         assert told.count("\n") == 1
 
@@ -181,7 +184,7 @@ def test_a_puzzle_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.Capt
     out = str(tmp_path / "set")
     assert main(["maze", "--out", out, *MAZE]) == 0
     assert main(["show", out, "3"]) == 2
-    assert capsys.readouterr().err == "puzzle 3: the test split has 3 puzzles, expected 0 to 2\n"
+    assert capsys.readouterr().err == "error: puzzle 3: the test split has 3 puzzles, expected 0 to 2\n"
 
 
 def test_a_bare_augment_shows_the_first_variant_and_a_word_with_it_says_how_a_maze_is_answered(
