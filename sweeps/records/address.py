@@ -31,6 +31,7 @@ NOTE = "tracking.json"  # in the results folder: the SQLite file that its runs a
 ADVICE = "set MLFLOW_TRACKING_URI to a running server (http://host:5000) or to a file (sqlite:///mlflow.db)"
 LOCKED = "database is locked"  # SQLite's words, also where SQLAlchemy or MLflow repeats them
 READ_ONLY = "readonly database"  # likewise
+DAMAGED = ("disk image is malformed", "malformed database schema", "file is not a database")  # likewise
 LOCKED_FOR_S = 6.0  # a busy machine takes as long to start, and 15 s are to be enough
 PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
 DAMAGE = (sqlite3.Error, UnicodeError)  # what SQLite itself says of a file in which bytes have changed
@@ -204,8 +205,10 @@ def _check(uri: str) -> None:
             with contextlib.closing(sqlite3.connect(path, timeout=LOCKED_FOR_S)) as database:
                 database.execute("BEGIN IMMEDIATE")
         except sqlite3.Error as error:
-            locked = LOCKED in str(error)
-            raise TrackingUnavailable(_held(uri) if locked else _cannot_write(uri, path, str(error))) from None
+            if LOCKED in str(error):
+                raise TrackingUnavailable(_held(uri)) from None
+            why = _damage(error)
+            raise TrackingUnavailable(_broken(uri, why) if why else _cannot_write(uri, path, str(error))) from None
         return
     host, port = host_and_port(uri)
     if scheme in getproxies() and not proxy_bypass(host):
@@ -233,6 +236,18 @@ def _cannot_write(uri: str, path: Path, why: str) -> str:
     return f"{uri}: cannot write {path} ({why}); expected a file in an existing, writable folder; {ADVICE}"
 
 
+def _damage(error: BaseException) -> str:
+    """SQLite's words for a file that is damaged; empty where it is something else."""
+    return next((words for words in DAMAGED if words in str(error)), "")
+
+
+def _broken(uri: str, why: str) -> str:
+    return (
+        f"{uri}: the file is damaged, or no MLflow store ({why}); put a copy of it back, or move it away: the study's"
+        " command then records in a new one, and runs go on from what is in their folders"
+    )
+
+
 def _held(uri: str) -> str:
     return (
         f"{redacted(uri)}: another process keeps it locked; see which (`fuser mlflow.db`, `lsof mlflow.db`: a copy, a"
@@ -257,6 +272,8 @@ def explained(doing: str) -> Iterator[None]:
             raise TrackingUnavailable(_cannot_write(address(), path, "it can only be read")) from None
         if "disk is full" in str(error):
             raise TrackingUnavailable(f"{redacted(address())}: its disk is full; make room, then try again") from None
+        if sqlite_path(address()) is not None and (why := _damage(error)):
+            raise TrackingUnavailable(_broken(address(), why)) from None
         raise TrackingUnavailable(
             f"{redacted(address())}: MLflow could not {doing} ({one_line(error)}); see that it is an MLflow store of"
             " this version and that MLFLOW_TRACKING_URI names the right one"

@@ -55,8 +55,28 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path, monkeypatch: pyte
     path = tmp_path / "notes.txt"
     path.write_text("not a database\n" * 100)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path}")
-    with pytest.raises(TrackingUnavailable, match="not a database"):
+    with pytest.raises(TrackingUnavailable, match="is damaged, or no MLflow store .file is not a database"):
         read_runs("a_study", "mini")
+
+
+@pytest.mark.parametrize("rest", [50, 1000, -4096])  # the shortest is refused by MLflow alone: SQLite sees no page yet
+def test_a_store_that_was_cut_short_is_called_damaged_and_its_folder_is_not(mlflow_here: Path, rest: int) -> None:
+    mlflow_here.write_bytes(mlflow_here.read_bytes()[:rest])
+    with pytest.raises(
+        TrackingUnavailable, match="is damaged, .*malformed.; put a copy of it back, or move it"
+    ) as error:
+        read_runs("a_study", "mini")
+    assert "folder;" not in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_damaged_store_that_is_moved_away_is_made_anew(mlflow_here: Path) -> None:
+    mlflow_here.write_bytes(mlflow_here.read_bytes()[:1000])
+    with pytest.raises(TrackingUnavailable, match="the study's command then records in a new one"):
+        Tracker.open(campaign())
+    mlflow_here.rename(mlflow_here.with_suffix(".damaged"))
+    with Tracker.open(campaign()):
+        assert mlflow_here.exists()
 
 
 def test_a_file_in_which_bytes_have_changed_is_one_line(mlflow_here: Path) -> None:
