@@ -37,6 +37,11 @@ from trm_core.config import RunConfig
 FORMAT = 1
 KEPT = 2  # newest checkpoints
 IN_A_RUN = "checkpoints"  # the folder of them in a run's
+JOURNAL = "metrics.jsonl"  # beside it
+IN_MLFLOW = (
+    "if the run has ended, its weights are also in MLflow, as its model: `mlflow artifacts download -u"
+    " runs:/RUN_ID/model -d FOLDER`, then take FOLDER/model/data"
+)
 MOST_MANIFEST_BYTES = 1 << 20
 LAST_STEP = 10**15  # no run gets there
 MOST_POSITIONS = 1 << 16
@@ -179,10 +184,13 @@ def newest(folder: Path) -> Checkpoint | None:
     errors = []
     for path in reversed(_steps(folder)):
         try:
-            return load(path)
+            found = load(path)
         except BadCheckpoint as error:
             errors.append(str(error))
-            log.warning("%s; using the one before it", error)
+            continue
+        for told in errors:
+            log.warning("%s; using the one before it", told)
+        return found
     if errors:
         raise BadCheckpoint(f"{folder}: no good checkpoint ({'; '.join(errors)}); delete {folder} to start anew")
     return None
@@ -191,14 +199,20 @@ def newest(folder: Path) -> Checkpoint | None:
 def open_at(path: Path) -> Checkpoint:
     """The checkpoint that a step_… folder is, or the newest good one of a folder of them, or of a run's folder.
 
-    Raises BadCheckpoint.
+    Raises BadCheckpoint; where a run's weights are lost, it says where else they are.
     """
-    if (path / "checkpoint.json").exists():
-        return load(path)
-    found = newest(path) or newest(path / IN_A_RUN)
-    if found is None:
-        raise BadCheckpoint(f"{path}: no checkpoint there; expected a step_… folder, a folder of them, or a run's")
-    return found
+    try:
+        if (path / "checkpoint.json").exists():
+            return load(path)
+        found = newest(path) or newest(path / IN_A_RUN)
+        if found is None:
+            raise BadCheckpoint(f"{path}: no checkpoint there; expected a step_… folder, a folder of them, or a run's")
+        return found
+    except BadCheckpoint as error:
+        place = path.absolute()
+        if not any((folder / JOURNAL).is_file() for folder in (place, *place.parents[:2])):
+            raise
+        raise BadCheckpoint(f"{error}; {IN_MLFLOW}") from None
 
 
 def run_of(saved: Checkpoint) -> RunConfig:

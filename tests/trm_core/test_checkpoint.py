@@ -97,12 +97,39 @@ def test_a_torn_checkpoint_is_named_and_the_one_before_it_is_used(
     assert found is not None
     assert found.step == 2
     assert "step_00000004" in caplog.text
+    assert "using the one before it" in caplog.text
 
 
-def test_where_all_are_bad_it_says_so_instead_of_starting_anew(tmp_path: Path) -> None:
-    (save(_checkpoint(2), tmp_path) / "weights.safetensors").write_bytes(b"")
-    with pytest.raises(BadCheckpoint, match="no good checkpoint.*delete"):
+@pytest.mark.parametrize("steps", [(2,), (2, 4)])
+def test_where_all_are_bad_it_says_so_instead_of_starting_anew(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, steps: tuple[int, ...]
+) -> None:
+    for step in steps:
+        (save(_checkpoint(step), tmp_path) / "weights.safetensors").write_bytes(b"")
+    with pytest.raises(BadCheckpoint, match="no good checkpoint.*delete"), caplog.at_level(logging.WARNING):
         newest(tmp_path)
+    assert caplog.text == ""  # no one before it is good
+
+
+@pytest.mark.parametrize("harm", ["torn", "gone"])
+@pytest.mark.parametrize("place", ["checkpoints/step_00000002", "checkpoints", "."])
+def test_weights_lost_from_a_runs_folder_are_looked_for_in_mlflow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: str, place: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = save(_checkpoint(2), tmp_path / "checkpoints")
+    if harm == "torn":
+        (path / "weights.safetensors").write_bytes(b"")
+    else:
+        shutil.rmtree(path)
+    with pytest.raises(BadCheckpoint) as error:
+        open_at(Path(place))
+    assert "MLflow" not in str(error.value)  # a folder of weights that is no run's
+    (tmp_path / "metrics.jsonl").touch()
+    with pytest.raises(BadCheckpoint) as in_a_run:
+        open_at(Path(place))
+    assert str(in_a_run.value).startswith(f"{error.value}; if the run has ended, its weights are also in MLflow")
+    assert "runs:/RUN_ID/model" in str(in_a_run.value)
 
 
 def test_a_checkpoint_of_another_format_is_refused(tmp_path: Path) -> None:

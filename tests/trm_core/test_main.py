@@ -335,3 +335,21 @@ def test_a_changed_checkpoint_is_refused(
     code, _, err = command(capsys, folder, puzzle_folder)
     assert code == 2
     assert "its SHA-256 is not the recorded one" in err
+
+
+def test_the_torn_weights_of_a_finished_run_are_one_line_that_says_where_else_they_are(
+    checkpoints: Path,
+    puzzle_folder: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = save(open_at(checkpoints), tmp_path / "checkpoints")
+    (tmp_path / "metrics.jsonl").touch()
+    weights = folder / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    code, out, err = command(capsys, tmp_path, puzzle_folder)
+    assert (code, out, caplog.text) == (2, "", "")
+    (line,) = err.splitlines()
+    assert "no good checkpoint" in line
+    assert "its weights are also in MLflow, as its model: `mlflow artifacts download -u runs:/RUN_ID/model" in line
