@@ -174,7 +174,7 @@ def told(result: dict[str, Any]) -> str:
             f"step {result['checkpoint_step']}, {result['device']}, {result['threads']} threads,"
             f" batches of {result['batch_size']}",
             f"steps that an answer must stay, on {result['validation']['puzzles']:,} validation puzzles: {chosen}",
-            table({result["N_sup"]: never}, {result["N_sup"]: settled}),
+            table({result["N_sup"]: never}, {result["N_sup"]: settled}, halts=("never", "settled")),
             f"{result['points_lost']:.3f} points lost, {result['times_faster']:.2f} times faster"
             f" ({min(by_part):.2f} to {max(by_part):.2f} in {len(by_part)} parts):"
             f" {settled['puzzles'] / settled['seconds']:.0f} puzzles/s instead of"

@@ -7,6 +7,7 @@ import math
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,13 +19,14 @@ from safetensors.torch import load_file, save_file
 from data_prep.puzzle_set import PuzzleSet, Split
 from data_prep.released import open_released
 from data_prep.sudoku import generate
-from trm_core.__main__ import exact_interval, main, table
+from trm_core.__main__ import exact_interval, main, table, what_stopping_does
 from trm_core.checkpoint import Checkpoint, open_at, save
 from trm_core.config import RunConfig
 from trm_core.evaluate import evaluate, evaluate_at
 from trm_core.model import Model
 from trm_core.official import import_state_dict, to_theirs
 from trm_core.opening import open_model
+from trm_core.outcomes import read_outcomes
 from trm_core.puzzles import build
 from trm_core.settings import BadSetting
 from trm_core.trainer import train
@@ -144,7 +146,11 @@ def test_diagnostics_add_a_line_per_supervision_step_and_per_recursion(
     assert accuracy == json.loads(out.read_text())["steps"]["3"]["exact_accuracy"]
     lines = capsys.readouterr().out.splitlines()
     head = next(line for line in lines if "residual y" in line)
-    assert "exact accuracy" in head
+    assert head.split()[:4] == ["exact", "%", "cells", "%"]
+    third = next(line for line in lines if line.strip().startswith("step 03")).split()
+    expected = [f"{100 * found[name]:.2f}" for name in ("exact_accuracy/step_03", "cell_accuracy/step_03")]
+    assert third[2:4] == expected  # the unit of the table above
+    assert lines[2].split()[1] == expected[0]
     assert sum(line.strip().startswith("step 0") for line in lines) == 4  # 1, 2, 3 and 2·N_sup; 4·N_sup is step 12
     assert sum(line.strip().startswith("recursion") for line in lines) == 2 * (2 + 1)  # T(n+1)
 
@@ -160,7 +166,10 @@ def test_both_ways_of_halting_stand_below_one_another_with_what_it_cost(
     never, settled = (
         evaluate_at(model, puzzles.test, limit=None, batch_size=8, steps=(2, 3), device=CPU, **way) for way in ways
     )
-    assert table(never, settled) in out
+    assert table(never, settled, halts=("never", "settled")) in out
+    assert [line.split()[:2] for line in out.splitlines()[2:6]] == [
+        [step, way] for step in "23" for way in ("never", "settled")
+    ]
     assert "points at 3 steps" in out
     numbers = json.loads((tmp_path / "numbers.json").read_text())
     assert (numbers["halt"], numbers["unchanged"]) == ("both", 2)
@@ -172,6 +181,48 @@ def test_both_ways_of_halting_stand_below_one_another_with_what_it_cost(
         table(evaluate_at(model, puzzles.test, limit=None, batch_size=8, steps=(2, 3), device=CPU, halt="settled"))
         in out
     )
+
+
+def test_clocks_of_both_ways_of_halting_start_when_each_has_had_a_batch(
+    checkpoints: Path, puzzle_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    events: list[Any] = []
+
+    def seen(*given: Any, **asked: Any) -> dict[int, dict[str, float]]:
+        events.append((asked["halt"], asked["limit"]))
+        return evaluate_at(*given, **asked)
+
+    def clock() -> float:
+        events.append("clock")
+        return len(events)
+
+    monkeypatch.setattr("trm_core.__main__.evaluate_at", seen)
+    monkeypatch.setattr("trm_core.__main__.time", SimpleNamespace(perf_counter=clock))
+    code, _, _ = command(capsys, checkpoints, puzzle_folder, "--halt", "both", "--batch-size", "4", "--limit", "12")
+    assert code == 0
+    timed = [["clock", (way, 12), "clock"] for way in ("never", "settled")]
+    assert events == [("never", 4), ("settled", 4), *timed[0], *timed[1]]
+    events.clear()
+    assert command(capsys, checkpoints, puzzle_folder)[0] == 0
+    assert events == ["clock", ("never", None), "clock"]
+
+
+@pytest.mark.parametrize(("used", "saved"), [(16.0, False), (15.5, True)])
+def test_where_every_puzzle_took_all_steps_no_time_is_said_to_be_saved(used: float, saved: bool) -> None:
+    scores = {"exact_accuracy": 0.5, "puzzles": 10.0}
+    said = what_stopping_does({16: scores}, {16: {**scores, "steps_used": used}}, {"never": 3.0, "settled": 2.0})
+    assert f"+0.00 points at 16 steps, {used:.2f} steps used a puzzle" in said
+    assert ("2.0 s instead of 3.0 (1.5 times faster)" in said) is saved
+    assert ("no time is saved" in said) is not saved
+
+
+def test_outcomes_that_are_written_are_said_to_be(
+    checkpoints: Path, puzzle_folder: Path, puzzles: PuzzleSet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "o.npz"
+    code, out, _ = command(capsys, checkpoints, puzzle_folder, "--outcomes", file)
+    assert (code, out.splitlines()[-1]) == (0, f"which puzzles are solved, and when, is in {file}")
+    assert len(read_outcomes(file)) == len(puzzles.test)
 
 
 @pytest.mark.parametrize(
@@ -198,6 +249,15 @@ def test_the_table_is_aligned_and_in_per_cent() -> None:
     lines = table({16: scores}, {16: {**scores, "steps_used": 3.25}}).splitlines()
     assert {len(line) for line in lines} == {len(lines[0])}
     assert [line.split()[:3] for line in lines[1:]] == [["16", "16.00", "87.40"], ["16", "3.25", "87.40"]]
+    maze = {**scores, "exact_accuracy": 0.9995, "shortest_path_accuracy": 1.0, "cell_accuracy": 1.0}
+    ways = {128: maze}, {128: {**maze, "steps_used": 127.25}}
+    lines = table(*ways, halts=("never", "settled")).splitlines()
+    assert {len(line) for line in lines} == {len(lines[0])}
+    assert len(lines[0]) <= 80
+    assert [line.split()[:4] for line in lines[1:]] == [
+        ["128", "never", "128.00", "99.95"],
+        ["128", "settled", "127.25", "99.95"],
+    ]
 
 
 def test_without_steps_it_is_as_deep_as_in_training_and_a_step_folder_is_that_step(
