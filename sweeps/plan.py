@@ -24,9 +24,8 @@ RAY_START_S = 10.0  # once: Ray comes up, and the first processes import torch
 TRAIN_START_S = 15.0  # of each run on Ray Train workers; 11 to 18 s were measured
 INLINE_START_S = 1.0  # of each run in a Tune trial whose process stays
 
-MANY_TIMES = (
-    10  # longer than another, and that one, mostly its start and its evaluations, says nothing of the row's speed
-)
+# A run so many times shorter than another of its row is mostly start and evaluations, and says little of its speed.
+MANY_TIMES = 10
 
 ASK_ABOVE_GPU_HOURS = 1.0
 
@@ -287,18 +286,18 @@ def _newest_that_counts(runs: Sequence[tuple[int, float]]) -> float:
 def _recorded_rate(record: RunRecord) -> tuple[int, float] | None:
     """A finished run's steps and operations per second, evaluations among them; None where its record does not say.
 
-    By how long it lasted, where its last steps' speed bears that out: one that was interrupted and resumed, or taken
-    from another study, lasted longer or shorter than it took.
+    By how long it was made, where its last steps' speed bears that out: one that was resumed in an older version, or
+    taken from another study, lasted longer or shorter than it took.
     """
     run, speed = recorded_settings(record.params), record.metrics.get("time/steps_per_second", 0.0)
     if run is None or not speed > 0:
         return None
     by_speed = speed * run.train.batch_size * run.train_flops()
-    if record.ended is None:
+    if record.ended is None or record.seconds is None:
         return run.train.steps, by_speed
     work = run_work(run, int(record.metrics.get("test/puzzles", 0)) or None)
     start_s = INLINE_START_S if record.tags.get("device") == "cpu" else TRAIN_START_S
-    lasted_s = (record.ended - record.started).total_seconds() - start_s
+    lasted_s = record.seconds - start_s
     took_s = work.flops / by_speed
     return run.train.steps, work.flops / lasted_s if 0.5 * took_s < lasted_s < 3 * took_s else by_speed
 
