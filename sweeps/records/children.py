@@ -153,6 +153,7 @@ class Children:
             self._adopt(job, run, data, tags)
             return Begun("ours")
         wanted = self.tree.tags(job, data, tags) | dict([claims.tag(self.me)])
+        began = _now_s()
         run = self.tree.create(job.name, wanted)
         others = [
             other
@@ -162,7 +163,8 @@ class Children:
         if others:  # another launch was as quick: it or neither has it
             self._client.delete_run(run.info.run_id)
             return Begun("elsewhere", owner=self._living_owner(others))
-        self._children[job.key] = Child(job, data, run.info.run_id, {}, params(job.run), input_tags=tags)
+        settings = params(job.run)
+        self._children[job.key] = Child(job, data, run.info.run_id, {}, settings, input_tags=tags, began=began)
         self._wake.set()
         return Begun("ours")
 
