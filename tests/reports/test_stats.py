@@ -168,6 +168,18 @@ def test_dunnetts_p_is_the_one_in_scipys_documentation() -> None:
     assert {one.by for one in pool.against(BASE)} == {"Welch, Holm"}, "Levene's test speaks against one variance there"
 
 
+def test_a_row_whose_seeds_are_all_alike_is_compared_without_a_warning() -> None:
+    """Warnings are errors here."""
+    pool = Pool({BASE: [0.52, 0.5, 0.54], "alike": [0.6, 0.6, 0.6], "other": [0.5, 0.55, 0.51]})
+    nearly = Pool({BASE: [0.52, 0.5, 0.54], "alike": [0.6, 0.6001, 0.5999], "other": [0.5, 0.55, 0.51]})
+    p, as_good = (
+        [p for p, _ in one._dunnett(["alike", "other"], BASE, "two-sided", with_intervals=True)]
+        for one in (pool, nearly)
+    )
+    assert p == pytest.approx(as_good, abs=1e-3)
+    assert 0 < p[0] < 0.05
+
+
 def test_dunnetts_interval_is_the_one_of_his_tables() -> None:
     """The strengths of a fabric (Dunnett 1955): differences 11, 2, −5, s² = 19; 2.88 of his tables of 1964 at 8 df."""
     fabric = rows_of([55, 47, 48], [55, 64, 64], [55, 49, 52], [50, 44, 41])
