@@ -170,8 +170,8 @@ def test_dunnetts_p_is_the_one_in_scipys_documentation() -> None:
 
 def test_a_row_whose_seeds_are_all_alike_is_compared_without_a_warning() -> None:
     """Warnings are errors here."""
-    pool = Pool({BASE: [0.52, 0.5, 0.54], "alike": [0.6, 0.6, 0.6], "other": [0.5, 0.55, 0.51]})
-    nearly = Pool({BASE: [0.52, 0.5, 0.54], "alike": [0.6, 0.6001, 0.5999], "other": [0.5, 0.55, 0.51]})
+    pool = Pool({BASE: (0.52, 0.5, 0.54), "alike": (0.6, 0.6, 0.6), "other": (0.5, 0.55, 0.51)})
+    nearly = Pool({BASE: (0.52, 0.5, 0.54), "alike": (0.6, 0.6001, 0.5999), "other": (0.5, 0.55, 0.51)})
     p, as_good = (
         [p for p, _ in one._dunnett(["alike", "other"], BASE, "two-sided", with_intervals=True)]
         for one in (pool, nearly)
