@@ -44,7 +44,7 @@ def read_asked(options: argparse.Namespace, arguments: Sequence[str], *, plan: b
     seeds, data_seeds = read_seeds(options.seeds), read_seeds(options.data_seeds, "--data-seeds")
     if not options.tune and (options.trials is not None or options.optuna_storage):
         raise BadCommand("--trials and --optuna-storage are for --search and --tune; leave them out")
-    changes, grid = read_changes(joined(options.set)), read_grid(joined(options.grid))
+    changes, grid = read_changes(options.set), read_grid(joined(options.grid))
     gridded = {str(read_assignment(one)).partition("=")[0] for combination in grid for one in combination}
     if both := [one for one in changes if str(read_assignment(one)).partition("=")[0] in gridded]:
         raise BadCommand(f"--set {both[0]}: --grid has values for that too; leave one of them out")
@@ -148,7 +148,7 @@ def read_sought(options: argparse.Namespace, arguments: Sequence[str]) -> Sought
         **{**vars(means), "data": sources},
         search=search,
         profile=profile,
-        changes=(*source_overrides({search.on: of_row}, sources, scoped=False), *read_changes(joined(options.set))),
+        changes=(*source_overrides({search.on: of_row}, sources, scoped=False), *read_changes(options.set)),
         trials=search.trials if options.trials is None else options.trials,
         storage=options.optuna_storage,
     )

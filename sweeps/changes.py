@@ -67,15 +67,23 @@ def read_assignment(assignment: str, option: str = "--set") -> Assignment:
     return Assignment(puzzles[0] if puzzles else None, bases[0] if bases else None, name, text)
 
 
-def read_changes(assignments: Sequence[str]) -> list[str]:
-    """What `--set` was given, in order. Raises BadSetting where a setting of the same rows is there twice."""
-    before: dict[str, str] = {}
-    for assignment in assignments:
-        name, _, text = str(read_assignment(assignment)).partition("=")
-        if name in before:
-            raise BadSetting(f"--set {assignment}: {name} is there already, as {before[name]!r}; leave one of them out")
-        before[name] = text
-    return list(assignments)
+def read_changes(groups: Iterable[Sequence[str]]) -> list[str]:
+    """What each `--set` was given, in order: of two, the later wins, as a script's settings are replaced by hand.
+
+    Raises BadSetting where one of them has a setting of the same rows twice.
+    """
+    changes: list[str] = []
+    for group in groups:
+        before: dict[str, str] = {}
+        for assignment in group:
+            name, _, text = str(read_assignment(assignment)).partition("=")
+            if name in before:
+                raise BadSetting(
+                    f"--set {assignment}: {name} is there already, as {before[name]!r}; leave one of them out"
+                )
+            before[name] = text
+        changes += group
+    return changes
 
 
 def for_row(study: Study, row: Row, assignments: Iterable[str]) -> list[str]:

@@ -42,7 +42,7 @@ from sweeps.ending import (
     where_the_trials_are,
 )
 from sweeps.guard import termination_as_interrupt
-from sweeps.options import command_parser, joined, status_parser
+from sweeps.options import command_parser, status_parser
 from sweeps.profiles import find_profile
 from sweeps.scratch import refuse_scratch
 from sweeps.screen import paragraph, print_files, print_plan, to_copy
@@ -117,7 +117,7 @@ def _status(arguments: Sequence[str]) -> int:
 def _print_rows(options: argparse.Namespace) -> None:
     study = read_study(options)
     profile = find_profile(options.profile).name if options.profile else "mini"
-    changes = read_changes(joined(options.set))
+    changes = read_changes(options.set)
     if options.print_config:
         explain.print_config(study, options.print_config, profile, changes)
     if options.diff:

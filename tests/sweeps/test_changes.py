@@ -50,10 +50,11 @@ def test_a_change_may_be_for_the_rows_on_one_puzzle_or_of_one_recipe_or_both(sco
 
 def test_a_setting_that_is_set_twice_for_the_same_rows_is_refused() -> None:
     once = ["model.D=96", "hrm:optim.lr=1e-3", "maze:optim.lr=1e-3", "optim.lr=1e-4"]
-    assert read_changes(once) == once
+    assert read_changes([once]) == once
+    assert read_changes([once, ["model.D=128"]]) == [*once, "model.D=128"], "a second --set wins over the first"
     for again, name in (("model.D=128", "model.D"), ("hrm:optim.lr=1e-3", "hrm:optim.lr")):
         with pytest.raises(BadSetting, match=f"--set {again}: {name} is there already"):
-            read_changes([*once, again])
+            read_changes([[*once, again]])
 
 
 def test_the_later_change_wins_also_where_it_is_for_fewer_rows() -> None:
