@@ -123,9 +123,9 @@ def seek(sought: Sought, report: Callable[[Found], Path | None]) -> Found:
         if plan.todo or runs.confirm() or not is_recorded(runs.campaign):
             runs.tracker = stack.enter_context(Tracker.open(runs.campaign, say=lambda text: say[-1](text)))
         tracker = runs.tracker
-        with (
-            cluster(ship_code=sought.wanted.ship_code) if plan.todo else contextlib.nullcontext()
-        ):  # one Ray: a second in a process does not end well
+        if plan.todo:
+            print("starting Ray")  # one for all: a second one in a process does not end well
+        with cluster(ship_code=sought.wanted.ship_code) if plan.todo else contextlib.nullcontext():
             outcomes = [_launch(sought, runs, plan, (), say, source=runs)] if ledger.left() or runs.open else []
             if not any(outcome.interrupted for outcome in outcomes):
                 runs.hear_out()  # the last ends, by which the best are chosen

@@ -196,9 +196,8 @@ def tune(tuning: Tuning, report_published: Reporter, report: Callable[[Tuned], P
         ask(asked, plan)
         may_begin = _spending(tuning, turns, plan)
         if any(turns.n_left.values()):
-            stack.enter_context(
-                cluster(ship_code=asked.wanted.ship_code)
-            )  # one Ray for all: a second one in a process does not end well
+            print("starting Ray")  # one for all: a second one in a process does not end well
+            stack.enter_context(cluster(ship_code=asked.wanted.ship_code))
         published = conduct(asked, report_published)
         leave_document(turns.campaign, asked.out, tuning.folder)
         say: list[Callable[[str], None]] = [lambda text: print(text, file=sys.stderr)]
