@@ -75,7 +75,7 @@ def test_a_current_folder_that_was_deleted_is_one_line(command: tuple[str, ...],
     )
     assert answer.returncode == 2, answer.stderr
     (line,) = answer.stderr.splitlines()
-    assert line.startswith("error: " if command[0] != "data_prep" else "sets: ")
+    assert line.startswith("error: ")
     assert list(tmp_path.iterdir()) == []
 
 

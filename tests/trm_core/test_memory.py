@@ -12,7 +12,7 @@ from data_prep.puzzle_set import PuzzleSet
 from sweeps.profiles import configure
 from sweeps.recipes import recipe
 from sweeps.study import find_study
-from trm_core import trainer as trainer_module
+from trm_core import devices
 from trm_core.config import RunConfig
 from trm_core.fused import serves
 from trm_core.layers import positions_first
@@ -246,7 +246,7 @@ def test_a_trainer_decides_by_the_memory_that_is_free_and_trains_the_same_either
 ) -> None:
     run = tiny.change({"model": {"n": 12}})
     expected = Trainer(run.change({"train": {"activation_checkpointing": "false"}}), puzzles, torch.device("cpu"))
-    monkeypatch.setattr(trainer_module, "free_memory", lambda: peak_bytes(run) - (not enough))
+    monkeypatch.setattr(devices, "free_memory", lambda: peak_bytes(run) - (not enough))
     found = Trainer(run, puzzles, torch.device("cpu"))
     assert found.run.train.recomputes == found.model.activation_checkpointing == bool(found.why_recomputed) != enough
     for trainer in (expected, found):
@@ -259,7 +259,7 @@ def test_a_run_tells_before_its_first_step_that_it_recomputes(
     tiny: RunConfig, puzzles: PuzzleSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, told = tiny.change({"model": {"n": 12}, "train": {"steps": 2}}), []
-    monkeypatch.setattr(trainer_module, "free_memory", lambda: peak_bytes(run) - 1)
+    monkeypatch.setattr(devices, "free_memory", lambda: peak_bytes(run) - 1)
     train(
         run,
         puzzles,
@@ -287,14 +287,14 @@ def test_a_run_that_does_not_fit_is_refused_with_what_it_needs_what_there_is_and
 ) -> None:
     deep = tiny.change({"model": {"n": 50}, "train": {"activation_checkpointing": "false"}})
     needed = peak_bytes(deep)
-    monkeypatch.setattr(trainer_module, "free_memory", lambda: needed - 1)
+    monkeypatch.setattr(devices, "free_memory", lambda: needed - 1)
     with pytest.raises(NotEnoughMemory) as caught:
         Trainer(deep, puzzles, torch.device("cpu"))
     said = str(caught.value)
     assert re.search(r"depth 204 \(model.T=2, model.n=50, model.n_layers=2\)", said)
     assert re.search(r"needs 0\.\d\d GB of memory per worker and 0\.\d\d GB are free", said)
     assert re.search(r"train.activation_checkpointing=true \(then 0\.\d\d GB\), a smaller train.batch_size", said)
-    monkeypatch.setattr(trainer_module, "free_memory", lambda: needed)
+    monkeypatch.setattr(devices, "free_memory", lambda: needed)
     Trainer(deep, puzzles, torch.device("cpu"))
 
 
