@@ -30,7 +30,7 @@ def write_all(out: Path, profile: str | None = None) -> int:
     TrackingUnavailable.
     """
     there = look(out, profile)
-    refuse_another_store(there, out)
+    _refuse_another_store(there, out)
     reader = Reader(out)
     entries = [_written(one, out) for one in reader.read(there)]
     for entry in entries:
@@ -45,14 +45,19 @@ def write_all(out: Path, profile: str | None = None) -> int:
     return 0
 
 
-def refuse_another_store(there: There, out: Path) -> None:
+def _refuse_another_store(there: There, out: Path) -> None:
     """Raise NoSuchCampaign where MLflow knows none of the campaigns: the index would say that nothing was ever run."""
-    found = [one for of_study in there.campaigns.values() for one in of_study]
-    if all(one.record is None for one in found):
+    if not _knows_any(there):
+        n = sum(map(len, there.campaigns.values()))
         raise NoSuchCampaign(
-            f"not one of the {len(found)} campaigns whose documents lie below {out} is in {looked(out)};"
+            f"not one of the {n} campaigns whose documents lie below {out} is in {looked(out)};"
             " the reports and the index are left as they are"
         )
+
+
+def _knows_any(there: There) -> bool:
+    """Whether MLflow has any of the campaigns, not the results folder alone."""
+    return any(one.record is not None for of_study in there.campaigns.values() for one in of_study)
 
 
 def _written(one: One, out: Path) -> Entry:
@@ -155,7 +160,8 @@ def _turn(
     for gone in entries.keys() - known:
         del entries[gone]
     order = [one.id for found in there.campaigns.values() for one in found]
-    write_index([entries[one] for one in order], there.said, out)
+    if _knows_any(there):  # else another store's emptiness would take the index's place
+        write_index([entries[one] for one in order], there.said, out)
 
 
 def _is_open(entry: Entry) -> bool:
