@@ -16,8 +16,8 @@ from sweeps.records.types import seconds_at_work
 from sweeps.study import Losses, ProfileName, PuzzleName, Quoted, Study
 from trm_core.config import RunConfig
 
-Status = Literal["finished", "running", "failed", "diverged", "out of memory", "killed"]
-STATUSES: tuple[Status, ...] = ("finished", "running", "failed", "diverged", "out of memory", "killed")
+Status = Literal["finished", "running", "failed", "diverged", "out of memory", "interrupted"]
+STATUSES: tuple[Status, ...] = ("finished", "running", "failed", "diverged", "out of memory", "interrupted")
 NOT_JUDGED = Verdict("not run")
 
 

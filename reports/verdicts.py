@@ -29,7 +29,7 @@ CellWord = Literal[
     "diverged",
     "out of memory",
     "failed",
-    "killed",
+    "interrupted",
     "running",
     "not run",
 ]

@@ -23,7 +23,7 @@ from optuna.trial import TrialState
 from data_prep.files import whole
 from data_prep.redaction import redacted
 from sweeps.locks import FileHeld, hold_file, one_at_a_time
-from sweeps.records.address import DAMAGE, address, host_and_port, one_line, sqlite_path
+from sweeps.records.address import DAMAGE, address, damage, host_and_port, one_line, sqlite_path
 from sweeps.search_spec import Search
 
 ANSWERS_WITHIN_S = 10  # a storage, when it is opened
@@ -105,6 +105,8 @@ def connected(url: str, *, to_write: bool = True) -> RDBStorage:
             with contextlib.closing(sqlite3.connect(path, timeout=ANSWERS_WITHIN_S)) as database:
                 database.execute("BEGIN IMMEDIATE")
         except sqlite3.Error as error:
+            if why := damage(error):
+                raise StorageUnavailable(_broken(url, why)) from None
             raise StorageUnavailable(f"{url}: {path} cannot be written ({error}); {ADVICE}") from None
     with explained(url, "be opened"):
         engine = sqlalchemy.create_engine(url, connect_args=_patience(url))
@@ -200,7 +202,13 @@ def explained(url: str, doing: str) -> Iterator[None]:
     except (OptunaError, sqlalchemy.exc.SQLAlchemyError, OSError, RuntimeError, *DAMAGE) as error:
         cause = error.__cause__ or error  # Optuna wraps SQLAlchemy's error, and that the driver's
         cause = getattr(cause, "orig", None) or cause
+        if sqlite_path(url) is not None and (why := damage(cause)):
+            raise StorageUnavailable(_broken(url, why)) from None
         raise StorageUnavailable(
             f"{redacted(url)}: Optuna's storage could not {doing} ({one_line(cause)}); see that it is one of this"
             f" version and can be written, or {ADVICE}"
         ) from None
+
+
+def _broken(url: str, why: str) -> str:
+    return f"{url}: the file is damaged, or no storage of Optuna's ({why}); put a copy of it back, or {ADVICE}"

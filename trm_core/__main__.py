@@ -173,13 +173,11 @@ def what_stopping_does(
     """Of the deepest of both evaluations: points lost, steps and time saved, if any."""
     step = max(never)
     points, used = 100 * (settled[step]["exact_accuracy"] - never[step]["exact_accuracy"]), settled[step]["steps_used"]
-    lost = f"stopping where answers have settled: {points:+.2f} points at {step} steps, {used:.2f} steps used a puzzle"
+    lost = f"where answers have settled: {points:+.2f} points at {step} steps, {used:.2f} steps used a puzzle"
     if used == step:
-        return f"{lost}: none stopped before the last, so no time is saved"
-    return (
-        f"{lost}, {seconds['settled']:.1f} s instead of {seconds['never']:.1f}"
-        f" ({seconds['never'] / seconds['settled']:.1f} times faster)"
-    )
+        return f"{lost};\nnone stopped before the last, so no time is saved"
+    times = seconds["never"] / seconds["settled"]
+    return f"{lost};\n{seconds['settled']:.1f} s instead of {seconds['never']:.1f}, {times:.1f} times as fast"
 
 
 def by_step(behaviour: Mapping[str, float]) -> str:
@@ -390,6 +388,7 @@ def write_facts(path: Path | None, facts: Mapping[str, Any]) -> None:
         path.write_text(json.dumps(facts, indent=1) + "\n")
     except OSError as error:
         raise CannotWrite(f"{path}: not written ({error.strerror}); the numbers are those above") from None
+    print(f"the numbers are in {path}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

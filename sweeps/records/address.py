@@ -207,7 +207,7 @@ def _check(uri: str) -> None:
         except sqlite3.Error as error:
             if LOCKED in str(error):
                 raise TrackingUnavailable(_held(uri)) from None
-            why = _damage(error)
+            why = damage(error)
             raise TrackingUnavailable(_broken(uri, why) if why else _cannot_write(uri, path, str(error))) from None
         return
     host, port = host_and_port(uri)
@@ -236,7 +236,7 @@ def _cannot_write(uri: str, path: Path, why: str) -> str:
     return f"{uri}: cannot write {path} ({why}); expected a file in an existing, writable folder; {ADVICE}"
 
 
-def _damage(error: BaseException) -> str:
+def damage(error: BaseException) -> str:
     """SQLite's words for a file that is damaged; empty where it is something else."""
     return next((words for words in DAMAGED if words in str(error)), "")
 
@@ -272,7 +272,7 @@ def explained(doing: str) -> Iterator[None]:
             raise TrackingUnavailable(_cannot_write(address(), path, "it can only be read")) from None
         if "disk is full" in str(error):
             raise TrackingUnavailable(f"{redacted(address())}: its disk is full; make room, then try again") from None
-        if sqlite_path(address()) is not None and (why := _damage(error)):
+        if sqlite_path(address()) is not None and (why := damage(error)):
             raise TrackingUnavailable(_broken(address(), why)) from None
         raise TrackingUnavailable(
             f"{redacted(address())}: MLflow could not {doing} ({one_line(error)}); see that it is an MLflow store of"

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 from sweeps.words import whole_number
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
-State = Literal["finished", "running", "failed", "diverged", "killed"]
+State = Literal["finished", "running", "failed", "diverged", "interrupted"]
 
 # Tags by which a run of MLflow is told from others; the roles of those that are no training runs.
 ROLE, CAMPAIGN, ROW, KEY, LAUNCH = "role", "campaign", "row", "key", "launch"
@@ -103,7 +103,7 @@ class RunRecord:
         if self.status == "FAILED" and self.tags.get(STATE) == "diverged":
             return "diverged"
         known: dict[str, State] = {"FINISHED": "finished", "RUNNING": "running", "FAILED": "failed"}
-        return known.get(self.status, "killed")
+        return known.get(self.status, "interrupted")
 
 
 @dataclass(frozen=True)

@@ -52,8 +52,8 @@ def test_cell_accuracy_is_the_mean_over_the_same_seeds_and_needs_all_of_them(stu
     ("status", "tags", "said"),
     [
         ("RUNNING", {}, "running"),
-        ("KILLED", {}, "killed"),
-        ("KILLED", {"state": "disk full", "failure": "OSError: no space left"}, "killed: OSError: no space left"),
+        ("KILLED", {}, "interrupted"),
+        ("KILLED", {"state": "disk full", "failure": "OSError: no space left"}, "interrupted: OSError: no space left"),
         ("FAILED", {"failure": "lost a\nworker"}, "failed: lost a worker"),
         (
             "FAILED",

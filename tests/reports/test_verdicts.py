@@ -122,7 +122,7 @@ def test_each_cell_has_a_verdict_and_the_rule_stands_with_the_table(study: Study
     ("status", "tags", "word"),
     [
         ("RUNNING", {}, "running"),
-        ("KILLED", {}, "killed"),
+        ("KILLED", {}, "interrupted"),
         ("FAILED", {}, "failed"),
         ("FAILED", {"state": "diverged"}, "diverged"),
         ("FAILED", {"state": "out of memory"}, "out of memory"),

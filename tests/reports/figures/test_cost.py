@@ -43,7 +43,7 @@ def test_the_time_between_two_launches_of_a_run_costs_nothing(table: Table) -> N
 def test_a_run_that_has_not_ended_says_nothing_of_its_hours(table: Table) -> None:
     run = run_of(table, {})
     assert cost.device_hours(replace(run, status="running", ended=None)) is None
-    assert cost.device_hours(replace(run, status="killed")) is None
+    assert cost.device_hours(replace(run, status="interrupted")) is None
 
 
 def test_a_row_costs_its_training_by_formula_and_the_mean_of_its_runs_hours(table: Table) -> None:
