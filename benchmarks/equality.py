@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from trm_core.capture import WARM_UP
-from trm_core.compiled import compile_networks
+from trm_core.compiled import compile_model
 from trm_core.config import RunConfig
 from trm_core.model import Model
 from trm_core.parity import AMPLIFIED, relative_error
@@ -47,8 +47,8 @@ Errors = dict[str, float]  # the largest relative error of each kind of quantity
 
 def compiled_step(model: Model, slots: Slots, min_steps: Tensor) -> Step:
     """supervision_step of a model that is compiled as train.compile="on" compiles it."""
-    if not model.compiled:
-        compile_networks(model, (len(slots.halted),))
+    if not (model.compiled_recursions or model.compiled_networks):
+        compile_model(model, (len(slots.halted),))
     return supervision_step(model, slots, min_steps)
 
 

@@ -3,9 +3,10 @@
     python benchmarks/train_step.py [--device cuda] [--sizes mini 512] [--bases trm hrm] [--precisions fp32 bf16]
 
 For every size, recipe and precision: the released step (released_step.py) eager and compiled, ours eager, compiled and
-with CUDA graphs, and the matrix products that the step needs (products.py). They take turns, A B C … A B C …, so a
-ratio is the median of the ratios of each round, and the least and the greatest stand beside it; times of two runs of
-this program are not to be compared. Puzzles are random and never solved: every slot takes all its N_sup steps.
+with CUDA graphs ("recursions": and compiled as on a CPU, a deep recursion at a time), and the matrix products that the
+step needs (products.py). They take turns, A B C … A B C …, so a ratio is the median of the ratios of each round, and
+the least and the greatest stand beside it; times of two runs of this program are not to be compared. Puzzles are random
+and never solved: every slot takes all its N_sup steps.
 
 "first s" is the first step with what is compiled and captured for it; "graphs" finds what "compiled" has left, and
 without --cold all find what earlier runs left. A row that fails or does not fit is a line; what --minutes leaves no
@@ -46,6 +47,7 @@ from sweeps.recipes import recipe  # noqa: E402
 from sweeps.study import BaseName, ProfileName, Study  # noqa: E402
 from sweeps.study import Row as StudyRow  # noqa: E402
 from trm_core.command_line import BadCommand, Parser, answered  # noqa: E402
+from trm_core.compiled import compile_run  # noqa: E402
 from trm_core.config import RunConfig  # noqa: E402
 from trm_core.data import TrainingBatches  # noqa: E402
 from trm_core.memory import peak_bytes  # noqa: E402
@@ -56,7 +58,8 @@ from trm_core.trainer import Trainer  # noqa: E402
 SIZES = ("512", "mini")
 BASES: tuple[BaseName, ...] = ("trm", "trm_att", "hrm")
 PRECISIONS = ("bf16", "fp32")
-WAYS = ("products", "released", "eager", "compiled", "graphs", "released compiled")  # the slowest to begin comes last
+WAYS = ("products", "released", "eager", "compiled", "graphs", "recursions", "released compiled")  # slow ones last
+ON_A_GPU = ("graphs", "recursions")
 BESIDE = ("released", "released compiled", "products")  # what the others' times are divided into
 BATCH_SIZE = {"cuda": 768, "cpu": 8}  # at 512; on a CPU a step is then about a second
 STEPS = {"512": {"cuda": 5, "cpu": 1}, "mini": {"cuda": 20, "cpu": 20}}  # of a turn
@@ -141,9 +144,13 @@ def made(way: str, run: RunConfig, device: torch.device) -> Steps:
 
 
 def trainer_of(way: str, run: RunConfig, puzzles: PuzzleSet, device: torch.device) -> Trainer:
-    """Ours: eager, compiled, or compiled and captured as CUDA graphs."""
-    run = run.change({"train": {"compile": "off" if way == "eager" else "on"}})
-    return Trainer(run, puzzles, device, capture=way == "graphs")
+    """Ours: eager, compiled, or compiled and captured as CUDA graphs, with each deep recursion as one graph or not."""
+    run = run.change({"train": {"compile": "on" if way in ("compiled", "graphs") else "off"}})
+    trainer = Trainer(run, puzzles, device, capture=way == "graphs")
+    if way == "recursions":
+        compile_run(trainer.model, trainer.evaluated_model, run, device, workers=1, whole=True)
+        trainer.captures = device.type == "cuda"
+    return trainer
 
 
 def handed_over(run: RunConfig, puzzles: PuzzleSet, device: torch.device) -> Iterator[Data]:
@@ -269,7 +276,7 @@ def compiled_anew() -> Iterator[None]:
 
 def ways_on(device: torch.device, asked: Sequence[str] | None = None) -> list[str]:
     """Those that this device has, of those asked for."""
-    return [way for way in WAYS if way in (asked or WAYS) and (way != "graphs" or device.type == "cuda")]
+    return [way for way in WAYS if way in (asked or WAYS) and (way not in ON_A_GPU or device.type == "cuda")]
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,10 +1,10 @@
 """The one door to torch.compile: whether a run is compiled, what of it, and where its code is kept.
 
-Compiled are the networks, a call of f_z or f_y at a time with the sum that goes into it: nearly all of the arithmetic,
-in graphs of a few layers; the whole of a step takes three to four times as long to compile (docs/performance.md).
-One graph serves every call with a gradient, one every call without, one the evaluated model; batches of another size,
-the last of an evaluation, run as they are. Code is kept on disk between runs; of several runs of one shape that begin
-together the first compiles and the others wait for it.
+On a CPU a deep recursion is one graph, unless it is a long one. Else, and on a GPU, a graph is a call of f_z or f_y
+with the sum that goes into it: nearly all of the arithmetic too, and compiled in the same time whatever T and n are
+(docs/performance.md). One graph serves what carries a gradient, one what does not, one the evaluated model; batches of
+another size, the last of an evaluation, run as they are. Code is kept on disk between runs; of several runs of one
+shape that begin together the first compiles and the others wait for it.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from torch import Tensor
 from trm_core import fused
 from trm_core.caches import own_folder
 from trm_core.config import RunConfig
+from trm_core.curriculum import Depth
 from trm_core.layers import SwiGLU
 from trm_core.model import Model
 from trm_core.settings import BadSetting
@@ -36,6 +37,9 @@ from trm_core.settings import BadSetting
 # Operations of a run's training from which compiling pays on a CPU, some three minutes of a core's: it takes up to half
 # a minute where nothing is kept yet, and saves a quarter to a third.
 PAYS_FROM = 1e13
+MOST_LAYERS = (
+    64  # in the deep recursions of a run; one of 168 takes five times as long to compile as a call of a network
+)
 COMPILERS = ("g++", "clang++", "c++")
 OPERATIONS = [Path(__file__).with_name(name) for name in ("fused.py", "fused_kernel.py", "glu_kernel.py")]
 ANOTHER_COMPILES_S = 900.0  # longer than any shape took; some file systems keep the lock of a machine that has died
@@ -66,28 +70,58 @@ def can_compile(device: torch.device) -> bool:
     return "CXX" in os.environ or any(shutil.which(name) for name in COMPILERS)
 
 
-def compile_networks(model: Model, sizes: Collection[int]) -> None:
-    """Compile f_z and f_y in place for batches of these sizes. What cannot be compiled raises when first called."""
+def compile_model(
+    model: Model, sizes: Collection[int], depths: Collection[Depth] = (), *, whole: bool | None = None
+) -> None:
+    """Compile a model in place for batches of these sizes: its deep recursions, or its networks.
+
+    depths: of the recursions; none: the model's own alone. whole: the recursions, on any device; None: on a CPU, unless
+    they are long. What cannot be compiled raises when first called.
+    """
     _keep_code_here()
     torch._dynamo.config.recompile_limit = 64  # precisions, sizes and gradient modes share one code object
+    m = model.settings
+    depths = depths or [Depth(m.T, m.n)]
+    if whole is None:
+        layers = sum(depth.T * (depth.n + 1) * m.n_layers for depth in depths)
+        whole = model.initial.device.type == "cpu" and layers <= MOST_LAYERS and not model.activation_checkpointing
+    if whole:
+        call = torch.compile(model.deep_recursion, fullgraph=True, dynamic=False)
+        model.compiled_recursions |= dict.fromkeys(((depth, size) for depth in depths for size in sizes), call)
+    else:
+        compile_networks(model, sizes)
+
+
+def compile_networks(model: Model, sizes: Collection[int]) -> None:
+    """Compile f_z and f_y in place for batches of these sizes."""
     for network in {model.f_z, model.f_y}:
         for module in network.modules():
             if isinstance(module, SwiGLU):
                 module.fuses = fused.is_there()
         call = torch.compile(network, fullgraph=True, dynamic=False)
-        model.compiled |= dict.fromkeys(((network, size) for size in sizes), call)
+        model.compiled_networks |= dict.fromkeys(((network, size) for size in sizes), call)
 
 
-def compile_run(model: Model, evaluated: Model, run: RunConfig, device: torch.device, *, workers: int) -> None:
-    """Both models' networks, and a step of training and one of evaluation in advance: no number moves by it."""
+def compile_run(
+    model: Model, evaluated: Model, run: RunConfig, device: torch.device, *, workers: int, whole: bool | None = None
+) -> None:
+    """Both models, and a step of training at each depth and one of evaluation in advance: no number moves by it.
+
+    whole: as compile_model has it.
+    """
     sizes = (run.train.batch_size // workers, run.train.batch_size)  # in training, at evaluation
+    depths = list(dict.fromkeys(stretch.depth for stretch in run.stretches()))
     with one_at_a_time(shape_of(run, device)), _of_its_own_affairs():
         for each in {model, evaluated}:
-            compile_networks(each, sizes)
-        outputs = _on_nothing(model, sizes[0])
+            compile_model(each, sizes, depths, whole=whole)
         weights = [weight for weight in model.parameters() if weight.requires_grad]
-        total = sum((output.sum() for output in outputs), torch.zeros((), device=device))
-        torch.autograd.grad(total, weights, allow_unused=True)
+        for depth in depths:
+            outputs = _on_nothing(model, sizes[0], depth)
+            total = sum((output.sum() for output in outputs), torch.zeros((), device=device))
+            torch.autograd.grad(total, weights, allow_unused=True)
+            if run.model.halting == "q_learning":  # which looks one step ahead
+                with torch.no_grad():
+                    _on_nothing(model, sizes[0], depth)
         with torch.inference_mode():
             _on_nothing(evaluated, sizes[1])
 
@@ -105,10 +139,10 @@ def _of_its_own_affairs() -> Iterator[None]:
         yield
 
 
-def _on_nothing(model: Model, B: int) -> list[Tensor]:
+def _on_nothing(model: Model, B: int, depth: Depth | None = None) -> list[Tensor]:
     """What the model makes of B puzzles of which nothing is known."""
     inputs = torch.zeros(B, model.cells, dtype=torch.int64, device=model.initial.device)
-    features, logits, q = model(inputs, model.puzzle_vectors(inputs[:, 0]), model.initial_features(B))
+    features, logits, q = model(inputs, model.puzzle_vectors(inputs[:, 0]), model.initial_features(B), depth)
     return [*features, logits, q]
 
 
@@ -154,7 +188,7 @@ def _locked(file: IO[str]) -> bool:
 def shape_of(run: RunConfig, device: torch.device) -> str:
     """What decides the code of a run: runs that differ in nothing of it share it."""
     model, train = run.model.model_dump(mode="json"), run.train
-    shape = [run.sequence, train.batch_size, train.precision, train.activation_checkpointing]
+    shape = [run.sequence, train.batch_size, train.precision, train.activation_checkpointing, train.curriculum]
     here = [device.type, torch.get_num_threads(), torch.__version__]  # generated C++ knows how many threads
     return json.dumps([model, shape, here], sort_keys=True)
 

@@ -43,7 +43,9 @@ class Model(nn.Module):
         self.cells = run.data.cells
         self.dtype = torch.bfloat16 if run.train.precision == "bf16" else torch.float32
         self.activation_checkpointing = run.train.recomputes
-        self.compiled: dict[tuple[Network, int], Callable[..., Tensor]] = {}  # by batch size (compiled.py)
+        # What is compiled (compiled.py), by batch size: calls of a network, or whole deep recursions.
+        self.compiled_networks: dict[tuple[Network, int], Callable[..., Tensor]] = {}
+        self.compiled_recursions: dict[tuple[Depth, int], Callable[..., Features]] = {}
 
         self.embed_tokens = nn.Parameter(torch.empty(run.data.vocabulary, m.D))
         self.embed_positions = nn.Parameter(torch.empty(run.sequence, m.D)) if m.positions == "learned" else None
@@ -113,7 +115,7 @@ class Model(nn.Module):
 
     def apply_network(self, net: Network, *addends: Tensor) -> Tensor:
         """net(their sum); with activation checkpointing only they are kept, and the backward computes the rest anew."""
-        call = self.compiled.get((net, len(addends[0])), net)
+        call = self.compiled_networks.get((net, len(addends[0])), net)
         if self.activation_checkpointing and torch.is_grad_enabled():
             return checkpoint(call, *addends, use_reentrant=False, preserve_rng_state=False)  # type: ignore[no-any-return]
         return call(*addends)
@@ -178,10 +180,11 @@ class Model(nn.Module):
 
         depth: T and n of a curriculum; None: the settings' own.
         """
-        x = self.embed(inputs, puzzle_vectors)
-        if self.settings.mixer == "mlp":
-            x, features = positions_first(x), tuple(positions_first(feature) for feature in features)
-        features = self.deep_recursion(x, features, depth)
+        laid_out = positions_first if self.settings.mixer == "mlp" else Tensor.contiguous
+        x, features = laid_out(self.embed(inputs, puzzle_vectors)), tuple(map(laid_out, features))
+        depth = depth or Depth(self.settings.T, self.settings.n)
+        recursion = self.compiled_recursions.get((depth, len(inputs)), self.deep_recursion)
+        features = recursion(x, features, depth)
         y = features[0]
         logits = self.read_out(y)[:, self.settings.puzzle_prefix :]
         return features, logits, at_least_float32(self.halting_head(y[:, 0]))  # the halting head reads position 0

@@ -9,9 +9,11 @@ import torch
 
 from benchmarks import train_step
 from benchmarks.products import BareProducts, products
-from benchmarks.train_step import BASES, main, run_of, table
+from benchmarks.train_step import BASES, made, main, run_of, table
 from benchmarks.turns import Way
 from sweeps.study import BaseName
+from trm_core.compiled import can_compile
+from trm_core.trainer import Trainer
 
 CPU = torch.device("cpu")
 
@@ -149,6 +151,26 @@ def test_what_a_user_can_mend_is_one_line(more: list[str], told: str, capsys: py
     said = capsys.readouterr().err
     assert told in said
     assert said.count("\n") == 1
+
+
+@pytest.mark.kills
+@pytest.mark.timeout(1800)  # a compiler takes what it takes where others work too
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script_method.* is deprecated:DeprecationWarning")
+@pytest.mark.skipif(not can_compile(CPU), reason="no C++ compiler here")
+def test_recursions_are_compiled_whole_where_a_run_would_compile_a_call_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr("trm_core.compiled.MOST_LAYERS", 0)
+    run = run_of("mini", "trm_att", "fp32", None, CPU).change({"model": {"T": 1, "n": 1, "n_layers": 1, "D": 16}})
+    eager, recursions = (made(way, run, CPU) for way in ("eager", "recursions"))
+    assert isinstance(eager, Trainer)
+    assert isinstance(recursions, Trainer)
+    assert recursions.model.compiled_recursions
+    assert not recursions.model.compiled_networks
+    for trainer in (eager, recursions):
+        trainer.take_step()
+    assert recursions.window_metrics() == pytest.approx(eager.window_metrics(), rel=1e-4)
 
 
 def test_a_card_too_small_for_the_batch_gets_half_of_it(monkeypatch: pytest.MonkeyPatch) -> None:

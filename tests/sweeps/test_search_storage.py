@@ -87,7 +87,7 @@ def test_a_storage_that_is_none_is_one_line_and_stays_as_it_is(tmp_path: Path, m
         for url, said in {
             f"sqlite:///{tmp_path}/folder": "is a folder; give a file in it",
             f"sqlite:///{tmp_path}/nowhere/optuna.db": f"no folder {tmp_path}/nowhere",
-            f"sqlite:///{tmp_path}/text.db": "the file is damaged, or no storage of Optuna's (file is not a database); put a copy",
+            f"sqlite:///{tmp_path}/text.db": "the file is damaged, or no storage of Optuna's (file is not",
             f"sqlite:///{tmp_path}/mlflow.db": "no storage of Optuna's (it has a table 'experiments'",
             "sqlite://": "no path (expected sqlite:///file",
             "optuna.db": "no storage address (expected sqlite:/// or postgresql://)",

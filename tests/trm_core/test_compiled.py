@@ -23,7 +23,7 @@ from torch._inductor.runtime.cache_dir_utils import cache_dir
 
 from benchmarks.equality import compiled_step
 from data_prep.puzzle_set import PuzzleSet
-from trm_core.compiled import PAYS_FROM, can_compile, is_compiled, one_at_a_time, shape_of
+from trm_core.compiled import PAYS_FROM, can_compile, compile_model, is_compiled, one_at_a_time, shape_of
 from trm_core.config import RunConfig
 from trm_core.evaluate import evaluate
 from trm_core.model import Model
@@ -114,6 +114,41 @@ def test_on_a_gpu_it_is_triton_that_is_missed(tiny: RunConfig) -> None:
     assert not is_compiled(RunConfig(), GPU)
     with pytest.raises(BadSetting, match="Triton"):
         is_compiled(_asking(tiny, "on"), GPU)
+
+
+# --- what -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "whole"),
+    [
+        ({}, True),
+        ({"model": {"T": 4, "n": 7}}, True),  # 64 layers
+        ({"model": {"T": 4, "n": 8}}, False),
+        ({"model": {"T": 4, "n": 7}, "train": {"curriculum": "T=1 n=1 until 0.5"}}, False),  # and its own beside them
+        ({"train": {"activation_checkpointing": "true"}}, False),
+    ],
+    ids=str,
+)
+@pytest.mark.usefixtures("code")
+def test_on_a_cpu_a_graph_is_a_deep_recursion_but_where_it_is_long_or_recomputed(
+    tiny: RunConfig, change: dict[str, Any], whole: bool
+) -> None:
+    run = tiny.change(change)
+    model, depths = Model(run), {stretch.depth for stretch in run.stretches()}
+    compile_model(model, (8, 16), depths)
+    recursions = {(depth, size) for depth in depths for size in (8, 16)}
+    assert model.compiled_recursions.keys() == (recursions if whole else set())
+    assert model.compiled_networks.keys() == (set() if whole else {(model.f_z, 8), (model.f_z, 16)})
+
+
+@pytest.mark.usefixtures("code")
+def test_on_a_gpu_a_graph_is_a_call_of_a_network(tiny: RunConfig) -> None:
+    with torch.device("meta"):
+        model = Model(tiny)
+    compile_model(model, (8,))
+    assert not model.compiled_recursions
+    assert model.compiled_networks.keys() == {(model.f_z, 8)}
 
 
 # --- the same numbers ------------------------------------------------------------------------------------------------
@@ -246,13 +281,36 @@ def test_a_run_compiles_nothing_once_it_has_begun_and_its_numbers_are_the_eager_
         torch.testing.assert_close(tensor, _state(compiled.eager)[name], rtol=1e-3, atol=1e-4, msg=name)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"train": {"curriculum": "T=1 n=2 until 0.25"}}, marks=LONG),
+        pytest.param({"model": {"networks": "separate", "halting": "q_learning", "gradient": "one step"}}, marks=LONG),
+    ],
+    ids=("curriculum", "HRM"),
+)
+@pytest.mark.usefixtures("code")
+def test_what_a_step_meets_later_is_compiled_before_the_first(
+    tiny: RunConfig, puzzles: PuzzleSet, change: dict[str, Any]
+) -> None:
+    """The next depth of a curriculum, and the look ahead of Q-learning."""
+    torch._dynamo.reset()
+    trainer = Trainer(_asking(tiny.change(change), "on"), puzzles, CPU)
+    assert trainer.model.compiled_recursions
+    graphs = counters["stats"]["unique_graphs"]
+    for _ in range(6):
+        trainer.take_step()
+    trainer.evaluate()
+    assert counters["stats"]["unique_graphs"] == graphs
+
+
 @torch.inference_mode()
 def test_batches_of_another_size_run_as_they_are_with_the_same_answers(compiled: Compiled, puzzles: PuzzleSet) -> None:
     graphs = counters["stats"]["unique_graphs"]
     model, plain = compiled.trainer.evaluated_model, Model(compiled.run, puzzles.n_puzzle_ids)
     plain.load_state_dict(model.state_dict())
-    assert model.compiled
-    assert not plain.compiled
+    assert model.compiled_recursions
+    assert not plain.compiled_recursions
     inputs = torch.from_numpy(puzzles.test.inputs[:8].astype("int64"))
 
     def logits(of: Model, rows: Tensor) -> Tensor:
@@ -384,6 +442,7 @@ def test_what_a_compiler_that_was_killed_left_torn_is_compiled_again(
         ({"train": {"batch_size": 16}}, False),
         ({"train": {"precision": "bf16"}}, False),
         ({"train": {"activation_checkpointing": "true"}}, False),
+        ({"train": {"curriculum": "T=1 n=1 until 0.5"}}, False),
         ({"model": {"D": 32}}, False),
         ({"model": {"mixer": "attention"}}, False),
         ({"model": {"puzzle_prefix": 1}}, False),
