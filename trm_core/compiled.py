@@ -34,8 +34,8 @@ from trm_core.layers import SwiGLU
 from trm_core.model import Model
 from trm_core.settings import BadSetting
 
-# Operations of a run's training from which compiling pays on a CPU, some three minutes of a core's: it takes up to half
-# a minute where nothing is kept yet, and saves a quarter to a third.
+# Operations of a run's training from which compiling pays on a CPU, some three minutes of a core's: it takes half a
+# minute to a minute where nothing is kept yet, and saves two fifths of the time (docs/performance.md).
 PAYS_FROM = 1e13
 MOST_LAYERS = (
     64  # in the deep recursions of a run; one of 168 takes five times as long to compile as a call of a network
