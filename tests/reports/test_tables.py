@@ -165,7 +165,7 @@ def test_where_other_puzzles_were_drawn_every_form_says_over_what_the_spread_is(
     for name, text in forms(table).items():
         words = " ".join(text.split())
         assert "mean over draws of the puzzles and training seeds (Student t), where the mean of a draw" in words, name
-        assert ("HRM k=1, seed 0, data seed 1: killed." in words) == (name != "tex"), name
+        assert ("HRM k=1, seed 0, data seed 1: interrupted." in words) == (name != "tex"), name
     lines = list(csv.DictReader(io.StringIO(frames.runs(table).csv())))
     assert [(line["seed"], line["data_seed"]) for line in lines[:4]] == [("0", "0"), ("1", "0"), ("0", "1"), ("1", "1")]
     assert "<td>1</td><td>1</td>" in page(table, []), "seed and data seed"

@@ -397,7 +397,7 @@ def test_the_commands_print_each_checkpoints_vote_and_the_pooled_one_apart(
     assert lines[3].split() == ["tasks", "inputs", "variants", *itertools.chain(*((f"pass@{k}", "%") for k in KS))]
     assert lines[4].split()[:7] == ["vote", "after", "3", "steps", "4", "5", "7"]
     folder = Path("predictions/step_00000002")
-    assert lines[-1] == f"predictions, votes.csv and submission.json are in {folder}"
+    assert lines[-2:] == [f"predictions, votes.csv and submission.json are in {folder}", "the numbers are in one.json"]
     assert json.loads(Path("one.json").read_text())["vote"] == vote([folder], arc).metrics()
 
     lines = command("evaluate", "run", arc_folder, "--votes", "2", "--blank-identifiers", "--split", "validation")
