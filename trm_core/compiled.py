@@ -37,9 +37,7 @@ from trm_core.settings import BadSetting
 # Operations of a run's training from which compiling pays on a CPU, some three minutes of a core's: it takes half a
 # minute to a minute where nothing is kept yet, and saves two fifths of the time (docs/performance.md).
 PAYS_FROM = 1e13
-MOST_LAYERS = (
-    64  # in the deep recursions of a run; one of 168 takes five times as long to compile as a call of a network
-)
+MOST_LAYERS = 64  # of a run's deep recursions; one of 168 takes five times as long to compile as a call of a network
 COMPILERS = ("g++", "clang++", "c++")
 OPERATIONS = [Path(__file__).with_name(name) for name in ("fused.py", "fused_kernel.py", "glu_kernel.py")]
 ANOTHER_COMPILES_S = 900.0  # longer than any shape took; some file systems keep the lock of a machine that has died
@@ -85,21 +83,16 @@ def compile_model(
     if whole is None:
         layers = sum(depth.T * (depth.n + 1) * m.n_layers for depth in depths)
         whole = model.initial.device.type == "cpu" and layers <= MOST_LAYERS and not model.activation_checkpointing
+    for module in model.modules():
+        if isinstance(module, SwiGLU):
+            module.fuses = fused.is_there()
     if whole:
         call = torch.compile(model.deep_recursion, fullgraph=True, dynamic=False)
         model.compiled_recursions |= dict.fromkeys(((depth, size) for depth in depths for size in sizes), call)
-    else:
-        compile_networks(model, sizes)
-
-
-def compile_networks(model: Model, sizes: Collection[int]) -> None:
-    """Compile f_z and f_y in place for batches of these sizes."""
+        return
     for network in {model.f_z, model.f_y}:
-        for module in network.modules():
-            if isinstance(module, SwiGLU):
-                module.fuses = fused.is_there()
-        call = torch.compile(network, fullgraph=True, dynamic=False)
-        model.compiled_networks |= dict.fromkeys(((network, size) for size in sizes), call)
+        of_network = torch.compile(network, fullgraph=True, dynamic=False)
+        model.compiled_networks |= dict.fromkeys(((network, size) for size in sizes), of_network)
 
 
 def compile_run(

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from trm_core import fused
-from trm_core.compiled import compile_networks
+from trm_core.compiled import compile_model
 from trm_core.config import RunConfig
 from trm_core.layers import RMS_EPS, SwiGLU, rms_norm
 from trm_core.memory import FUSED_POSITIONS
@@ -131,10 +131,11 @@ def test_the_channels_are_served_in_whole_blocks() -> None:
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script_method.* is deprecated:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
-def test_a_compiled_model_that_fuses_is_the_plain_one(tiny: RunConfig) -> None:
+@pytest.mark.parametrize("whole", [False, True], ids=("networks", "recursions"))
+def test_a_compiled_model_that_fuses_is_the_plain_one(tiny: RunConfig, whole: bool) -> None:
     run = tiny.change({"model": {"D": 64, "inner_multiple": 64, "n_layers": 1}})
     plain, fuses = Model(run), Model(run)
-    compile_networks(fuses, (4,))
+    compile_model(fuses, (4,), whole=whole)
     inputs = torch.randint(1, run.data.vocabulary, (4, run.data.cells), generator=torch.Generator().manual_seed(5))
     found = []
     for model in (plain, fuses):
