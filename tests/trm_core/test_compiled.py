@@ -281,22 +281,16 @@ def test_a_run_compiles_nothing_once_it_has_begun_and_its_numbers_are_the_eager_
         torch.testing.assert_close(tensor, _state(compiled.eager)[name], rtol=1e-3, atol=1e-4, msg=name)
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        pytest.param({"train": {"curriculum": "T=1 n=2 until 0.25"}}, marks=LONG),
-        pytest.param({"model": {"networks": "separate", "halting": "q_learning", "gradient": "one step"}}, marks=LONG),
-    ],
-    ids=("curriculum", "HRM"),
-)
+@pytest.mark.slow
+@pytest.mark.kills
 @pytest.mark.usefixtures("code")
-def test_what_a_step_meets_later_is_compiled_before_the_first(
-    tiny: RunConfig, puzzles: PuzzleSet, change: dict[str, Any]
-) -> None:
-    """The next depth of a curriculum, and the look ahead of Q-learning."""
+def test_what_a_step_meets_later_is_compiled_before_the_first(tiny: RunConfig, puzzles: PuzzleSet) -> None:
+    """The next depth of a curriculum, the look ahead of Q-learning at each of them, and the evaluated model."""
     torch._dynamo.reset()
-    trainer = Trainer(_asking(tiny.change(change), "on"), puzzles, CPU)
-    assert trainer.model.compiled_recursions
+    hrm = {"networks": "separate", "halting": "q_learning", "gradient": "one step"}
+    run = tiny.change({"model": hrm, "train": {"curriculum": "T=1 n=2 until 0.25"}})
+    trainer = Trainer(_asking(run, "on"), puzzles, CPU)
+    assert len(trainer.model.compiled_recursions) == 2
     graphs = counters["stats"]["unique_graphs"]
     for _ in range(6):
         trainer.take_step()
