@@ -11,6 +11,7 @@ import errno
 import json
 import os
 import stat
+import tokenize
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from numpy.typing import NDArray
 
 from data_prep.unfinished import partial_of, remove_unfinished
 
+# What numpy raises at a header that is none of its own; the last from Python 3.12 on.
+HEADER_ERRORS = (ValueError, SyntaxError, TypeError, RecursionError, MemoryError, tokenize.TokenError)
 MOST_JSON_BYTES = 1 << 30  # ARC's largest file has 4 MB, the released identifiers.json 40
 
 
@@ -96,7 +99,7 @@ def load_array(path: Path) -> NDArray[Any]:
             shape, _, dtype = read_header(file)
         except KeyError as error:
             raise ValueError(f"version {'.'.join(map(str, version))} of the format, expected 1.0 or 2.0") from error
-        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError, UnicodeError) as error:
+        except HEADER_ERRORS as error:
             raise ValueError(f"its header cannot be read ({' '.join(str(error).split())[:100]})") from error
         if dtype.hasobject:
             raise ValueError("holds Python objects, expected numbers")

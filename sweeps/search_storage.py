@@ -110,8 +110,10 @@ def connected(url: str, *, to_write: bool = True) -> RDBStorage:
             raise StorageUnavailable(f"{url}: {path} cannot be written ({error}); {ADVICE}") from None
     with explained(url, "be opened"):
         engine = sqlalchemy.create_engine(url, connect_args=_patience(url))
-        tables = set(sqlalchemy.inspect(engine).get_table_names())
-        engine.dispose()
+        try:
+            tables = set(sqlalchemy.inspect(engine).get_table_names())
+        finally:
+            engine.dispose()
         if not {"studies", "trials", "version_info"} <= tables and (tables or not to_write):
             found = f"it has a table {min(tables)!r}, and Optuna's are missing" if tables else "it is empty"
             raise StorageUnavailable(f"{redacted(url)}: no storage of Optuna's ({found}); {ADVICE}")

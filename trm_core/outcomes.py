@@ -34,7 +34,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.files import check_regular, write_arrays
+from data_prep.files import HEADER_ERRORS, check_regular, write_arrays
 from data_prep.puzzle_set import Manifest
 
 NAME = "outcomes.npz"  # in a run's folder, and among its artefacts
@@ -153,7 +153,7 @@ def read_outcomes(path: Path, *, test_set: str | None = None) -> Outcomes:
             f"{path}: not there; runs that ended before outcomes were kept have none: `python -m trm_core evaluate"
             " CHECKPOINT DATA --outcomes FILE` makes them"
         ) from None
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, KeyError, EOFError, zipfile.BadZipFile, *HEADER_ERRORS) as error:
         if isinstance(error, BadOutcomes):
             raise
         reason = " ".join(str(error).split())[:200]

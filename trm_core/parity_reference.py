@@ -7,6 +7,7 @@ names. Its name tells nothing.
 from __future__ import annotations
 
 import json
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -49,7 +50,7 @@ OTHERS = {  # of cfg: read too, or told by the tensors
 }
 UNREADABLE = (  # what numpy's reader raises on damaged files
     OSError, EOFError, ValueError, LookupError, TypeError, RuntimeError, MemoryError, OverflowError, SyntaxError,
-    zipfile.BadZipFile, zlib.error,
+    tokenize.TokenError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.files import check_regular, write_arrays
+from data_prep.files import HEADER_ERRORS, check_regular, write_arrays
 from trm_core.solving.thought import Thought, printable
 
 NAME = "thought.npz"  # in a run's folder, and among its artefacts
@@ -67,7 +67,7 @@ def read_thought(path: Path) -> Thought:
         return _checked(json.loads(arrays["about"].tobytes()), arrays)
     except FileNotFoundError:
         raise BadThought(f"{path}: not there; runs that ended before thoughts were kept have none") from None
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, KeyError, EOFError, zipfile.BadZipFile, *HEADER_ERRORS) as error:
         reason = " ".join(str(error).split())[:200]
         raise BadThought(f"{path}: cannot be read ({reason}); it is torn or foreign, delete it") from None
 
