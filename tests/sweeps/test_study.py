@@ -186,7 +186,7 @@ def test_a_study_that_ships_may_be_given_by_its_path() -> None:
         ("import Row", "import Rwo", "my_study.py, line 1: ImportError: cannot import name 'Rwo' from 'sweeps.study'"),
         ("Row(name", "Rwo(name", "my_study.py, line 8: NameError: name 'Rwo' is not defined"),
         ('name="TRM"', '"TRM"', "my_study.py, line 8: TypeError: BaseModel.__init__() takes 1 positional"),
-        ('Row(name="TRM", base', "Row(name=, base", "my_study.py, line 8: "),  # in words of Python's own
+        ('Row(name="TRM", base', "Row(name==, base", "my_study.py, line 8: invalid syntax"),
         ("study = ", "import sys; sys.exit(3)\nstudy = ", "my_study.py, line 3: SystemExit: 3"),
         ("study = ", "import nonsense_xyz\nstudy = ", "my_study.py, line 3: ModuleNotFoundError: No module named"),
         ("study = ", "'\\0'\nstudy = = ", "my_study.py, line 4: invalid syntax"),
