@@ -96,7 +96,8 @@ def measured(size: str, base: Any, precision: str, way: str, device: torch.devic
         steps.take_step()
     ms = 1e3 * min(take() for _ in range(3)) / n
     cuda = device.type == "cuda"
-    with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]) as profiler:
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
+    with profile(activities=activities, acc_events=True) as profiler:  # acc_events: without it torch 2.11 warns
         take()
     operations = [
         (event.key, (event.self_device_time_total if cuda else event.self_cpu_time_total) / 1e3 / n)

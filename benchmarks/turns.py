@@ -94,7 +94,8 @@ class Way:
         from torch.profiler import ProfilerActivity, profile
 
         cuda = self.device.type == "cuda"
-        with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]) as profiled:
+        activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
+        with profile(activities=activities, acc_events=True) as profiled:  # acc_events: without it torch 2.11 warns
             self.timed(steps)
         order = f"self_{'cuda' if cuda else 'cpu'}_time_total"
         return str(profiled.key_averages().table(sort_by=order, row_limit=30, max_name_column_width=90))

@@ -129,9 +129,10 @@ class Model(nn.Module):
         if self.settings.features == "single z":
             return (self.apply_network(self.f_z, features[0], beside),)
         y, *z = features
+        at = i % len(z)
         # z + (y + x), in this order of additions: equality with the reference numbers depends on it
-        z[i % len(z)] = self.apply_network(self.f_z, reduce(add, z), beside)
-        return (y, *z)
+        renewed = self.apply_network(self.f_z, reduce(add, z), beside)
+        return (y, *z[:at], renewed, *z[at + 1 :])
 
     def refine_y(self, x: Tensor, features: Features) -> Features:
         """y ← f_y(y + z), without x: which network call this is, the absence of x tells (section 4.3).

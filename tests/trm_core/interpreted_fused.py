@@ -139,7 +139,7 @@ def test_a_compiled_model_that_fuses_is_the_plain_one(tiny: RunConfig, whole: bo
     inputs = torch.randint(1, run.data.vocabulary, (4, run.data.cells), generator=torch.Generator().manual_seed(5))
     found = []
     for model in (plain, fuses):
-        with torch.profiler.profile() as profile:
+        with torch.profiler.profile(acc_events=True) as profile:  # acc_events: without it torch 2.11 warns
             features, logits, _ = model(inputs, model.puzzle_vectors(inputs[:, 0] * 0), model.initial_features(4))
             gradients = torch.autograd.grad(logits.square().sum(), list(model.f_z.parameters()))
         found.append((logits, *features, *gradients))
