@@ -562,12 +562,14 @@ def test_an_error_of_ours_that_no_user_made_is_shown_whole(tmp_path: Path, monke
 
 # A trial waits until each of its reports is taken (one in PASS_ON_EVERY_S), so a run of several never ends by itself
 # between a signal to the command and what the command does then.
-LONG = ["--set", "train.steps=3000", "train.batch_size=8", "train.checkpoint_every=50", "train.eval_every=1500"]
+LONG = ["--set", "train.steps=1200", "train.batch_size=8", "train.checkpoint_every=50", "train.eval_every=600"]
 LONG += ["model.D=16", "model.n_heads=2", "model.N_sup=2"]
 
 
 def _start(cwd: Path, *, start_new_session: bool = False) -> subprocess.Popen[str]:
-    """The command, until a run of it has a checkpoint."""
+    """The command, until it has written a checkpoint of a run."""
+    checkpoints = "results/runs/*/checkpoints/step_*"
+    before = set(cwd.glob(checkpoints))
     process = subprocess.Popen(
         [sys.executable, str(SCRIPT), *MINI, *LONG, *FEW],
         cwd=cwd,
@@ -580,7 +582,7 @@ def _start(cwd: Path, *, start_new_session: bool = False) -> subprocess.Popen[st
         start_new_session=start_new_session,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # it may be ignored where the tests run
     )
-    while not list(cwd.glob("results/runs/*/checkpoints/step_*")):
+    while not set(cwd.glob(checkpoints)) - before:
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.05)
     return process
