@@ -196,9 +196,8 @@ def test_a_command_that_is_told_to_end_lets_its_runs_save_and_at_ctrl_c_it_does_
     assert not [name for run in runs.values() for name in run.tags if name in ("failure", "preempted")]
     saved = last_checkpoint(here.out / "runs" / jobs[0].key)
     rows = read_journal(here.out / "runs" / jobs[0].key / "metrics.jsonl")
-    if number == signal.SIGINT:
-        assert saved is None
-    else:
+    assert ("told to end: what goes on saves first" in here.shown.getvalue()) == (number == signal.SIGTERM)
+    if number == signal.SIGTERM:  # at Ctrl-C Ray may tell a run's process to end before it kills it, and then it saves
         assert saved is not None
         assert rows[14].step <= rows[-1].step <= saved < rows[-1].step + rare.train.log_every
 
