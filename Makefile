@@ -30,7 +30,7 @@ test-browser: $(VENV)/installed ## a small study's pages, and MLflow's, looked a
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser
 
 test-cluster: $(VENV)/installed ## the tests of cluster files that start several machines, or AWS's stand-in
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m cluster
+	$(BIN)/python -m pytest -n 2 -m cluster
 
 cluster-check: $(VENV)/installed ## look at a cluster's file, start nothing: make cluster-check CLUSTER=cluster/onprem.yaml
 	$(BIN)/python -m sweeps.cluster check $(CLUSTER)
