@@ -20,6 +20,7 @@ from sweeps.journal import read_journal
 from sweeps.launch import Outcome
 from sweeps.packing import LauncherName
 from sweeps.probe import source_hash
+from sweeps.ray_internals import is_told_to_end
 from sweeps.records.read import read_curve
 from sweeps.records.types import Measurement
 from sweeps.records.write import Tracker
@@ -196,8 +197,10 @@ def test_a_command_that_is_told_to_end_lets_its_runs_save_and_at_ctrl_c_it_does_
     assert not [name for run in runs.values() for name in run.tags if name in ("failure", "preempted")]
     saved = last_checkpoint(here.out / "runs" / jobs[0].key)
     rows = read_journal(here.out / "runs" / jobs[0].key / "metrics.jsonl")
-    assert ("told to end: what goes on saves first" in here.shown.getvalue()) == (number == signal.SIGTERM)
-    if number == signal.SIGTERM:  # at Ctrl-C Ray may tell a run's process to end before it kills it, and then it saves
+    waits = number == signal.SIGTERM
+    assert ("told to end: what goes on saves first" in here.shown.getvalue()) == waits
+    assert is_told_to_end(runs[jobs[0].key].tags["launch"]) == waits
+    if waits:  # at Ctrl-C Ray may send a run's process a SIGTERM before it kills it, and then there may be a checkpoint
         assert saved is not None
         assert rows[14].step <= rows[-1].step <= saved < rows[-1].step + rare.train.log_every
 
