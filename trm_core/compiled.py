@@ -16,6 +16,7 @@ import json
 import os
 import shutil
 import sys
+import sysconfig
 import tempfile
 import time
 import warnings
@@ -45,27 +46,39 @@ ANOTHER_COMPILES_S = 900.0  # longer than any shape took; some file systems keep
 
 def is_compiled(run: RunConfig, device: torch.device) -> bool:
     """train.compile; auto: on a GPU, and on a CPU with a C++ compiler where the run is long. Raises BadSetting."""
-    asked, here = run.train.compile, can_compile(device)
-    if asked == "on" and not here:
-        raise BadSetting(
-            f'train.compile="on": no C++ compiler ({", ".join(COMPILERS)}) is on the PATH here, and torch.compile needs'
-            ' one on a CPU; install one, or set train.compile="auto"'
-            if device.type == "cpu"
-            else 'train.compile="on": torch.compile needs Triton on a GPU and finds none; install it, or set'
-            ' train.compile="auto"'
-        )
-    if asked != "auto":
-        return asked == "on"
-    return here and (device.type != "cpu" or run.train_work() >= PAYS_FROM)
+    asked = run.train.compile
+    if asked == "off" or (asked == "auto" and device.type == "cpu" and run.train_work() < PAYS_FROM):
+        return False
+    lacking = what_is_lacking(device)
+    if asked == "on" and lacking:
+        raise BadSetting(f'train.compile="on": {lacking}, or set train.compile="auto"')
+    return not lacking
 
 
 def can_compile(device: torch.device) -> bool:
     """Whether what torch.compile needs is there."""
+    return not what_is_lacking(device)
+
+
+def what_is_lacking(device: torch.device) -> str:
+    """What torch.compile needs and does not find, and what to do about it; "" where it can compile."""
     if device.type != "cpu":
         from torch.utils._triton import has_triton
 
-        return bool(has_triton())
-    return "CXX" in os.environ or any(shutil.which(name) for name in COMPILERS)
+        return "" if has_triton() else "torch.compile needs Triton on a GPU and finds none; install it"
+    if "CXX" not in os.environ and not any(shutil.which(name) for name in COMPILERS):
+        return (
+            f"no C++ compiler ({', '.join(COMPILERS)}) is on the PATH here, and torch.compile needs one on a CPU;"
+            " install one"
+        )
+    caches = _chosen_folder() or os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    for path in (torch.__path__[0], sysconfig.get_path("include"), os.environ.get("TMPDIR", ""), caches):
+        if any(map(str.isspace, path)):
+            return (
+                f"torch.compile hands {path!r} to the C++ compiler as it is, which takes it for two; have the"
+                " environment with torch, TMPDIR and TORCHINDUCTOR_CACHE_DIR where no path has a space"
+            )
+    return ""
 
 
 def compile_model(
@@ -207,12 +220,18 @@ def _digest(files: Collection[Path]) -> str:
 
 def _folder_of_code() -> Path:
     """As the user chose it, else in the home, else a new one for this process alone."""
-    from torch._inductor.runtime.cache_dir_utils import default_cache_dir
-
-    chosen = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
-    if chosen and chosen != default_cache_dir():  # that is set by torch itself, and lies in a shared /tmp
+    if chosen := _chosen_folder():
         folder = Path(chosen)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return folder
     own = own_folder(f"compiled-{sys.version_info[0]}.{sys.version_info[1]}")
     return own or Path(tempfile.mkdtemp(prefix="trm-compiled-"))
+
+
+def _chosen_folder() -> str:
+    """The user's choice, of which torch's own, which lies in a shared /tmp and which it sets itself, is none."""
+    if chosen := os.environ.get("TORCHINDUCTOR_CACHE_DIR", ""):
+        from torch._inductor.runtime.cache_dir_utils import default_cache_dir
+
+        return "" if chosen == default_cache_dir() else chosen
+    return ""

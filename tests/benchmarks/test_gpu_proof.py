@@ -23,6 +23,7 @@ from benchmarks.timed_training import time_to, wilson
 from data_prep.sudoku import build_sudoku
 from reports.stats import test_set_interval as interval_of_the_reports
 from sweeps.study import BaseName
+from tests.compiler import know_this_machine
 from trm_core import compiled, devices, trainer
 from trm_core.memory import peak_bytes
 from trm_core.parity import relative_error
@@ -364,7 +365,8 @@ def compiles(test: Callable[..., None]) -> Callable[..., None]:
 
 @compiles
 @pytest.mark.kills
-def test_parity_runs_end_to_end_eager_and_compiled(tmp_path: Path) -> None:
+def test_parity_runs_end_to_end_eager_and_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(know_this_machine(tmp_path / "code")))
     assert proof(tmp_path, "--sections", "parity", "--variants", "direct") == 0
     rows = result(tmp_path)["parity"]
     assert {row["variant"] for row in rows} == {"direct"}
@@ -379,6 +381,7 @@ def test_parity_runs_end_to_end_eager_and_compiled(tmp_path: Path) -> None:
 def test_the_steps_are_measured_compiled_and_where_their_time_goes_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(know_this_machine(tmp_path / "code")))
     run_of = train_step.run_of
     shallow = {"model": {"T": 1, "n": 1, "n_layers": 1}}
     monkeypatch.setattr(train_step, "run_of", lambda *of: run_of(*of).change(shallow))  # compiled in less time

@@ -12,6 +12,7 @@ from benchmarks.products import BareProducts, products
 from benchmarks.train_step import BASES, made, main, run_of, table
 from benchmarks.turns import Way
 from sweeps.study import BaseName
+from tests.compiler import know_this_machine
 from trm_core.compiled import can_compile
 from trm_core.trainer import Trainer
 
@@ -160,7 +161,7 @@ def test_what_a_user_can_mend_is_one_line(more: list[str], told: str, capsys: py
 def test_recursions_are_compiled_whole_where_a_run_would_compile_a_call_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(know_this_machine(tmp_path / "code")))
     monkeypatch.setattr("trm_core.compiled.MOST_LAYERS", 0)
     run = run_of("mini", "trm_att", "fp32", None, CPU).change({"model": {"T": 1, "n": 1, "n_layers": 1, "D": 16}})
     eager, recursions = (made(way, run, CPU) for way in ("eager", "recursions"))

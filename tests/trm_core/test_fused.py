@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.compiler import know_this_machine
 from trm_core import fused
 from trm_core.compiled import can_compile
 from trm_core.layers import RMS_EPS, SwiGLU, rms_norm
@@ -39,7 +40,7 @@ def test_in_tritons_interpreter_the_kernels_are_the_plain_formula(tmp_path: Path
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")},
         "TRITON_INTERPRET": "1",
-        "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "code"),
+        "TORCHINDUCTOR_CACHE_DIR": str(know_this_machine(tmp_path / "code")),
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
     }
