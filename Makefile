@@ -23,14 +23,14 @@ demo: $(VENV)/installed ## the paper's Table 3, small, on this machine
 test: $(VENV)/installed ## the tests, on two cores
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not kills and not browser and not cluster"
 
-test-kills: $(VENV)/installed ## the tests that kill and wait, or compile for long, one at a time
-	$(BIN)/python -m pytest -m kills
+test-kills: $(VENV)/installed ## the tests that kill and wait, or compile for long
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m kills
 
 test-browser: $(VENV)/installed ## a small study's pages, and MLflow's, looked at in a Chromium where there is one
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser
 
 test-cluster: $(VENV)/installed ## the tests of cluster files that start several machines, or AWS's stand-in
-	$(BIN)/python -m pytest -n 2 -m cluster
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m cluster
 
 cluster-check: $(VENV)/installed ## look at a cluster's file, start nothing: make cluster-check CLUSTER=cluster/onprem.yaml
 	$(BIN)/python -m sweeps.cluster check $(CLUSTER)

@@ -278,7 +278,7 @@ def test_the_paper_lies_outside_the_prediction_of_its_own_recipe_in_5_of_100_cel
 @pytest.mark.slow
 @pytest.mark.kills
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(("n_rows", "seeds"), [(2, 3), (4, 3), (4, 2)])
+@pytest.mark.parametrize(("n_rows", "seeds"), [(2, 3), (4, 2)])
 def test_a_table_of_equal_rows_has_a_difference_to_the_baseline_in_5_of_100(n_rows: int, seeds: int) -> None:
     assert 0.04 < rate(2500, lambda rng: _any(drawn(rng, n_rows, seeds).against(BASE, with_intervals=False))) < 0.06
 

@@ -20,6 +20,8 @@ from tests.sweeps.nodes import Nodes
 from tests.sweeps.records.stores import query
 from trm_core.command_line import USER_ERROR
 
+OF_RUNS = "SELECT r.status FROM runs r JOIN tags t ON t.run_uuid = r.run_uuid AND t.key = 'key'"
+
 
 @pytest.fixture
 def listening() -> socket.socket:
@@ -108,48 +110,38 @@ def test_ray_says_where_its_head_and_this_machines_part_of_it_listen(ray_here: N
 
 @pytest.mark.kills
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize(("role", "said"), [("gcs", "Ray's head"), ("raylet", "Ray's node on this machine")])
-def test_when_ray_dies_the_command_says_so_with_its_runs_closed_and_the_same_command_goes_on(
-    role: str, said: str, tmp_path: Path, empty_mlflow: Path
+def test_whichever_part_of_ray_dies_and_when_the_command_says_so_with_its_runs_closed_and_the_same_command_goes_on(
+    tmp_path: Path, empty_mlflow: Path
 ) -> None:
     here = Place(tmp_path)
     shutil.copy(empty_mlflow, here.store)
-    first = here.start("inline")
-    while not any(path.stat().st_size for path in tmp_path.glob("results/runs/*/metrics.jsonl")):
-        assert first.poll() is None
-        time.sleep(0.05)
-    (pid,) = processes.with_role(role, first.pid)
-    os.kill(pid, signal.SIGKILL)
-    assert here.wait(first) == USER_ERROR, here.said
-    last = here.said[-1].strip().splitlines()[-1]
-    assert last.startswith(f"error: {said} does not answer any more; give the same command again")
-    states = {state for (state,) in query(here.store, "SELECT status FROM runs WHERE lifecycle_stage = 'active'")}
-    assert states <= {"KILLED", "FINISHED"}
+
+    def killed(role: str, reported: int = -1) -> str:
+        """The last line of a command whose Ray loses that part as soon as runs have reported more than that."""
+        command = here.start("inline")
+        while not ((there := processes.with_role(role, command.pid)) and _reported(tmp_path) > reported):
+            assert command.poll() is None
+            time.sleep(0.01)
+        os.kill(there[0], signal.SIGKILL)
+        assert here.wait(command) == USER_ERROR, here.said
+        return here.said[-1].strip().splitlines()[-1]
+
+    for role in ("gcs", "raylet"):
+        last = killed(role)  # as it starts
+        assert last.startswith(("error: Ray did not start on this machine", "error: Ray's "))
+        assert "give the same command again" in last
+    for role, said in (("gcs", "Ray's head"), ("raylet", "Ray's node on this machine")):
+        last = killed(role, _reported(tmp_path))  # as a run trains
+        assert last.startswith(f"error: {said} does not answer any more; give the same command again")
+        assert {state for (state,) in query(here.store, OF_RUNS)} <= {"KILLED", "FINISHED"}
     assert here.wait(here.start("inline")) == 0, here.said[-1]
     assert here.problems == []
-    ends = query(here.store, "SELECT r.status FROM runs r JOIN tags t ON t.run_uuid = r.run_uuid AND t.key = 'key'")
-    assert ends == [("FINISHED",)] * N_RUNS
+    assert query(here.store, OF_RUNS) == [("FINISHED",)] * N_RUNS
 
 
-@pytest.mark.kills
-@pytest.mark.timeout(1800)
-@pytest.mark.parametrize("role", ["gcs", "raylet"])
-def test_when_a_part_of_ray_dies_as_it_starts_the_command_says_so_and_goes_on_when_it_is_given_again(
-    role: str, tmp_path: Path, empty_mlflow: Path
-) -> None:
-    here = Place(tmp_path)
-    shutil.copy(empty_mlflow, here.store)
-    first = here.start("inline")
-    while not (there := processes.with_role(role, first.pid)):
-        assert first.poll() is None
-        time.sleep(0.01)
-    os.kill(there[0], signal.SIGKILL)
-    assert here.wait(first) == USER_ERROR, here.said
-    last = here.said[-1].strip().splitlines()[-1]
-    assert last.startswith(("error: Ray did not start on this machine", "error: Ray's "))
-    assert "give the same command again" in last
-    assert here.wait(here.start("inline")) == 0, here.said[-1]
-    assert here.problems == []
+def _reported(folder: Path) -> int:
+    """Bytes of what the runs there have reported."""
+    return sum(path.stat().st_size for path in folder.glob("results/runs/*/metrics.jsonl"))
 
 
 WHERE = """

@@ -165,8 +165,8 @@ search = Search(
     row=Row(name="TRM k=1, T=1", base="trm", change={"model": {"n": 2, "T": 1}}),
     space=(Dimension(setting="optim.lr", range=Floats(low=1e-4, high=1e-2, log=True)),),
     objectives=(Objective(metric="validation/exact_accuracy", direction="maximize"),),
-    trials=20,
-    lag=20,
+    trials=10,
+    lag=10,
     confirmation=Confirmation(best=1, seeds=1),
 )
 """
@@ -178,7 +178,7 @@ SMALL = (
 
 @pytest.mark.kills
 @pytest.mark.timeout(1800)
-def test_twenty_trials_are_packed_on_counted_gpus_as_planned_and_all_end(tmp_path: Path) -> None:
+def test_trials_are_packed_on_counted_gpus_as_planned_and_all_end(tmp_path: Path) -> None:
     (tmp_path / "tiny.py").write_text(SEARCH)
     root = str(Path(command.__file__).resolve().parents[1])
     environment = {name: text for name, text in os.environ.items() if not name.startswith(("RAY_ADDRESS", "MLFLOW"))}
@@ -201,4 +201,4 @@ def test_twenty_trials_are_packed_on_counted_gpus_as_planned_and_all_end(tmp_pat
     assert answer.returncode == 0, answer.stderr
     assert "6 run(s) at once, each in one process, 0.5 of a GPU" in " ".join(answer.stdout.split())
     assert json.loads(least) == {"GPU": 8 - 6 * 0.5, "CPU": 0}, "six halves of GPUs at once, and no more"
-    assert "20 trials (20 complete)" in answer.stdout
+    assert "10 trials (10 complete)" in answer.stdout

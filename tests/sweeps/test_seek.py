@@ -147,20 +147,6 @@ def test_a_trial_that_fails_leaves_the_others_results_untouched(
     assert {run.state for run in _runs()[1].values()} == {"finished"}, "the best are confirmed all the same"
 
 
-@pytest.mark.kills
-@pytest.mark.ray
-def test_a_search_in_a_process_of_its_own_ends_well(here: Path, mlflow_here: Path) -> None:
-    """Its Ray is its own too: a second one for the confirmation would end the process before the report."""
-    script = Path(command.__file__)
-    arguments = [sys.executable, str(script), *_declare(here), "--trials", "1"]
-    own = os.environ | {"RAY_ADDRESS": "local"}  # whatever Ray somebody has running on this machine
-    answer = subprocess.run(arguments, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=own)
-    assert answer.returncode == 0, answer.stderr
-    assert "On the Ray of this command" in answer.stdout, "one for both"
-    assert answer.stdout.count("starting Ray") == 1
-    assert list(here.rglob("results/mini/search_tiny/**/page.html"))
-
-
 PRUNED = """    lag=1,
     pruning=Pruning(rungs=(0.3,), metric="validation/lm_loss", measured=(1.0,), startup=1),
 """
@@ -227,6 +213,9 @@ def test_a_search_that_prunes_proposes_and_prunes_the_same_however_often_its_dri
             assert driver.returncode == -signal.SIGKILL, "it had ended before"
         answer = subprocess.run(of_search, cwd=here, env=environment, stdin=-3, capture_output=True, text=True)
         assert answer.returncode == 0, answer.stderr
+        assert answer.stdout.count("starting Ray") == 1, "a second, for the confirmation, would end it before the page"
+        assert "On the Ray of this command" in answer.stdout
+        assert list(here.rglob("results/mini/search_tiny/**/page.html"))
         with sqlite3.connect(here / "optuna.db") as database:
             ((name,),) = database.execute("SELECT study_name FROM studies")
         trials = read_trials(name, storage)

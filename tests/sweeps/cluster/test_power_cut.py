@@ -25,6 +25,7 @@ from tests.sweeps.cluster.two import Two, two_hosts
 
 pytestmark = [
     pytest.mark.cluster,
+    pytest.mark.xdist_group("power_cut"),  # its two hosts are made once
     pytest.mark.timeout(1800),
     pytest.mark.skipif(bool(lacking()), reason=lacking()),
 ]

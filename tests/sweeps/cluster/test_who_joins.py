@@ -19,6 +19,7 @@ from tests.sweeps.nodes import wait_until
 
 pytestmark = [
     pytest.mark.cluster,
+    pytest.mark.xdist_group("who_joins"),  # its two hosts are made once
     pytest.mark.timeout(1800),
     pytest.mark.skipif(bool(lacking()), reason=lacking()),
 ]
