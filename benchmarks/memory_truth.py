@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 import torch  # noqa: E402
-from torch.profiler import ProfilerActivity, profile  # noqa: E402
+from torch.autograd.profiler import profile  # noqa: E402
 
 from benchmarks.rows import Clock, Row, Rows  # noqa: E402
 from benchmarks.turns import device_name  # noqa: E402
@@ -61,10 +61,12 @@ def most_allocated(work: Callable[[], object], device: torch.device) -> int:
         work()
         torch.cuda.synchronize(device)
         return torch.cuda.max_memory_allocated(device) - before
-    # acc_events: without it torch 2.11 warns
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as profiler:
+    with profile(
+        profile_memory=True
+    ) as profiler:  # torch.profiler's makes a tree of events first, in 12 s where this takes 3
         work()
-    events = profiler.profiler.kineto_results.events()
+    assert profiler.kineto_results is not None
+    events = profiler.kineto_results.events()
     changes = sorted((e.start_ns(), i, e.nbytes()) for i, e in enumerate(events) if e.name() == "[memory]")
     held = highest = 0
     for *_, change in changes:
