@@ -24,7 +24,7 @@ from sweeps.campaign import BadCampaign, Campaign
 from sweeps.guard import termination_as_interrupt
 from sweeps.records.address import VARIABLE, locate
 from sweeps.study import EVERY_PROFILE
-from trm_core.command_line import BadCommand, Parser, answered, refuse
+from trm_core.command_line import BadCommand, Parser, answered, refuse, seldom_collecting
 
 INTERRUPTED = 130
 
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     one line; 130 after Ctrl-C."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        with termination_as_interrupt():
+        with termination_as_interrupt(), seldom_collecting():
             return answered(lambda: VERBS.get(given[0] if given else "", _main)(given))
     except KeyboardInterrupt:
         print("stopped; what was written is whole", file=sys.stderr)

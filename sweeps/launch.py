@@ -32,6 +32,7 @@ from sweeps.ray_folder import ray_folder
 from sweeps.records.write import Tracker
 from sweeps.under_way import MORE_THAN_ENOUGH, Source, UnderWay
 from sweeps.watch import Watch
+from trm_core.command_line import seldom_collecting
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,8 @@ def _fit(queue: Queue, arrangement: Arrangement, out: Path, watch: Watch) -> Non
         if arrangement.launcher == "inline":
 
             def trial(config: dict[str, Any]) -> None:
-                from sweeps.worker import train_inline  # torch: the driver does without
+                with seldom_collecting():
+                    from sweeps.worker import train_inline  # torch: the driver does without
 
                 train_inline(config["task"])
 

@@ -50,7 +50,7 @@ from sweeps.seek import check, plan_search, seek
 from sweeps.sought import record_of
 from sweeps.tune import Tuned, plan_tuning, tune
 from sweeps.tuning import check as check_tuning
-from trm_core.command_line import USER_ERROR, BadCommand, answered
+from trm_core.command_line import USER_ERROR, BadCommand, answered, seldom_collecting
 
 if TYPE_CHECKING:
     from reports.report import Report
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command. Returns 0; 1 if runs failed; 2 after what a user can mend, one line; 130 after Ctrl-C."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        with termination_as_interrupt():
+        with termination_as_interrupt(), seldom_collecting():
             return answered(lambda: _main(arguments))
     except KeyboardInterrupt:
         again = [this_python(), from_here(Path(__file__)), *arguments]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from trm_core.command_line import BadCommand, answered, refuse
+from trm_core.command_line import BadCommand, answered, refuse, seldom_collecting
 
 ROOT = Path(__file__).resolve().parents[2]
 FEW = ("--train", "1", "--validation", "0", "--test", "1")
@@ -98,3 +99,20 @@ def test_a_folder_in_place_of_a_file_is_one_line(tmp_path: Path, capsys: pytest.
 def test_control_characters_of_what_was_typed_do_not_reach_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     refuse("--set \x1b[31mred\x07\x7f: \u202e expected NAME=VALUE")
     assert capsys.readouterr().err.rstrip("\n").isprintable()
+
+
+def test_while_a_command_works_python_seldom_looks_for_garbage_and_afterwards_as_before() -> None:
+    before = gc.get_threshold()
+    seen: list[str] = []
+
+    def note(phase: str, _: dict[str, int]) -> None:
+        seen.append(phase)
+
+    with seldom_collecting():
+        gc.collect(0)  # none of what was made before counts
+        gc.callbacks.append(note)
+        kept = [[number] for number in range(10_000)]
+        gc.callbacks.remove(note)
+    assert seen == []
+    assert len(kept) == 10_000
+    assert gc.get_threshold() == before
