@@ -178,8 +178,14 @@ def test_an_interrupted_study_ends_at_once_with_its_runs_killed_and_goes_on_when
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("launcher", ["inline", pytest.param("train", marks=pytest.mark.kills)])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("number", "launcher"),
+    [
+        (signal.SIGTERM, "inline"),
+        (signal.SIGINT, "inline"),
+        pytest.param(signal.SIGTERM, "train", marks=pytest.mark.kills),
+    ],
+)
 def test_a_command_that_is_told_to_end_lets_its_runs_save_and_at_ctrl_c_it_does_not_wait(
     number: signal.Signals, launcher: LauncherName, here: Here, tiny_run: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
